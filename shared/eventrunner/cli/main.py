@@ -1,0 +1,52 @@
+"""Entry point of `eventrunner`. A command's module is imported when the command is used, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from eventrunner.errors import EventRunnerError
+
+__all__ = ["main"]
+
+_COMMANDS = {
+    "bench": ("eventrunner.cli.bench", "measure throughput, latency and CPU per event on this machine"),
+    "demo": ("eventrunner.cli.demo", "run the whole system on a year of real flights and check every number"),
+    "dev": ("eventrunner.cli.dev", "run the platform on this machine until Ctrl-C"),
+    "emit": ("eventrunner.cli.emit", "send events from a file or standard input"),
+    "rules": ("eventrunner.cli.rules", "check, run and manage GRL rule sets"),
+    "source": ("eventrunner.cli.source", "run the JetStreamSource adapter"),
+    "streams": ("eventrunner.cli.streams", "create or update the JetStream streams"),
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(_COMMANDS[cmd_name][0])
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in sorted(_COMMANDS.items())])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="eventrunner")
+def cli() -> None:
+    """High-throughput, multi-tenant event processing."""
+
+
+def main() -> None:
+    try:
+        cli()
+    except EventRunnerError as error:
+        click.echo(f"eventrunner: {error}", err=True)
+        sys.exit(1)

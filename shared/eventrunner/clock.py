@@ -1,0 +1,31 @@
+"""Time, passed in wherever it matters so that tests can hold it still."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+__all__ = ["Clock", "format_time", "parse_time", "utc_now"]
+
+Clock = Callable[[], datetime]
+"""Returns the current time as an aware datetime in UTC."""
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def format_time(moment: datetime) -> str:
+    """RFC 3339 in UTC with microseconds, the one form in which times leave the system."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def parse_time(text: str) -> datetime:
+    """Reads an RFC 3339 timestamp into UTC. Raises ValueError for anything else, a missing offset included."""
+    # fromisoformat reads more of ISO 8601 than RFC 3339 allows (week dates, a bare date, a missing offset).
+    if len(text) < 20 or text[4] != "-" or text[7] != "-" or text[10] not in "Tt ":
+        raise ValueError(f"not an RFC 3339 timestamp: {text!r}")
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"timestamp without an offset: {text!r}")
+    return moment.astimezone(UTC)

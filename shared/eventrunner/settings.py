@@ -1,0 +1,61 @@
+"""The one reader of the environment. A function asks for what it needs here and nowhere else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from eventrunner.errors import ConfigurationError
+
+__all__ = ["Settings"]
+
+_PREFIX = "EVENTRUNNER_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Each field is read from `EVENTRUNNER_` and its name in upper case; the defaults fit one machine."""
+
+    nats_url: str = "nats://127.0.0.1:4222"
+    """One or several servers, separated by commas."""
+    store_url: str = "sqlite:///eventrunner.db"
+    """`sqlite:///relative`, `sqlite:////absolute` or `cassandra://host[:port][,host…]/keyspace`."""
+    clickhouse_url: str = "http://127.0.0.1:8123/eventrunner"
+    """`http(s)://[user:password@]host:port/database`."""
+    gateway_secret: str = ""
+    """Key of the gateway's signature on identities. Empty: no identity is accepted."""
+    stream_replicas: int = 0
+    """Overrides `replicas` of every stream manifest; 0 leaves the manifest's number."""
+    max_event_bytes: int = 1024 * 1024
+    max_body_bytes: int = 8 * 1024 * 1024
+    """Limit of a request body, compressed or not."""
+    max_message_events: int = 500
+    """Events that ingest puts into one JetStream message."""
+    max_message_bytes: int = 1024 * 1024
+    log_level: str = "info"
+    url: str = ""
+    """Base URL that the command line talks to."""
+    key: str = ""
+    """API key of the command line."""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Raises ConfigurationError that names every variable with a wrong value."""
+        environ = os.environ if environ is None else environ
+        values: dict[str, str | int] = {}
+        wrong: list[str] = []
+        for item in fields(cls):
+            name = _PREFIX + item.name.upper()
+            text = environ.get(name)
+            if text is None:
+                continue
+            if item.type != "int":
+                values[item.name] = text
+            elif text.isascii() and text.isdigit():
+                values[item.name] = int(text)
+            else:
+                wrong.append(f"{name} must be a whole number, not {text!r}")
+        if wrong:
+            raise ConfigurationError("; ".join(wrong) + ".")
+        return cls(**values)  # type: ignore[arg-type]

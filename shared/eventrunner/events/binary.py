@@ -1,0 +1,88 @@
+"""Binary content mode: attributes as headers, the payload as the body. HTTP and NATS differ in little.
+
+https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md
+https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/nats-protocol-binding.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote, unquote
+
+from eventrunner.errors import FieldError, InvalidInput
+from eventrunner.events.event import CORE_ATTRIBUTES, USAGE_ATTRIBUTES, Event
+
+__all__ = ["BATCH_TYPE", "STRUCTURED_TYPE", "is_binary", "read_binary", "write_binary"]
+
+STRUCTURED_TYPE = "application/cloudevents+json"
+BATCH_TYPE = "application/cloudevents-batch+json"
+
+_PREFIX = "ce-"
+_FIELDS = frozenset(CORE_ATTRIBUTES) | {"tenantid", "traceparent", "receivedtime"}
+# Of the printable ASCII characters a header value escapes the blank, the double quote and the percent sign.
+_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
+
+
+def is_binary(headers: Iterable[str]) -> bool:
+    """Whether the header names are those of a binary-mode event."""
+    return any(name.lower() == "ce-specversion" for name in headers)
+
+
+def read_binary(headers: Mapping[str, str], body: bytes) -> Event:
+    """Reads the event; names of headers count in any case. Raises InvalidInput with every wrong attribute."""
+    values: dict[str, Any] = {}
+    extensions: dict[str, str | int | bool] = {}
+    problems: list[FieldError] = []
+    content_type = None
+    for header, text in headers.items():
+        name = header.lower()
+        if name == "content-type":
+            content_type = text
+        if not name.startswith(_PREFIX):
+            continue
+        name = name[len(_PREFIX) :]
+        try:
+            value = unquote(text, errors="strict")
+        except UnicodeDecodeError:
+            problems.append(FieldError(name, "percent-encoded bytes that are not UTF-8"))
+            continue
+        if name in USAGE_ATTRIBUTES and value.isascii() and value.isdigit():
+            values[name] = int(value)
+        elif name in _FIELDS:
+            values[name] = value
+        else:
+            extensions[name] = value
+    values.pop("datacontenttype", None)
+    named = {problem.field for problem in problems}
+    for name in ("id", "source", "type", "specversion"):
+        if name not in values and name not in named:
+            problems.append(FieldError(name, f"is required (header {_PREFIX}{name})"))
+    if problems:
+        names = ", ".join(problem.field for problem in problems)
+        raise InvalidInput(f"Not a valid CloudEvent: {names}.", tuple(problems))
+    event = Event(**values, extensions=extensions or None)
+    event.set_payload(body, content_type)
+    return event
+
+
+def write_binary(event: Event) -> tuple[dict[str, str], bytes]:
+    """Headers and body of the event."""
+    headers: dict[str, str] = {}
+    for name in (*CORE_ATTRIBUTES, "tenantid", "traceparent", "receivedtime", *USAGE_ATTRIBUTES):
+        value = getattr(event, name)
+        if value and name != "datacontenttype":
+            headers[_PREFIX + name] = _header_value(value)
+    for name, value in (event.extensions or {}).items():
+        headers[_PREFIX + name] = _header_value(value)
+    body = event.payload()
+    content_type = event.datacontenttype or ("application/json" if body else None)
+    if content_type:
+        headers["content-type"] = content_type
+    return headers, body
+
+
+def _header_value(value: str | int | bool) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return quote(str(value), safe=_SAFE)

@@ -1,0 +1,151 @@
+"""The Event: a CloudEvent 1.0 whose `data` stays the raw bytes of its JSON value.
+
+https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import datetime, timedelta
+from typing import Any, TypeAlias
+
+import msgspec
+
+from eventrunner.clock import parse_time
+from eventrunner.errors import FieldError, InvalidInput
+
+__all__ = ["CORE_ATTRIBUTES", "USAGE_ATTRIBUTES", "USAGE_TYPE", "Event", "Identity", "is_json_type", "micros"]
+
+Identity: TypeAlias = tuple[str, str, str]
+"""(tenantid, source, id): what makes an event the same event."""
+
+USAGE_TYPE = "eventrunner.usage"
+"""Type of the records that carry the usage of events that never reach the analytics."""
+
+CORE_ATTRIBUTES = (
+    "id",
+    "source",
+    "type",
+    "specversion",
+    "subject",
+    "time",
+    "datacontenttype",
+    "dataschema",
+)
+USAGE_ATTRIBUTES = ("usagein", "usageout", "usagecpu", "usagemem", "usagerules")
+
+EXTENSIONS_FIELD = "(extensions)"
+"""Wire name of `Event.extensions`, which no attribute can have; what comes from outside is refused with it."""
+
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def _specversion() -> str:
+    return "1.0"
+
+
+class Event(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
+    """One CloudEvent. Mutable, because a stage that changes an attribute should not pay for a copy."""
+
+    id: str
+    source: str
+    type: str
+    # A factory, because a plain default would be left out when the event is written.
+    specversion: str = msgspec.field(default_factory=_specversion)
+    tenantid: str = ""
+    subject: str | None = None
+    time: str | None = None
+    """RFC 3339, as the producer wrote it."""
+    datacontenttype: str | None = None
+    dataschema: str | None = None
+    traceparent: str | None = None
+    """W3C Trace Context of the request that brought the event."""
+    receivedtime: str | None = None
+    """When ingest accepted the event: RFC 3339 in UTC with microseconds."""
+    usagein: int = 0
+    """Bytes received at ingest."""
+    usageout: int = 0
+    """Bytes published to the tenant's stream."""
+    usagecpu: int = 0
+    """CPU nanoseconds that the stages spent, by share of the batch."""
+    usagemem: int = 0
+    """KiB·milliseconds of memory that the stages held, by share of the batch."""
+    usagerules: int = 0
+    """Rule conditions evaluated."""
+    data: msgspec.Raw = msgspec.Raw(b"")
+    """The JSON value as bytes; empty when there is none. Text of a non-JSON content type is a JSON string here."""
+    data_base64: str | None = None
+    """The payload in base64 when it is binary; then `data` is empty."""
+    extensions: dict[str, str | int | bool] | None = msgspec.field(default=None, name=EXTENSIONS_FIELD)
+    """Every other attribute."""
+
+    @property
+    def identity(self) -> Identity:
+        return (self.tenantid, self.source, self.id)
+
+    @property
+    def json_data(self) -> bytes:
+        """`data` as bytes; `b""` when the event has none or a binary one."""
+        return bytes(self.data)
+
+    def decoded_data(self) -> Any:
+        """The JSON value of `data`; None when there is none."""
+        return msgspec.json.decode(self.data) if len(memoryview(self.data)) else None
+
+    def payload(self) -> bytes:
+        """The bytes that `datacontenttype` describes, as an HTTP body or NATS payload holds them."""
+        if self.data_base64 is not None:
+            try:
+                return base64.b64decode(self.data_base64, validate=True)
+            except binascii.Error as error:
+                message = "not valid base64"
+                raise InvalidInput(f"data_base64 is {message}.", (FieldError("data_base64", message),)) from error
+        raw = bytes(self.data)
+        if raw[:1] == b'"' and not is_json_type(self.datacontenttype):
+            text: str = msgspec.json.decode(raw, type=str)
+            return text.encode()
+        return raw
+
+    def set_payload(self, body: bytes, datacontenttype: str | None) -> None:
+        """Takes an HTTP body or NATS payload. Raises InvalidInput when the type says JSON and the body is not."""
+        self.datacontenttype = datacontenttype
+        self.data, self.data_base64 = msgspec.Raw(b""), None
+        if not body:
+            return
+        if is_json_type(datacontenttype):
+            try:
+                msgspec.json.decode(body, type=msgspec.Raw)
+                body.decode()
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                message = f"not valid JSON: {error}"
+                raise InvalidInput(f"The data is {message}.", (FieldError("data", message),)) from error
+            self.data = msgspec.Raw(body.strip())
+            return
+        try:
+            self.data = msgspec.Raw(msgspec.json.encode(body.decode()))
+        except UnicodeDecodeError:
+            self.data_base64 = base64.b64encode(body).decode()
+
+    def time_micros(self) -> int | None:
+        """`time` in microseconds since the epoch."""
+        return None if self.time is None else micros(self.time)
+
+    def set_extension(self, name: str, value: str | int | bool) -> None:
+        if self.extensions is None:
+            self.extensions = {}
+        self.extensions[name] = value
+
+
+def micros(timestamp: str) -> int:
+    """Microseconds since the epoch of an RFC 3339 timestamp. Raises ValueError."""
+    return (parse_time(timestamp) - _EPOCH) // _MICROSECOND
+
+
+def is_json_type(datacontenttype: str | None) -> bool:
+    """Whether the media type holds JSON. A missing one does: JSON is the default of the JSON format."""
+    if datacontenttype is None or datacontenttype == "application/json":
+        return True
+    media = datacontenttype.partition(";")[0].strip().lower()
+    return media in ("application/json", "text/json") or media.endswith("+json")

@@ -1,0 +1,130 @@
+"""The attribute and type rules of CloudEvents 1.0, all checked before anything is raised."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from eventrunner.clock import parse_time
+from eventrunner.errors import FieldError, InvalidInput
+from eventrunner.events.event import Event
+
+__all__ = ["INT_MAX", "INT_MIN", "RESERVED_PREFIXES", "check_event", "validate"]
+
+INT_MIN, INT_MAX = -(2**31), 2**31 - 1
+"""Range of the CloudEvents type Integer."""
+
+RESERVED_PREFIXES = ("knativeerror", "usage")
+"""Extension attributes that the system itself writes and that mean something to it."""
+
+# Control characters, surrogates and noncharacters are not allowed in a CloudEvents String.
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+_NAME = re.compile(r"[a-z0-9]+")
+# RFC 3986 characters; a "%" only before two hex digits.
+_URI_REFERENCE = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+")
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:.+", re.DOTALL)
+_TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+_MEDIA_TYPE = re.compile(rf'{_TOKEN}/{_TOKEN}(?:\s*;\s*{_TOKEN}=(?:{_TOKEN}|"[^"\\]*"))*')
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.*")
+
+
+def check_event(event: Event) -> Event:
+    """Returns the event. Raises InvalidInput with every wrong attribute."""
+    problems = validate(event)
+    if problems:
+        names = ", ".join(problem.field for problem in problems)
+        raise InvalidInput(f"Not a valid CloudEvent: {names}.", tuple(problems))
+    return event
+
+
+def validate(event: Event) -> list[FieldError]:
+    """Every rule that the event breaks; empty for a valid one."""
+    problems: list[FieldError] = []
+    if event.specversion != "1.0":
+        problems.append(FieldError("specversion", 'must be "1.0"'))
+    for name, value, check in (
+        ("id", event.id, _string),
+        ("source", event.source, _uri_reference),
+        ("type", event.type, _type),
+        ("subject", event.subject, _string),
+        ("time", event.time, _time),
+        ("datacontenttype", event.datacontenttype, _media_type),
+        ("dataschema", event.dataschema, _uri),
+    ):
+        if value is not None and (message := check(value)):
+            problems.append(FieldError(name, message))
+    if event.data_base64 is not None and len(memoryview(event.data)):
+        problems.append(FieldError("data_base64", "an event has either data or data_base64, not both"))
+    if event.extensions:
+        problems.extend(_extension_problems(event.extensions))
+    return problems
+
+
+def _string(value: str) -> str | None:
+    if not value:
+        return "must not be empty"
+    # isprintable is one pass in C; what it refuses is rare, so only then look closer.
+    if not value.isprintable() and _FORBIDDEN.search(value):
+        return "must not hold control characters"
+    return None
+
+
+@lru_cache(4096)
+def _type(value: str) -> str | None:
+    if value.startswith("eventrunner."):
+        return 'types that start with "eventrunner." are reserved'
+    return _string(value)
+
+
+@lru_cache(4096)
+def _uri_reference(value: str) -> str | None:
+    if not value:
+        return "must not be empty"
+    return None if _URI_REFERENCE.fullmatch(value) else "must be a URI reference (RFC 3986)"
+
+
+@lru_cache(4096)
+def _uri(value: str) -> str | None:
+    if _uri_reference(value) is None and _URI.fullmatch(value):
+        return None
+    return "must be an absolute URI (RFC 3986)"
+
+
+@lru_cache(4096)
+def _time(value: str) -> str | None:
+    try:
+        parse_time(value)
+    except (ValueError, OverflowError):
+        return "must be an RFC 3339 timestamp with an offset, such as 2026-01-31T12:00:00Z"
+    return None
+
+
+@lru_cache(1024)
+def _media_type(value: str) -> str | None:
+    return None if _MEDIA_TYPE.fullmatch(value) else "must be a media type (RFC 2046)"
+
+
+def _extension_problems(extensions: dict[str, str | int | bool]) -> list[FieldError]:
+    problems = []
+    for name, value in extensions.items():
+        message = _extension_name(name) or _extension_value(value)
+        if message:
+            problems.append(FieldError(name, message))
+    return problems
+
+
+@lru_cache(4096)
+def _extension_name(name: str) -> str | None:
+    if not _NAME.fullmatch(name):
+        return "attribute names are lower-case ASCII letters and digits"
+    if name.startswith(RESERVED_PREFIXES):
+        return "this attribute name is reserved"
+    return None
+
+
+def _extension_value(value: str | int | bool) -> str | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return None if INT_MIN <= value <= INT_MAX else "must be a 32-bit integer"
+    return _string(value) if value else None

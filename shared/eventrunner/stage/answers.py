@@ -1,0 +1,42 @@
+"""Answers that all functions give alike."""
+
+from __future__ import annotations
+
+import json
+import math
+
+from flask import Request, Response
+
+from eventrunner.errors import EventRunnerError, QuotaExceeded, Unauthenticated, Unavailable
+from eventrunner.telemetry import METRICS_CONTENT_TYPE, metrics_page
+
+__all__ = ["json_response", "problem_response", "service_response"]
+
+
+def service_response(request: Request) -> Response | None:
+    """The answer to a probe or a scrape; None for any other request."""
+    if request.method not in ("GET", "HEAD"):
+        return None
+    if request.path in ("/healthz", "/readyz"):
+        return Response("ok\n", content_type="text/plain")
+    if request.path == "/metrics":
+        return Response(metrics_page(), content_type=METRICS_CONTENT_TYPE)
+    return None
+
+
+def json_response(document: object, status: int = 200) -> Response:
+    return Response(json.dumps(document, ensure_ascii=False), status=status, content_type="application/json")
+
+
+def problem_response(error: EventRunnerError) -> Response:
+    """The error as `application/problem+json` (RFC 9457)."""
+    response = Response(
+        json.dumps(error.problem(), ensure_ascii=False),
+        status=int(error.status),
+        content_type="application/problem+json",
+    )
+    if isinstance(error, QuotaExceeded | Unavailable):
+        response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    if isinstance(error, Unauthenticated):
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response

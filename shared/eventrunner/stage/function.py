@@ -1,0 +1,110 @@
+"""From `handle(batch) -> outcomes` to a functions-framework function."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Protocol
+
+from flask import Request, Response
+
+from eventrunner.errors import EventRunnerError
+from eventrunner.events import Event, encode_batch
+from eventrunner.events.binary import BATCH_TYPE
+from eventrunner.settings import Settings
+from eventrunner.stage.answers import problem_response, service_response
+from eventrunner.stage.batch import Batch
+from eventrunner.stage.outcomes import Cost, Outcomes
+from eventrunner.telemetry import EVENTS_TOTAL, REQUEST_SECONDS, configure_logging, current_traceparent
+
+__all__ = ["Handler", "Stage"]
+
+_log = logging.getLogger(__name__)
+_PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+class Handler(Protocol):
+    """The work of a stage. Called from several threads at once."""
+
+    def __call__(self, batch: Batch) -> Outcomes:
+        """Raises EventRunnerError for the batch as a whole; what concerns one event belongs into the outcomes."""
+
+
+class Stage:
+    """A stage as functions-framework calls it: `main = Stage("analytics", make_handler).main`."""
+
+    def __init__(self, name: str, make_handler: Callable[[Settings], Handler]) -> None:
+        self.name = name
+        self._make_handler = make_handler
+        self._handler: Handler | None = None
+        self._lock = threading.Lock()
+
+    def main(self, request: Request) -> Response:
+        """Answers one request: 200 with a JSON batch, 204, or a problem document."""
+        page = service_response(request)
+        if page is not None:
+            return page
+        started = time.perf_counter()
+        token = current_traceparent.set(request.headers.get("traceparent"))
+        try:
+            response = self._answer(request)
+        except EventRunnerError as error:
+            response = problem_response(error)
+        except Exception:
+            _log.exception("%s failed on a batch", self.name)
+            response = problem_response(EventRunnerError(f"{self.name} failed on this batch; see its log."))
+        finally:
+            current_traceparent.reset(token)
+        REQUEST_SECONDS.labels(self.name, response.status_code).observe(time.perf_counter() - started)
+        return response
+
+    def _answer(self, request: Request) -> Response:
+        if request.method != "POST":
+            return Response(status=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
+        started, cpu = time.monotonic_ns(), time.thread_time_ns()
+        batch = Batch.from_request(request.headers, request.get_data(cache=False))
+        outcomes = self._ready_handler()(batch)
+        count = max(batch.count, 1)
+        cost = Cost(
+            cpu=(time.thread_time_ns() - cpu) // count,
+            memory=_resident_kib() * (time.monotonic_ns() - started) // 1_000_000 // count,
+        )
+        self._count(outcomes)
+        return _reply(outcomes.to_events(self.name, cost))
+
+    def _ready_handler(self) -> Handler:
+        # Made on the first request and not at import: functions-framework's server forks after the import, and no
+        # thread, connection or event loop lives through a fork.
+        if self._handler is None:
+            with self._lock:
+                if self._handler is None:
+                    settings = Settings.from_env()
+                    configure_logging(self.name, settings.log_level)
+                    self._handler = self._make_handler(settings)
+        return self._handler
+
+    def _count(self, outcomes: Outcomes) -> None:
+        for outcome, number in (
+            ("published", len(outcomes.results)),
+            ("derived", len(outcomes.derived)),
+            ("dropped", len(outcomes.dropped)),
+            ("failed", len(outcomes.failures)),
+        ):
+            if number:
+                EVENTS_TOTAL.labels(self.name, outcome).inc(number)
+
+
+def _reply(events: list[Event]) -> Response:
+    if not events:
+        return Response(status=HTTPStatus.NO_CONTENT)
+    headers = {"Eventrunner-Count": str(len(events))}
+    return Response(encode_batch(events), headers=headers, content_type=BATCH_TYPE)
+
+
+def _resident_kib() -> int:
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[1]) * _PAGE_KIB

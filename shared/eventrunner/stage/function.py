@@ -66,7 +66,7 @@ class Stage:
         if request.method != "POST":
             return Response(status=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
         started, cpu = time.monotonic_ns(), time.thread_time_ns()
-        batch = Batch.from_request(request.headers, request.get_data(cache=False))
+        batch = Batch.from_request(dict(request.headers), request.get_data(cache=False))
         outcomes = self._ready_handler()(batch)
         count = max(batch.count, 1)
         cost = Cost(

@@ -1,0 +1,1 @@
+"""What each stage does with a batch, free of server and streams."""

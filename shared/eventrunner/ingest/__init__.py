@@ -1,0 +1,1 @@
+"""From a request body to JetStream. HTTP and gRPC share all of it but the reading of the request."""

@@ -1,0 +1,186 @@
+"""Ingest over HTTP as an asynchronous functions-framework function."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import time
+from http import HTTPStatus
+
+import nats
+from nats.aio.client import Client
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+
+from eventrunner.access.identity import Identity, verify
+from eventrunner.clock import format_time, utc_now
+from eventrunner.errors import (
+    BodyTooLarge,
+    EventRunnerError,
+    Forbidden,
+    NotFound,
+    QuotaExceeded,
+    Unauthenticated,
+    Unavailable,
+)
+from eventrunner.ids import new_id
+from eventrunner.ingest.body import decompress
+from eventrunner.ingest.intake import Intake, Request, read_request
+from eventrunner.ingest.publisher import Publisher
+from eventrunner.settings import Settings
+from eventrunner.storage.registry import Mirror
+from eventrunner.telemetry import (
+    EVENTS_TOTAL,
+    METRICS_CONTENT_TYPE,
+    REQUEST_SECONDS,
+    configure_logging,
+    metrics_page,
+    traceparent_or_new,
+)
+
+__all__ = ["HttpIngest"]
+
+_log = logging.getLogger(__name__)
+_STAGE = "ingest-http"
+_ACCEPTED = b'{"accepted":%d,"rejected":[]}'
+
+
+class HttpIngest:
+    """`POST /api/v1/events` of the contract; connects on the first request, in the worker's own event loop."""
+
+    def __init__(self) -> None:
+        self._settings: Settings | None = None
+        self._publisher: Publisher | None = None
+        self._mirror: Mirror | None = None
+        self._connecting = asyncio.Lock()
+
+    async def main(self, request: HttpRequest) -> Response:
+        if request.method in ("GET", "HEAD"):
+            return _page(request.url.path)
+        started = time.perf_counter()
+        try:
+            response = await self._accept(request)
+        except EventRunnerError as error:
+            response = _problem(error)
+        except ClientDisconnect:
+            response = Response(status_code=HTTPStatus.BAD_REQUEST)
+        except Exception:
+            _log.exception("a request failed")
+            response = _problem(EventRunnerError("Ingest failed on this request; see its log."))
+        REQUEST_SECONDS.labels(_STAGE, response.status_code).observe(time.perf_counter() - started)
+        return response
+
+    async def _accept(self, request: HttpRequest) -> Response:
+        if request.url.path != "/api/v1/events":
+            raise NotFound(f"There is no {request.method} {request.url.path}.")
+        settings = self._ready_settings()
+        identity = verify(request.headers.get("authorization"), settings.gateway_secret)
+        raw = await _read_body(request, settings.max_body_bytes)
+        body = decompress(raw, request.headers.get("content-encoding", ""), settings.max_body_bytes)
+        publisher = self._publisher or await self._connect(settings)
+        intake = read_request(self._request(request, identity, body, settings))
+        EVENTS_TOTAL.labels(_STAGE, "rejected").inc(len(intake.rejected))
+        if not intake.accepted:
+            raise intake.refusal()
+        await publisher.store(intake.accepted)
+        EVENTS_TOTAL.labels(_STAGE, "accepted").inc(intake.count)
+        return _accepted(intake)
+
+    def _request(self, request: HttpRequest, identity: Identity, body: bytes, settings: Settings) -> Request:
+        is_admin = "admin" in identity.roles
+        query = dict(request.query_params)
+        tenant = query.get("tenant", identity.tenant) if is_admin else identity.tenant
+        if not is_admin and query.get("tenant", tenant) != tenant:
+            raise Forbidden(f"This key may not send events of tenant {query['tenant']!r}.")
+        if tenant and not self._tenant_exists(tenant):
+            raise Forbidden(f"There is no tenant {tenant!r}.")
+        return Request(
+            headers=request.headers,
+            query=query,
+            body=body,
+            tenant=tenant,
+            is_admin=is_admin,
+            tenant_exists=self._tenant_exists,
+            received=format_time(utc_now()),
+            traceparent=traceparent_or_new(request.headers.get("traceparent")),
+            max_event_bytes=settings.max_event_bytes,
+            make_id=new_id,
+        )
+
+    def _tenant_exists(self, tenant: str) -> bool:
+        assert self._mirror is not None
+        return self._mirror.get("tenants", tenant) is not None
+
+    def _ready_settings(self) -> Settings:
+        if self._settings is None:
+            self._settings = Settings.from_env()
+            configure_logging(_STAGE, self._settings.log_level)
+        return self._settings
+
+    async def _connect(self, settings: Settings) -> Publisher:
+        async with self._connecting:
+            if self._publisher is None:
+                mirror = Mirror(settings.nats_url, ("tenants",))
+                await asyncio.to_thread(mirror.start)
+                client = await _client(settings.nats_url)
+                self._mirror = mirror
+                self._publisher = Publisher(
+                    client, max_events=settings.max_message_events, max_bytes=settings.max_message_bytes
+                )
+        return self._publisher
+
+
+async def _client(url: str) -> Client:
+    async def report(error: Exception) -> None:
+        _log.warning("NATS: %s", error)
+
+    try:
+        return await nats.connect(
+            url.split(","), name=_STAGE, error_cb=report, max_reconnect_attempts=-1, reconnect_time_wait=0.25
+        )
+    except (nats.errors.Error, OSError) as error:
+        raise Unavailable("The message store is not reachable; nothing was taken. Try again.") from error
+
+
+async def _read_body(request: HttpRequest, limit: int) -> bytes:
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise BodyTooLarge(f"The body is larger than {limit} bytes; send it in several requests.")
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            raise BodyTooLarge(f"The body is larger than {limit} bytes; send it in several requests.")
+    return b"".join(chunks)
+
+
+def _accepted(intake: Intake) -> Response:
+    if not intake.rejected:
+        body = _ACCEPTED % intake.count
+    else:
+        rejected = [rejection.to_json() for rejection in intake.rejected]
+        body = json.dumps({"accepted": intake.count, "rejected": rejected}, ensure_ascii=False).encode()
+    return Response(body, status_code=HTTPStatus.ACCEPTED, media_type="application/json")
+
+
+def _page(path: str) -> Response:
+    if path in ("/healthz", "/readyz"):
+        return Response("ok\n", media_type="text/plain")
+    if path == "/metrics":
+        return Response(metrics_page(), headers={"content-type": METRICS_CONTENT_TYPE})
+    return _problem(NotFound(f"There is no GET {path}."))
+
+
+def _problem(error: EventRunnerError) -> Response:
+    body = json.dumps(error.problem(), ensure_ascii=False)
+    response = Response(body, status_code=int(error.status), media_type="application/problem+json")
+    if isinstance(error, QuotaExceeded | Unavailable):
+        response.headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+    if isinstance(error, Unauthenticated):
+        response.headers["www-authenticate"] = "Bearer"
+    return response

@@ -1,0 +1,42 @@
+"""API keys: which there can be, and whom a record of one names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from eventrunner.access.identity import Identity
+from eventrunner.clock import Clock, utc_now
+from eventrunner.errors import FieldError, InvalidInput
+from eventrunner.storage.records import Key, hash_key, new_key
+
+__all__ = ["PREFIX", "ROLES", "check_roles", "hash_key", "identity_of", "make_key"]
+
+PREFIX: Final = "er_"
+ROLES: Final = ("admin", "user", "event_publisher")
+
+
+def make_key(tenant: str, roles: Sequence[str], subject: str = "", clock: Clock = utc_now) -> tuple[str, Key]:
+    """A new key's text and its record; without a subject, its holder is known by the key's id.
+
+    Raises InvalidInput for a role that does not exist.
+    """
+    return new_key(tenant, list(check_roles(roles)), subject=subject, clock=clock)
+
+
+def check_roles(roles: Sequence[str]) -> tuple[str, ...]:
+    """The roles without repetition. Raises InvalidInput that names each one that does not exist."""
+    wrong = tuple(
+        FieldError(f"roles[{index}]", f"must be one of {', '.join(ROLES)}")
+        for index, role in enumerate(roles)
+        if role not in ROLES
+    )
+    if wrong or not roles:
+        raise InvalidInput("A key needs roles that exist.", wrong or (FieldError("roles", "at least one"),))
+    return tuple(dict.fromkeys(roles))
+
+
+def identity_of(record: bytes) -> Identity:
+    """Who holds the key of this record. Raises InvalidInput for a record that cannot be read."""
+    key = Key.from_json(record)
+    return Identity(key.subject, key.tenant, tuple(key.roles))

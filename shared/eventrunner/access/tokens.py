@@ -1,0 +1,83 @@
+"""Tokens that callers bring from their own identity provider, checked by its key set (JWKS)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import jwt
+
+from eventrunner.access.identity import Identity
+from eventrunner.clock import Clock, utc_now
+from eventrunner.errors import ConfigurationError, Unauthenticated
+
+__all__ = ["TokenVerifier"]
+
+_REMEMBERED: Final = 10_000
+
+
+class TokenVerifier:
+    """Each key of the set must name its algorithm, so that a token cannot choose how it is checked."""
+
+    def __init__(
+        self, jwks: str | bytes, issuers: Sequence[str], audience: str = "eventrunner-api", clock: Clock = utc_now
+    ) -> None:
+        self._keys = _read_keys(jwks)
+        self._issuers = list(issuers)
+        self._audience = audience
+        self._clock = clock
+        self._known: dict[str, tuple[Identity, float]] = {}
+
+    def verify(self, token: str) -> Identity:
+        """Reads `sub`, `tenant` and `roles`. Raises Unauthenticated."""
+        known = self._known.get(token)
+        if known is None:
+            known = self._read(token)
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[token] = known
+        identity, expires = known
+        if self._clock().timestamp() >= expires:
+            raise Unauthenticated("The token has expired.")
+        return identity
+
+    def _read(self, token: str) -> tuple[Identity, float]:
+        try:
+            key = self._keys[str(jwt.get_unverified_header(token).get("kid"))]
+            claims = jwt.decode(
+                token,
+                key,
+                [key.algorithm_name],
+                audience=self._audience,
+                issuer=self._issuers,
+                options={"require": ["sub", "exp"], "verify_exp": False, "verify_iat": False, "verify_nbf": False},
+            )
+        except KeyError as error:
+            raise Unauthenticated("The token is signed with a key that is not known here.") from error
+        except jwt.InvalidTokenError as error:
+            raise Unauthenticated(f"The token is not accepted: {error}.") from error
+        return _identity(claims, self._clock().timestamp())
+
+
+def _identity(claims: Mapping[str, Any], now: float) -> tuple[Identity, float]:
+    match {"tenant": "", "roles": [], "nbf": 0, **claims}:
+        case {
+            "sub": str(subject),
+            "tenant": str(tenant),
+            "roles": [*roles],
+            "nbf": int() | float() as begins,
+            "exp": int() | float() as expires,
+        } if all(isinstance(role, str) for role in roles):
+            if now < begins:
+                raise Unauthenticated("The token is not valid yet.")
+            return Identity(subject, tenant, tuple(str(role) for role in roles)), expires
+    raise Unauthenticated("The token's claims sub, tenant, roles, nbf or exp are of the wrong type.")
+
+
+def _read_keys(jwks: str | bytes) -> dict[str, jwt.PyJWK]:
+    try:
+        keys = [(str(key["kid"]), str(key["alg"]), key) for key in json.loads(jwks)["keys"]]
+        return {kid: jwt.PyJWK(key, algorithm) for kid, algorithm, key in keys}
+    except (ValueError, KeyError, TypeError, jwt.PyJWTError) as error:
+        raise ConfigurationError(f"The key set is not a JWKS whose keys have kid and alg: {error!r}.") from error

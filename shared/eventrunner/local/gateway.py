@@ -1,0 +1,266 @@
+"""The one public port on one machine: what Oathkeeper and OPA do in production, by the same access rules and policy.
+
+A request passes if a rule matches its exact path, a credential names its caller and the policy allows it; it is then
+forwarded with the gateway's signed identity in place of whatever the caller sent to prove itself.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+import aiohttp
+from aiohttp import web
+from eventrunner.access.access_rules import AccessRule, TenantFrom
+from eventrunner.access.credentials import Authenticator
+from eventrunner.access.identity import Identity, sign
+from eventrunner.access.policy import Policy
+from eventrunner.access.routing import MethodNotAllowed, Router
+from eventrunner.clock import Clock, utc_now
+from eventrunner.errors import (
+    BodyTooLarge,
+    EventRunnerError,
+    Forbidden,
+    MalformedBody,
+    NotFound,
+    QuotaExceeded,
+    Unauthenticated,
+    Unavailable,
+)
+from eventrunner.telemetry import METRICS_CONTENT_TYPE, metrics_page
+from multidict import CIMultiDict
+from prometheus_client import Counter, Histogram
+
+__all__ = ["Gateway", "Upstream"]
+
+_log = logging.getLogger(__name__)
+
+_REQUESTS = Counter("eventrunner_gateway_requests_total", "Requests by access rule and status.", ["rule", "status"])
+_SECONDS = Histogram(
+    "eventrunner_gateway_request_duration_seconds",
+    "Time from the head of a request to the end of its answer.",
+    ["rule"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+
+# RFC 9110 section 7.6.1, and what a gateway states anew.
+_HOP_BY_HOP: Final = frozenset(
+    {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "content-length"}
+)
+_NOT_FORWARDED: Final = _HOP_BY_HOP | {
+    "authorization",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "proxy-authorization",
+    "x-api-key",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+}
+_NOT_RETURNED: Final = _HOP_BY_HOP | {"date", "server"}
+_WHOLE_RESPONSE_BYTES: Final = 1024 * 1024
+"""Answers up to this length are sent in one write; longer and open-ended ones as they come."""
+
+
+class Upstream(Protocol):
+    """The functions behind the gateway."""
+
+    async def send(
+        self, service: str, method: str, path_qs: str, headers: Mapping[str, str], body: bytes
+    ) -> aiohttp.ClientResponse:
+        """Answers once the head of the response is there; the body must not be decompressed.
+
+        Raises Unavailable, aiohttp.ClientError, TimeoutError or OSError when the service cannot be reached.
+        """
+        ...
+
+
+class Gateway:
+    def __init__(
+        self,
+        rules: tuple[AccessRule, ...],
+        policy: Policy,
+        authenticator: Authenticator,
+        upstream: Upstream,
+        *,
+        secret: str,
+        max_body_bytes: int,
+        is_ready: Callable[[], bool] = lambda: True,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._router = Router(rules)
+        self._policy = policy
+        self._authenticator = authenticator
+        self._upstream = upstream
+        self._secret = secret
+        self._max_body_bytes = max_body_bytes
+        self._is_ready = is_ready
+        self._clock = clock
+        self._counters: dict[tuple[str, int], Counter] = {}
+        self._timers = {rule.id: _SECONDS.labels(rule.id) for rule in rules}
+        self._own: dict[str, Callable[[], web.Response]] = {
+            "/healthz": lambda: web.Response(text="ok\n"),
+            "/readyz": self._readiness,
+            "/metrics": _metrics,
+        }
+
+    def runner(self) -> web.ServerRunner:
+        """Serves this gateway; the caller adds the site and cleans up."""
+        server = web.Server(self.handle, access_log=None, auto_decompress=False, lingering_time=2)
+        return web.ServerRunner(server, shutdown_timeout=10)
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answers every request; errors leave as problem documents."""
+        path = request.raw_path.partition("?")[0]
+        rule_id = "none"
+        started = time.perf_counter()
+        try:
+            own = self._own.get(path)
+            if own is not None and request.method == "GET":
+                return own()
+            rule, tenant = self._router.find(request.method, path)
+            rule_id = rule.id
+            response = await self._pass(request, rule, tenant)
+        except EventRunnerError as error:
+            response = _problem(error, path)
+        except ConnectionResetError:
+            request.protocol.force_close()
+            raise
+        except Exception:
+            _log.exception("%s %s failed", request.method, path)
+            response = _problem(EventRunnerError("The gateway failed on this request; see its log."), path)
+        self._observe(rule_id, response.status, time.perf_counter() - started)
+        return response
+
+    async def _pass(self, request: web.BaseRequest, rule: AccessRule, tenant: str) -> web.StreamResponse:
+        identity = self._authenticator.identify(request.headers, rule.credentials)
+        self._authorise(identity, rule, tenant)
+        body = await self._body(request) if request.body_exists else b""
+        headers = _forwarded(request)
+        if rule.signs_identity:
+            headers["Authorization"] = "Bearer " + sign(identity, self._secret, self._clock)
+        try:
+            answer = await self._upstream.send(rule.service, request.method, request.raw_path, headers, body)
+            return await _returned(request, answer)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            _log.warning("%s cannot be reached: %r", rule.service, error)
+            raise Unavailable(f"The service {rule.service} cannot be reached just now; try again.") from error
+
+    def _authorise(self, identity: Identity, rule: AccessRule, tenant: str) -> None:
+        permission = rule.permission
+        if permission is None:
+            return
+        if permission.tenant is TenantFrom.CALLER:
+            tenant = identity.tenant
+        elif permission.tenant is TenantFrom.NOBODY:
+            tenant = ""
+        if not self._policy.allows(identity, permission.resource, permission.action, tenant):
+            whose = f" of tenant {tenant}" if tenant else ""
+            raise Forbidden(f"You may not {permission.action} {permission.resource}{whose}.")
+
+    async def _body(self, request: web.BaseRequest) -> bytes:
+        limit = self._max_body_bytes
+        announced = request.content_length
+        if announced is not None and announced > limit:
+            raise BodyTooLarge(f"The body has {announced} bytes; the limit is {limit}.")
+        if "Expect" in request.headers:
+            await _continue(request)
+        content = request.content
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            while chunk := await content.readany():
+                size += len(chunk)
+                if size > limit:
+                    raise BodyTooLarge(f"The body has more than {limit} bytes.")
+                chunks.append(chunk)
+        except (web.PayloadAccessError, aiohttp.ClientPayloadError, aiohttp.http.HttpProcessingError) as error:
+            raise MalformedBody("The body ended early or is not framed as its headers say.") from error
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _readiness(self) -> web.Response:
+        ready = self._is_ready()
+        return web.Response(text="ready\n" if ready else "starting\n", status=200 if ready else 503)
+
+    def _observe(self, rule: str, status: int, seconds: float) -> None:
+        counter = self._counters.get((rule, status))
+        if counter is None:
+            counter = self._counters[rule, status] = _REQUESTS.labels(rule, status)
+        counter.inc()
+        if rule in self._timers:
+            self._timers[rule].observe(seconds)
+
+
+def _forwarded(request: web.BaseRequest) -> CIMultiDict[str]:
+    """The caller's headers without its credentials, what it says of the way here, and what concerns one hop only."""
+    headers = CIMultiDict[str]()
+    named = _named_by_connection(request.headers.get("Connection"))
+    for name, value in request.headers.items():
+        lower = name.lower()
+        if lower not in _NOT_FORWARDED and lower not in named:
+            headers.add(name, value)
+    headers["X-Forwarded-For"] = request.remote or ""
+    headers["X-Forwarded-Host"] = request.host
+    headers["X-Forwarded-Proto"] = "http"
+    return headers
+
+
+def _named_by_connection(connection: str | None) -> frozenset[str]:
+    if connection is None or connection.lower() in ("keep-alive", "close"):
+        return frozenset()
+    return frozenset(name.strip().lower() for name in connection.split(","))
+
+
+async def _returned(request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+    async with answer:
+        headers = CIMultiDict(
+            (name, value) for name, value in answer.headers.items() if name.lower() not in _NOT_RETURNED
+        )
+        length = answer.content_length
+        if length is not None and length <= _WHOLE_RESPONSE_BYTES:
+            return web.Response(status=answer.status, headers=headers, body=await answer.read())
+        response = web.StreamResponse(status=answer.status, headers=headers)
+        if length is not None:
+            response.content_length = length
+        await response.prepare(request)
+        try:
+            async for chunk in answer.content.iter_any():
+                await response.write(chunk)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            # The head is gone: only a broken connection can still say that the answer is not whole.
+            raise ConnectionResetError("The service stopped in the middle of its answer.") from error
+        await response.write_eof()
+        return response
+
+
+async def _continue(request: web.BaseRequest) -> None:
+    if request.headers["Expect"].lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+
+
+def _problem(error: EventRunnerError, path: str) -> web.Response:
+    document = error.problem()
+    if isinstance(error, NotFound) and path.startswith("/portal"):
+        document["detail"] = "The portal is not part of this version. The API is described at /api/v1/openapi.json."
+    response = web.Response(
+        status=error.status, body=json.dumps(document).encode(), content_type="application/problem+json"
+    )
+    if isinstance(error, Unauthenticated):
+        response.headers["WWW-Authenticate"] = 'Bearer realm="eventrunner"'
+    elif isinstance(error, MethodNotAllowed):
+        response.headers["Allow"] = ", ".join(error.allow)
+    elif isinstance(error, Unavailable | QuotaExceeded):
+        response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    return response
+
+
+def _metrics() -> web.Response:
+    return web.Response(body=metrics_page(), headers={"Content-Type": METRICS_CONTENT_TYPE})

@@ -1,0 +1,100 @@
+"""The event store: every event once, in time order, by tenant; and the invoices.
+
+Identity is (tenant, source, id) and the first write wins: a second put of the same identity changes nothing, so a
+redelivery is harmless. Times are whole microseconds since 1970 in UTC and may be negative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+from eventrunner.errors import ConfigurationError
+from eventrunner.storage.invoice_store import InvoiceStore
+
+__all__ = ["EventStore", "Page", "PutReport", "Row", "open_store"]
+
+
+class Row(NamedTuple):
+    tenant: str
+    source: str
+    id: str
+    type: str
+    time: int
+    """When it happened; for an event without a time, when it was received."""
+    received: int
+    body: bytes
+    """The event as structured CloudEvents JSON."""
+
+
+class PutReport(NamedTuple):
+    inserted: int
+    duplicates: tuple[int, ...] = ()
+    """Indexes of the rows that were there already, or earlier in the same put, with the same content."""
+    conflicts: tuple[int, ...] = ()
+    """Indexes of the rows whose identity was there already with another type, time or data. They are not stored."""
+
+
+class Page(NamedTuple):
+    bodies: list[bytes]
+    next_cursor: str | None
+    """Give it to the next `list` with the same other arguments; None on the last page."""
+
+
+class EventStore(InvoiceStore, Protocol):
+    """Safe to share between the threads of a process; several processes may open the same store.
+
+    Nothing is opened before the first call, so a store made before a fork works after it. Every method raises
+    `errors.Unavailable` while the store is busy, full or away.
+    """
+
+    def migrate(self) -> None:
+        """Brings the schema up to date. Idempotent; leaves nothing open."""
+
+    def put(self, rows: Sequence[Row]) -> PutReport:
+        """Stores the rows durably before it returns."""
+
+    def get(self, tenant: str, source: str, id: str) -> bytes | None: ...
+
+    def find(self, tenant: str, id: str) -> list[bytes]:
+        """The events of that id from any source, in no particular order."""
+
+    def list(
+        self,
+        tenant: str,
+        *,
+        type: str | None = None,
+        source: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        newest_first: bool = False,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page:
+        """Events of [since, until) ordered by time; equal times in an order that stays. Raises InvalidInput for a
+        cursor that this method did not return."""
+
+    def count(self, tenant: str) -> int: ...
+
+    def tenants(self) -> Sequence[str]:
+        """Tenants that have had an event, sorted."""
+
+    def close(self) -> None: ...
+
+
+def open_store(url: str) -> EventStore:
+    """`sqlite:///relative`, `sqlite:////absolute` or `cassandra://host[:port][,host…]/keyspace[?option=value]`.
+
+    Raises ConfigurationError for any other URL.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme == "sqlite":
+        from eventrunner.storage.sqlite_store import SqliteStore
+
+        return SqliteStore.from_url(url)
+    if scheme in ("cassandra", "scylla"):
+        from eventrunner.storage.cassandra_store import CassandraStore
+
+        return CassandraStore.from_url(url)
+    raise ConfigurationError(f"No event store at {url!r}: use sqlite:///path or cassandra://host/keyspace.")

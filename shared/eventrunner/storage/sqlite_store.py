@@ -1,0 +1,204 @@
+"""The event store in one SQLite file, for one machine."""
+
+from __future__ import annotations
+
+import builtins
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from eventrunner.errors import ConfigurationError
+from eventrunner.storage.content import Content, same_content
+from eventrunner.storage.cursors import decode_cursor, encode_cursor
+from eventrunner.storage.event_store import Page, PutReport, Row
+from eventrunner.storage.sqlite_database import SqliteDatabase
+from eventrunner.storage.sqlite_identities import Identities, event_key, events_of, id_key
+
+__all__ = ["SqliteStore"]
+
+_COLUMNS = 6
+_ROWS = 50
+_ONE = "(" + ", ".join("?" * _COLUMNS) + ")"
+# One statement for many rows: a step of SQLite's machine for each row costs more than the row.
+_INSERT_MANY = "insert into events values " + ", ".join([_ONE] * _ROWS)  # noqa: S608
+_INSERT_ONE = "insert into events values " + _ONE  # noqa: S608
+
+
+class SqliteStore:
+    """Implements EventStore."""
+
+    def __init__(self, path: Path) -> None:
+        self._database = SqliteDatabase(path)
+        self._identities = Identities()
+        self._tenants: dict[str, int] = {}
+
+    @classmethod
+    def from_url(cls, url: str) -> SqliteStore:
+        path = url.removeprefix("sqlite:///")
+        if path == url or not path or "?" in path or path == ":memory:":
+            raise ConfigurationError(f"{url!r} is not a SQLite store: use sqlite:///relative or sqlite:////absolute.")
+        return cls(Path(path))
+
+    def migrate(self) -> None:
+        self._database.migrate()
+
+    def close(self) -> None:
+        self._database.close()
+
+    def put(self, rows: Sequence[Row]) -> PutReport:
+        if not rows:
+            return PutReport(0)
+        keys = [event_key(tenant, source, id) for tenant, source, id, *_ in rows]
+        with self._database.writing() as db:
+            self._identities.refresh(db)
+            known = self._identities.lookup(db, keys)
+            if not known and len(set(keys)) == len(keys):
+                self._append(db, rows, keys)
+                return PutReport(len(rows))
+            return self._put_new_ones(db, rows, keys, known)
+
+    def _put_new_ones(
+        self, db: sqlite3.Connection, rows: Sequence[Row], keys: Sequence[bytes], known: dict[bytes, int]
+    ) -> PutReport:
+        fresh: dict[bytes, Row] = {}
+        duplicates: list[int] = []
+        conflicts: list[int] = []
+        for index, (key, row) in enumerate(zip(keys, rows, strict=True)):
+            earlier = _load(db, known[key]) if key in known else fresh.setdefault(key, row)
+            if earlier is not row:
+                (duplicates if _is_same(earlier, row) else conflicts).append(index)
+        if fresh:
+            self._append(db, list(fresh.values()), list(fresh))
+        return PutReport(len(fresh), tuple(duplicates), tuple(conflicts))
+
+    def _append(self, db: sqlite3.Connection, rows: Sequence[Row], keys: Sequence[bytes]) -> None:
+        (first,) = db.execute("select coalesce(max(number), 0) + 1 from events").fetchone()
+        tenants = {tenant: self._tenant_number(db, tenant) for tenant in {row.tenant for row in rows}}
+        values = [
+            value
+            for number, (tenant, source, _, type, time, _, body) in enumerate(rows, first)
+            for value in (number, tenants[tenant], time, type, source, body)
+        ]
+        whole = len(rows) // _ROWS * _ROWS * _COLUMNS
+        for at in range(0, whole, _ROWS * _COLUMNS):
+            db.execute(_INSERT_MANY, values[at : at + _ROWS * _COLUMNS])
+        db.executemany(_INSERT_ONE, [values[at : at + _COLUMNS] for at in range(whole, len(values), _COLUMNS)])
+        self._identities.add(db, first, keys)
+
+    def _tenant_number(self, db: sqlite3.Connection, tenant: str) -> int:
+        number = self._tenants.get(tenant)
+        if number is None:
+            known = db.execute("select number from tenants where name = ?", (tenant,)).fetchone()
+            if known is None:
+                # Not remembered here: this transaction may still be rolled back.
+                return int(
+                    db.execute("insert into tenants (name) values (?) returning number", (tenant,)).fetchone()[0]
+                )
+            number = self._tenants[tenant] = int(known[0])
+        return number
+
+    def get(self, tenant: str, source: str, id: str) -> bytes | None:
+        with self._database.reading() as db:
+            rows = [_load(db, event) for event in events_of(db, event_key(tenant, source, id))]
+        return next((row.body for row in rows if (row.tenant, row.source, row.id) == (tenant, source, id)), None)
+
+    def find(self, tenant: str, id: str) -> builtins.list[bytes]:
+        with self._database.reading() as db:
+            rows = [_load(db, event) for event in events_of(db, id_key(id))]
+        return [row.body for row in rows if (row.tenant, row.id) == (tenant, id)]
+
+    def list(
+        self,
+        tenant: str,
+        *,
+        type: str | None = None,
+        source: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        newest_first: bool = False,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page:
+        query = _Listing(tenant, type, source, since, until, newest_first, limit + 1)
+        with self._database.reading() as db:
+            rows = query.rows(db, decode_cursor(cursor, tuple[int, int]) if cursor else None)
+        more = len(rows) > limit
+        last = rows[limit - 1][:2] if more else ()
+        return Page([body for _, _, body in rows[:limit]], encode_cursor(last) if more else None)
+
+    def count(self, tenant: str) -> int:
+        with self._database.reading() as db:
+            query = "select count(*) from events where tenant = (select number from tenants where name = ?)"
+            return int(db.execute(query, (tenant,)).fetchone()[0])
+
+    def tenants(self) -> Sequence[str]:
+        with self._database.reading() as db:
+            return [name for (name,) in db.execute("select name from tenants order by name")]
+
+    def put_invoice(self, tenant: str, invoice_id: str, period: str, body: bytes) -> bool:
+        with self._database.writing() as db:
+            query = "insert or ignore into invoices (tenant, id, period, body) values (?, ?, ?, ?)"
+            return db.execute(query, (tenant, invoice_id, period, body)).rowcount == 1
+
+    def get_invoice(self, tenant: str, invoice_id: str) -> bytes | None:
+        with self._database.reading() as db:
+            query = "select body from invoices where tenant = ? and id = ?"
+            row = db.execute(query, (tenant, invoice_id)).fetchone()
+        return None if row is None else row[0]
+
+    def invoices(self, tenant: str) -> builtins.list[bytes]:
+        with self._database.reading() as db:
+            query = "select body from invoices where tenant = ? order by period desc, number desc"
+            return [body for (body,) in db.execute(query, (tenant,))]
+
+
+def _load(db: sqlite3.Connection, event: int) -> Row:
+    query = (
+        "select tenants.name, source, type, time, body from events join tenants on tenants.number = events.tenant "
+        "where events.number = ?"
+    )
+    tenant, source, type, time, body = db.execute(query, (event,)).fetchone()
+    return Row(tenant, source, Content.of(body).id, type, time, 0, body)
+
+
+def _is_same(earlier: Row, row: Row) -> bool:
+    # The identity is compared as well, because its hash is what brought the two together.
+    return earlier[:3] == row[:3] and same_content(earlier.body, earlier.time, row.body, row.time)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    tenant: str
+    type: str | None
+    source: str | None
+    since: int | None
+    until: int | None
+    newest_first: bool
+    limit: int
+
+    def rows(self, db: sqlite3.Connection, after: tuple[int, int] | None) -> list[tuple[int, int, bytes]]:
+        """(time, number, body), from after that (time, number) on."""
+        if after is None:
+            return self._select(db, [], [], self.limit)
+        time, number = after
+        beyond = "<" if self.newest_first else ">"
+        # Two selects, because SQLite uses the index for only the first column of `(time, number) > (?, ?)`.
+        rows = self._select(db, ["time = ?", f"number {beyond} ?"], [time, number], self.limit)
+        return rows + self._select(db, [f"time {beyond} ?"], [time], self.limit - len(rows))
+
+    def _select(
+        self, db: sqlite3.Connection, conditions: list[str], values: list[int], limit: int
+    ) -> list[tuple[int, int, bytes]]:
+        wanted = {
+            "tenant = (select number from tenants where name = ?)": self.tenant,
+            "type = ?": self.type,
+            "source = ?": self.source,
+            "time >= ?": self.since,
+            "time < ?": self.until,
+        }
+        given = {condition: value for condition, value in wanted.items() if value is not None}
+        where = " and ".join([*given, *conditions])
+        order = "desc" if self.newest_first else "asc"
+        query = f"select time, number, body from events where {where} order by time {order}, number {order} limit ?"  # noqa: S608
+        return db.execute(query, (*given.values(), *values, limit)).fetchall()

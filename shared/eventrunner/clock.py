@@ -25,7 +25,7 @@ def parse_time(text: str) -> datetime:
     # fromisoformat reads more of ISO 8601 than RFC 3339 allows (week dates, a bare date, a missing offset).
     if len(text) < 20 or text[4] != "-" or text[7] != "-" or text[10] not in "Tt ":
         raise ValueError(f"not an RFC 3339 timestamp: {text!r}")
-    moment = datetime.fromisoformat(text)
+    moment = datetime.fromisoformat(text.upper())
     if moment.tzinfo is None:
         raise ValueError(f"timestamp without an offset: {text!r}")
     return moment.astimezone(UTC)

@@ -109,11 +109,12 @@ class Publisher:
         message = Message(
             group[0][0].tenant, b",".join(item.members for item, _ in group), sum(m.count for m, _ in group)
         )
-        error: Unavailable | None = None
+        error: Exception | None = None
         try:
             await self._request(message, {})
-        except Unavailable as refused:
-            error = refused
+        except Exception as failed:
+            # Whatever it was, nobody may be left waiting.
+            error = failed
         for _, done in group:
             if done.done():
                 continue

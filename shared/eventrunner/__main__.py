@@ -1,0 +1,3 @@
+from eventrunner.cli.main import main
+
+main()

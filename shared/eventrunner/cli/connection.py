@@ -1,0 +1,81 @@
+"""Where the command line finds the platform and its key."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from eventrunner.errors import ConfigurationError, EventRunnerError, Unavailable
+from eventrunner.settings import Settings
+
+__all__ = ["DEFAULT_DATA_DIR", "Api", "ApiError", "Connection", "find_connection"]
+
+DEFAULT_DATA_DIR = Path(".eventrunner")
+
+
+class ApiError(EventRunnerError):
+    """The platform answered with an error; the detail is the platform's own."""
+
+    code = "api-error"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    url: str
+    key: str
+
+
+def find_connection(data_dir: Path = DEFAULT_DATA_DIR) -> Connection:
+    """EVENTRUNNER_URL and EVENTRUNNER_KEY; where one is missing, what `eventrunner dev` wrote into its data folder.
+
+    Raises ConfigurationError when neither is there.
+    """
+    settings = Settings.from_env()
+    written: dict[str, Any] = {}
+    file = data_dir / "dev.json"
+    if not (settings.url and settings.key) and file.is_file():
+        written = json.loads(file.read_text())
+    url = settings.url or written.get("url", "")
+    key = settings.key or written.get("admin_key", "")
+    if not url or not key:
+        raise ConfigurationError(
+            "No platform to talk to: start one with `eventrunner dev`, or set EVENTRUNNER_URL and EVENTRUNNER_KEY."
+        )
+    return Connection(url, key)
+
+
+class Api:
+    """The HTTP API, with one key; use as an asynchronous context manager."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Api:
+        headers = {"Authorization": f"Bearer {self._connection.key}"}
+        self._session = aiohttp.ClientSession(self._connection.url, headers=headers)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def call(self, method: str, path: str, body: object = None, *, text: str | None = None) -> Any:
+        """The decoded answer. Raises ApiError for an error answer and Unavailable when nothing answers."""
+        assert self._session is not None
+        sent: dict[str, Any] = {"data": text.encode(), "headers": {"Content-Type": "text/plain"}} if text else {}
+        if body is not None:
+            sent = {"json": body}
+        try:
+            async with self._session.request(method, path, **sent) as response:
+                answer = await response.json(content_type=None) if response.status != 204 else None
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unavailable(f"{self._connection.url} does not answer: {error}") from error
+        if response.status >= 400:
+            detail = answer.get("detail") if isinstance(answer, dict) else None
+            raise ApiError(f"{method} {path}: {response.status} {detail or response.reason}")
+        return answer

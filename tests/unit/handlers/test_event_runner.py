@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from eventrunner.events import Event, encode_batch
+from eventrunner.events.adapters import envelope
+from eventrunner.handlers.event_runner import EventRunner
+from eventrunner.stage import Batch
+from eventrunner.storage.records import Tenant
+
+
+def _batch(*events: Event) -> Batch:
+    return Batch(encode_batch(events))
+
+
+def _event(id: str, type: str = "order.paid") -> Event:
+    return Event(id=id, source="/s", type=type, tenantid="acme")
+
+
+def _raw(payload: bytes) -> Event:
+    event = envelope(payload, "application/json", id="r1", headers={}, query={})
+    event.tenantid = "acme"
+    return event
+
+
+def _runner(**tenant: object) -> EventRunner:
+    record = Tenant(id="acme", **tenant).to_json()  # type: ignore[arg-type]
+    return EventRunner(lambda _: record)
+
+
+def test_events_pass_unchanged_without_routes() -> None:
+    events = [_event("1"), _event("2")]
+    assert _runner()(_batch(*events)).results == events
+
+
+def test_a_raw_payload_becomes_an_event_by_the_tenants_adapter() -> None:
+    runner = _runner(adapters=[{"name": "a", "type": "{kind}", "source": "/s", "id": "{n}"}])
+    (event,) = runner(_batch(_raw(b'{"kind":"x","n":7}'))).results
+    assert (event.id, event.type, event.tenantid) == ("7", "x", "acme")
+
+
+def test_a_payload_that_no_adapter_fits_is_a_dead_letter_with_the_reason() -> None:
+    outcomes = _runner()(_batch(_event("1"), _raw(b"1")))
+    assert [event.id for event in outcomes.results] == ["1"]
+    assert "No adapter fits" in outcomes.failures[0].reason
+    assert outcomes.failures[0].code == 422
+
+
+def test_routes_transform_discard_and_refuse() -> None:
+    runner = _runner(
+        routes=[
+            {"name": "paid", "when": {"type": "order.paid"}, "set": {"type": "v2.paid"}},
+            {"name": "noise", "when": {"type": "ping"}, "discard": True},
+        ]
+    )
+    outcomes = runner(_batch(_event("1"), _event("2", "ping"), _event("3", "other")))
+    assert [event.type for event in outcomes.results] == ["v2.paid"]
+    assert [event.id for event in outcomes.dropped] == ["2"]
+    assert [failure.event.id for failure in outcomes.failures] == ["3"]
+
+
+def test_a_changed_tenant_record_counts_at_once() -> None:
+    records = [Tenant(id="acme").to_json()]
+    runner = EventRunner(lambda _: records[-1])
+    assert runner(_batch(_event("1"))).results
+    records.append(Tenant(id="acme", routes=[{"name": "none", "when": {"type": "x"}}]).to_json())
+    assert runner(_batch(_event("1"))).failures

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from unittest.mock import ANY
+
+import pytest
+from cloudevents.conversion import to_binary, to_structured
+from cloudevents.http import CloudEvent
+from eventrunner.errors import InvalidInput, Unavailable
+from eventrunner.events import Event, decode_batch, encode_batch
+from eventrunner.settings import Settings
+from eventrunner.stage import Batch, Outcomes, Stage
+from flask import Flask, request
+from flask.testing import FlaskClient
+from functions_framework import create_app
+
+_BATCH = "application/cloudevents-batch+json"
+
+
+def _client(handle: Callable[[Batch], Outcomes]) -> FlaskClient:
+    stage = Stage("test", lambda _: handle)
+    app = Flask(__name__)
+    app.add_url_rule("/", "main", lambda: stage.main(request), methods=["GET", "POST"])
+    return app.test_client()
+
+
+def _echo(batch: Batch) -> Outcomes:
+    return Outcomes(results=list(batch.events))
+
+
+@pytest.fixture(autouse=True)
+def _logging_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eventrunner.stage.function.configure_logging", lambda *_: None)
+
+
+def test_a_batch_is_answered_with_a_batch() -> None:
+    events = [Event(id=str(number), source="/s", type="t") for number in range(3)]
+    response = _client(_echo).post("/", data=encode_batch(events), content_type=_BATCH)
+    assert response.status_code == 200
+    assert response.content_type == _BATCH
+    assert response.headers["Eventrunner-Count"] == "3"
+    assert [event.id for event in decode_batch(response.data)] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("write", [to_structured, to_binary])
+def test_single_events_of_the_cloudevents_package_are_read(
+    write: Callable[[CloudEvent], tuple[dict[str, str], bytes]],
+) -> None:
+    headers, body = write(CloudEvent({"type": "t", "source": "/s", "id": "1", "x": "y"}, {"a": 1}))
+    response = _client(_echo).post("/", data=body, headers=headers)
+    (event,) = decode_batch(response.data)
+    assert (event.id, event.extensions, event.decoded_data()) == ("1", {"x": "y"}, {"a": 1})
+
+
+def test_nothing_to_publish_is_204() -> None:
+    assert _client(lambda _: Outcomes()).post("/", data=b"[]", content_type=_BATCH).status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [(b"[", _BATCH, 400), (b'[{"id":1}]', _BATCH, 422), (b"x", "text/plain", 415), (b"\xff", _BATCH, 400)],
+)
+def test_a_request_that_is_no_batch_gets_a_problem_document(body: bytes, content_type: str, status: int) -> None:
+    response = _client(_echo).post("/", data=body, content_type=content_type)
+    assert response.status_code == status
+    assert response.content_type == "application/problem+json"
+    assert response.json == {"type": ANY, "title": ANY, "status": status, "detail": ANY} | (response.json or {})
+
+
+def test_a_server_that_is_away_is_503_with_retry_after() -> None:
+    def away(_: Batch) -> Outcomes:
+        raise Unavailable("the store is away", retry_after=2.5)
+
+    response = _client(away).post("/", data=b"[]", content_type=_BATCH)
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "3")
+
+
+def test_an_unexpected_error_is_500_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(_: Batch) -> Outcomes:
+        raise RuntimeError("boom")
+
+    with caplog.at_level(logging.ERROR):
+        response = _client(broken).post("/", data=b"[]", content_type=_BATCH)
+    assert response.status_code == 500
+    assert b"boom" not in response.data
+    assert "boom" in caplog.text
+
+
+def test_a_refused_batch_is_final() -> None:
+    def refuse(_: Batch) -> Outcomes:
+        raise InvalidInput("no")
+
+    assert _client(refuse).post("/", data=b"[]", content_type=_BATCH).status_code == 422
+
+
+def test_probes_and_metrics_need_no_handler() -> None:
+    def never(_: Settings) -> None:
+        raise AssertionError("the handler is made on the first batch only")
+
+    stage = Stage("test", never)  # type: ignore[arg-type]
+    app = Flask(__name__)
+    with app.test_request_context("/healthz") as context:
+        assert stage.main(context.request).status_code == 200
+    with app.test_request_context("/metrics") as context:
+        assert b"eventrunner_request_duration_seconds" in stage.main(context.request).data
+
+
+def test_functions_framework_serves_a_stage(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    source = tmp_path / "main.py"
+    source.write_text(
+        "from eventrunner.stage import Outcomes, Stage\n"
+        "_stage = Stage('test', lambda settings: lambda batch: Outcomes(results=list(batch.events)))\n"
+        "def main(request):\n    return _stage.main(request)\n"
+    )
+    client = create_app("main", str(source)).test_client()
+    response = client.post("/", data=encode_batch([Event(id="1", source="/s", type="t")]), content_type=_BATCH)
+    assert [event.id for event in decode_batch(response.data)] == ["1"]

@@ -55,6 +55,8 @@ class Authenticator:
                 return ANONYMOUS
 
     def _by_key(self, text: str) -> Identity:
+        if not text.isascii():
+            raise Unauthenticated("The API key is not known.")
         known = self._known.get(text)
         name = known[0] if known is not None else hash_key(text)
         record = self._keys(name)

@@ -15,6 +15,9 @@ from typing import Final, Protocol
 
 import aiohttp
 from aiohttp import web
+from multidict import CIMultiDict
+from prometheus_client import Counter, Histogram
+
 from eventrunner.access.access_rules import AccessRule, TenantFrom
 from eventrunner.access.credentials import Authenticator
 from eventrunner.access.identity import Identity, sign
@@ -32,8 +35,6 @@ from eventrunner.errors import (
     Unavailable,
 )
 from eventrunner.telemetry import METRICS_CONTENT_TYPE, metrics_page
-from multidict import CIMultiDict
-from prometheus_client import Counter, Histogram
 
 __all__ = ["Gateway", "Upstream"]
 

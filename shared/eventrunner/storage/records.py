@@ -1,0 +1,158 @@
+"""The records of the registry, as JSON in its key-value buckets.
+
+| bucket  | key               | value                 |
+| ------- | ----------------- | --------------------- |
+| tenants | tenant id         | Tenant                |
+| keys    | hash of the key   | Key                   |
+| rules   | `<tenant>.<name>` | RuleSet               |
+| plans   | plan name         | a plan of `billing`   |
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from typing import Any, Literal
+
+import msgspec
+
+from eventrunner.clock import Clock, format_time, utc_now
+from eventrunner.errors import InvalidInput
+from eventrunner.ids import new_id
+from eventrunner.tenancy import check_tenant
+
+__all__ = [
+    "CONSUMERS",
+    "KEYS",
+    "PLANS",
+    "RULES",
+    "TENANTS",
+    "Key",
+    "Quota",
+    "RuleSet",
+    "RuleVersion",
+    "Tenant",
+    "hash_key",
+    "new_key",
+    "rule_key",
+]
+
+TENANTS, KEYS, PLANS, RULES, CONSUMERS = "tenants", "keys", "plans", "rules", "consumers"
+"""Names of the buckets."""
+
+_KEY_PREFIX = "er_"
+
+
+class _Record(msgspec.Struct, omit_defaults=True):
+    def to_json(self) -> bytes:
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def from_json(cls, value: bytes) -> Any:
+        """Raises InvalidInput; members that this version does not know are passed over."""
+        try:
+            return msgspec.json.decode(value, type=cls)
+        except msgspec.DecodeError as error:
+            raise InvalidInput(f"Not a {cls.__name__} record: {error}.") from error
+
+
+class Quota(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a tenant may send; more is answered 429."""
+
+    events_per_second: int
+    bytes_per_second: int
+    burst: float = 2.0
+    """Seconds of unused allowance that may be spent at once."""
+
+
+class Tenant(_Record):
+    id: str
+    name: str = ""
+    plan: str = "standard"
+    quota: Quota | None = None
+    """None: no limit."""
+    adapters: list[dict[str, Any]] = []
+    """Declarations for `events.adapters`."""
+    routes: list[dict[str, Any]] = []
+    """Declarations for `events.routing`."""
+    created: str = ""
+    """RFC 3339 in UTC."""
+
+    def __post_init__(self) -> None:
+        check_tenant(self.id)
+
+    @classmethod
+    def from_json(cls, value: bytes) -> Tenant:
+        """Raises InvalidInput."""
+        tenant: Tenant = super().from_json(value)
+        return tenant
+
+
+class Key(_Record):
+    """An API key without its text, which only its holder has."""
+
+    id: str
+    hash: str
+    tenant: str
+    roles: list[str]
+    subject: str = ""
+    """Who holds it."""
+    created: str = ""
+    last4: str = ""
+
+    @classmethod
+    def from_json(cls, value: bytes) -> Key:
+        """Raises InvalidInput."""
+        key: Key = super().from_json(value)
+        return key
+
+
+class RuleVersion(msgspec.Struct, frozen=True):
+    version: int
+    text: str
+    format: Literal["grl", "json"] = "grl"
+    created: str = ""
+
+
+class RuleSet(_Record):
+    tenant: str
+    name: str
+    active: int = 0
+    """The version in force; 0 for none."""
+    versions: list[RuleVersion] = []
+
+    @classmethod
+    def from_json(cls, value: bytes) -> RuleSet:
+        """Raises InvalidInput."""
+        rules: RuleSet = super().from_json(value)
+        return rules
+
+    @property
+    def in_force(self) -> RuleVersion | None:
+        return next((version for version in self.versions if version.version == self.active), None)
+
+
+def rule_key(tenant: str, name: str) -> str:
+    """Key of a rule set in its bucket."""
+    return f"{tenant}.{name}"
+
+
+def hash_key(text: str) -> str:
+    """What is kept of a key's text. Its 200 random bits need no salt and no slow hash."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def new_key(tenant: str, roles: list[str], *, subject: str = "", clock: Clock = utc_now) -> tuple[str, Key]:
+    """The text to show once and the record to keep."""
+    text = _KEY_PREFIX + base64.b32encode(os.urandom(25)).decode().lower()
+    identifier = new_id()
+    return text, Key(
+        id=identifier,
+        hash=hash_key(text),
+        tenant=check_tenant(tenant),
+        roles=roles,
+        subject=subject or identifier,
+        created=format_time(clock()),
+        last4=text[-4:],
+    )

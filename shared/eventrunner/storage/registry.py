@@ -1,0 +1,294 @@
+"""The registry: tenants, keys, plans, rule sets and consumers in JetStream key-value buckets.
+
+`Registry` is for asyncio programs. `Mirror` is for functions: a thread of its own follows some buckets, so that a
+look-up costs nothing and a change is seen at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js.errors import (
+    BucketNotFoundError,
+    InvalidKeyError,
+    KeyNotFoundError,
+    KeyWrongLastSequenceError,
+    NoStreamResponseError,
+)
+from nats.js.kv import KeyValue
+
+from eventrunner.errors import Conflict, FieldError, InvalidInput, Unavailable
+from eventrunner.storage.bucket_watch import BucketWatch, Change
+from eventrunner.storage.jetstream import connect
+
+__all__ = ["Change", "Mirror", "Registry"]
+
+_log = logging.getLogger(__name__)
+
+_TIMEOUT = 5.0
+_SEEN_TIMEOUT = 1.0
+T = TypeVar("T")
+
+
+class Registry:
+    """Reads and writes buckets. Every call may raise Unavailable."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._buckets: dict[str, KeyValue] = {}
+        self._watches: set[BucketWatch] = set()
+
+    @classmethod
+    async def connect(cls, nats_url: str) -> Registry:
+        """Raises Unavailable when no server answers in time."""
+        registry: Registry | None = None
+
+        async def reconnected() -> None:
+            if registry is not None:
+                registry.rewatch()
+
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                client = await connect(nats_url, name="eventrunner registry", on_reconnect=reconnected)
+        except TimeoutError:
+            raise Unavailable(f"No NATS server answers at {nats_url}.") from None
+        registry = cls(client)
+        return registry
+
+    async def get(self, bucket: str, key: str) -> bytes | None:
+        entry = await self.entry(bucket, key)
+        return None if entry is None else entry[0]
+
+    async def entry(self, bucket: str, key: str) -> tuple[bytes, int] | None:
+        """Value and revision."""
+        with _translated(bucket, key):
+            try:
+                found = await (await self._bucket(bucket)).get(key)
+            except KeyNotFoundError:
+                return None
+        return found.value or b"", found.revision or 0
+
+    async def put(self, bucket: str, key: str, value: bytes) -> int:
+        """Returns the revision."""
+        with _translated(bucket, key):
+            return await (await self._bucket(bucket)).put(key, value)
+
+    async def create(self, bucket: str, key: str, value: bytes) -> int:
+        """Raises Conflict when the key has a value."""
+        with _translated(bucket, key):
+            return await (await self._bucket(bucket)).create(key, value)
+
+    async def update(self, bucket: str, key: str, value: bytes, revision: int) -> int:
+        """Raises Conflict when the key has been written since that revision."""
+        with _translated(bucket, key):
+            return await (await self._bucket(bucket)).update(key, value, last=revision)
+
+    async def delete(self, bucket: str, key: str) -> int:
+        """Deleting what is not there is no error. Returns the revision."""
+        with _translated(bucket, key):
+            # nats-py's own `delete` keeps the revision to itself.
+            headers = {"KV-Operation": "DEL"}
+            ack = await self._client.jetstream(timeout=_TIMEOUT).publish(f"$KV.{bucket}.{key}", headers=headers)
+            return int(ack.seq)
+
+    async def items(self, bucket: str) -> dict[str, bytes]:
+        """All keys and values, as of now."""
+        watch = self.follow(bucket, lambda change: None)
+        task = asyncio.create_task(watch.run())
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                await watch.loaded.wait()
+            return dict(watch.state)
+        except TimeoutError:
+            raise Unavailable(f"The bucket {bucket} cannot be read.") from None
+        finally:
+            await self._stop(watch, task)
+
+    async def watch(self, bucket: str) -> AsyncIterator[Change]:
+        """Every key as a change, then each change as it happens, without end."""
+        queue: asyncio.Queue[Change] = asyncio.Queue()
+        watch = self.follow(bucket, queue.put_nowait)
+        task = asyncio.create_task(watch.run())
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            await self._stop(watch, task)
+
+    def follow(self, bucket: str, on_change: Callable[[Change], None]) -> BucketWatch:
+        """A watch that the caller runs; it goes on by itself after a reconnect."""
+        watch = BucketWatch(self._client, bucket, on_change)
+        self._watches.add(watch)
+        return watch
+
+    def rewatch(self) -> None:
+        for watch in self._watches:
+            watch.restart()
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def _stop(self, watch: BucketWatch, task: asyncio.Task[None]) -> None:
+        self._watches.discard(watch)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    async def _bucket(self, name: str) -> KeyValue:
+        if name not in self._buckets:
+            self._buckets[name] = await self._client.jetstream(timeout=_TIMEOUT).key_value(name)
+        return self._buckets[name]
+
+
+class Mirror:
+    """Follows buckets from a thread of its own; every method may be called from any thread.
+
+    Once loaded it serves the last known state, whatever becomes of NATS, and catches up when NATS is back. Nothing is
+    started before the first use, because a function is imported before its server forks.
+    """
+
+    def __init__(self, nats_url: str, buckets: Sequence[str], *, timeout: float = _TIMEOUT) -> None:
+        self._nats_url = nats_url
+        self._buckets = tuple(buckets)
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._registry: Registry | None = None
+        self._watches: dict[str, BucketWatch] = {}
+        self._loaded = threading.Event()
+        self._main: asyncio.Task[None] | None = None
+        self._callbacks: list[Callable[[Change], None]] = []
+
+    def start(self) -> None:
+        """Returns when all buckets are loaded. Raises Unavailable if that takes too long; later calls may succeed."""
+        if self._loaded.is_set():
+            return
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._run, args=(self._loop,), name="registry", daemon=True).start()
+        if not self._loaded.wait(self._timeout):
+            names = ", ".join(self._buckets)
+            raise Unavailable(f"The registry cannot be read from {self._nats_url}; buckets: {names}.")
+
+    def get(self, bucket: str, key: str) -> bytes | None:
+        """The same object as before until the value changes."""
+        return self.items(bucket).get(key)
+
+    def items(self, bucket: str) -> Mapping[str, bytes]:
+        """A snapshot; the same object as before until some value changes."""
+        self.start()
+        return self._watches[bucket].state
+
+    def on_change(self, callback: Callable[[Change], None]) -> None:
+        """Calls it from the mirror's thread for every later change; it must return at once."""
+        self._callbacks.append(callback)
+
+    def put(self, bucket: str, key: str, value: bytes) -> int:
+        """Returns the revision, when this mirror shows it. Raises Unavailable."""
+        return self._write(bucket, lambda registry: registry.put(bucket, key, value))
+
+    def create(self, bucket: str, key: str, value: bytes) -> int:
+        """Raises Conflict when the key has a value, Unavailable."""
+        return self._write(bucket, lambda registry: registry.create(bucket, key, value))
+
+    def update(self, bucket: str, key: str, value: bytes, revision: int) -> int:
+        """Raises Conflict when the key has been written since that revision, Unavailable."""
+        return self._write(bucket, lambda registry: registry.update(bucket, key, value, revision))
+
+    def entry(self, bucket: str, key: str) -> tuple[bytes, int] | None:
+        """Value and revision from the server, to write with `update`. Raises Unavailable."""
+        self.start()
+        return self._call(self._ready().entry(bucket, key))
+
+    def delete(self, bucket: str, key: str) -> int:
+        """Deleting what is not there is no error. Raises Unavailable."""
+        return self._write(bucket, lambda registry: registry.delete(bucket, key))
+
+    def close(self) -> None:
+        """Ends the thread; the mirror cannot be used again."""
+        if self._loop is not None and self._main is not None:
+            self._loop.call_soon_threadsafe(self._main.cancel)
+
+    def _ready(self) -> Registry:
+        assert self._registry is not None
+        return self._registry
+
+    def _write(self, bucket: str, write: Callable[[Registry], Coroutine[Any, Any, int]]) -> int:
+        self.start()
+
+        async def write_and_see() -> int:
+            revision = await write(self._ready())
+            if bucket in self._watches:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_SEEN_TIMEOUT):
+                        await self._watches[bucket].reached(revision)
+            return revision
+
+        return self._call(write_and_see())
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        assert self._loop is not None
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result(self._timeout)
+        except TimeoutError:
+            future.cancel()
+            raise Unavailable(f"The registry at {self._nats_url} does not answer.") from None
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        self._main = loop.create_task(self._follow())
+        with contextlib.suppress(asyncio.CancelledError):
+            loop.run_until_complete(self._main)
+        loop.close()
+
+    async def _follow(self) -> None:
+        while self._registry is None:
+            try:
+                self._registry = await Registry.connect(self._nats_url)
+            except Unavailable as error:
+                _log.warning("%s Trying again.", error)
+        self._watches = {bucket: self._registry.follow(bucket, self._changed) for bucket in self._buckets}
+        try:
+            async with asyncio.TaskGroup() as group:
+                for watch in self._watches.values():
+                    group.create_task(watch.run())
+                for watch in self._watches.values():
+                    await watch.loaded.wait()
+                self._loaded.set()
+        finally:
+            await self._registry.close()
+
+    def _changed(self, change: Change) -> None:
+        for callback in self._callbacks:
+            try:
+                callback(change)
+            except Exception:
+                _log.exception("a callback failed on %s/%s", change.bucket, change.key)
+
+
+class _translated(contextlib.AbstractContextManager[None]):
+    """Turns the client's errors into ours."""
+
+    def __init__(self, bucket: str, key: str) -> None:
+        self._bucket = bucket
+        self._key = key
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, InvalidKeyError):
+            message = "letters, digits and - / _ = . only, no dot at an end"
+            raise InvalidInput(f"{self._key!r} cannot be a key.", (FieldError("key", message),)) from error
+        if isinstance(error, KeyWrongLastSequenceError):
+            raise Conflict(f"{self._bucket}/{self._key} has been written by somebody else.") from error
+        if isinstance(error, BucketNotFoundError | NoStreamResponseError):
+            raise Unavailable(f"The bucket {self._bucket} is missing: run `eventrunner streams apply`.") from error
+        if isinstance(error, NatsError | OSError | TimeoutError):
+            reason = str(error) or type(error).__name__
+            raise Unavailable(f"The bucket {self._bucket} cannot be reached: {reason}.") from error

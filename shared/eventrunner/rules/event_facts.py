@@ -1,0 +1,97 @@
+"""The facts of rules on events: `Event`, `Tenant`, `Out`, and variables that rules assign themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from eventrunner.rules.emitter import Code, Constants, Function
+from eventrunner.rules.nodes import Const, Index, Member, Node, Root
+from eventrunner.rules.values import Failure
+
+__all__ = ["ATTRIBUTES", "EVENT_FACTS", "EventFacts", "extension"]
+
+_ALWAYS = frozenset({"id", "source", "type", "specversion", "tenantid"})
+_OPTIONAL = frozenset({"subject", "time", "datacontenttype", "dataschema", "traceparent", "receivedtime"})
+ATTRIBUTES = _ALWAYS | _OPTIONAL
+EVENT_FACTS = ("Event", "Tenant", "Out")
+
+
+def extension(event: Any, name: str, missing: Failure) -> Any:
+    extensions = event.extensions
+    return extensions.get(name, missing) if extensions else missing
+
+
+class EventFacts:
+    """Reads the event's attributes from the event itself and the top level of its data from a view: a struct of
+    exactly the fields that rules read, which msgspec decodes without building the rest."""
+
+    def __init__(self, constants: Constants) -> None:
+        self.constants = constants
+        self.fields: dict[str, str] = {}
+        """Field of the data → attribute of the view."""
+
+    def view_type(self) -> type[msgspec.Struct]:
+        fields = [(slot, Any, Failure(f"there is no field {name}")) for name, slot in self.fields.items()]
+        names = {slot: name for name, slot in self.fields.items()}
+        return msgspec.defstruct("View", fields, rename=names, gc=False)
+
+    def field(self, name: str) -> str:
+        return self.fields.setdefault(name, f"f{len(self.fields)}")
+
+    def read(self, node: Root | Member | Index, function: Function) -> Code | None:
+        if isinstance(node, Root):
+            return None
+        name = _constant_key(node)
+        if name is None:
+            return None
+        match node.base:
+            case Root(name="Event"):
+                return self._attribute(name, function)
+            case Root(name="Tenant" | "Out" as fact):
+                local = fact.lower()
+                function.needs.add(local)
+                missing = self.constants.failure(f"{fact} has no field {name}")
+                return Code(f"{local}.get({self.constants.name(name)}, {missing})", depth=1)
+        if is_data(node.base):
+            function.needs.add("s")
+            return Code(f"s.{self.field(name)}")
+        return None
+
+    def _attribute(self, name: str, function: Function) -> Code:
+        if name == "data":
+            function.needs.add("ctx")
+            return Code("ctx.data()", depth=1)
+        function.needs.add("event")
+        if name in _ALWAYS:
+            return Code(f"event.{name}")
+        missing = self.constants.failure(f"the event has no attribute {name}")
+        if name in _OPTIONAL:
+            temporary = function.temporary()
+            return Code(f"({temporary} if ({temporary} := event.{name}) is not None else {missing})", depth=2)
+        return Code(f"extension(event, {self.constants.name(name)}, {missing})", depth=1)
+
+    def root(self, name: str, function: Function) -> Code:
+        if name in ("Tenant", "Out"):
+            function.needs.add(name.lower())
+            return Code(name.lower())
+        function.needs.add("ctx")
+        if name == "Event":
+            return Code("ctx.snapshot()", depth=1)
+        missing = self.constants.failure(f"there is no fact {name}")
+        return Code(f"ctx.variables.get({self.constants.name(name)}, {missing})", depth=1)
+
+
+def _constant_key(node: Member | Index) -> str | None:
+    if isinstance(node, Member):
+        return node.name
+    key = node.index.value if isinstance(node.index, Const) else None
+    return key if type(key) is str else None
+
+
+def is_data(node: Node) -> bool:
+    """`Event.data`, in either spelling."""
+    if not isinstance(node, Member | Index) or not isinstance(node.base, Root):
+        return False
+    return node.base.name == "Event" and _constant_key(node) == "data"

@@ -1,0 +1,197 @@
+"""Rule sets on events: compiled once, evaluated for each event."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from eventrunner.rules.checks import check_event_rules
+from eventrunner.rules.compiler import compile_event_rules
+from eventrunner.rules.context import Context, Emitted, EventContext, Program
+from eventrunner.rules.errors import ProblemKind, RuleSyntaxError
+from eventrunner.rules.limits import Limits
+from eventrunner.rules.nodes import Rule
+from eventrunner.rules.parser import Source, parse
+from eventrunner.rules.values import ActionFailed, Failure, encode
+
+__all__ = ["RuleFailure", "RuleSet", "Verdict", "combine", "compile_rules", "local_now"]
+
+_CLOCK_EVERY = 32
+"""Firings between two looks at the clock."""
+
+
+class RuleFailure(msgspec.Struct, frozen=True):
+    """Why the rules of an event were not carried through. What was done before stays done."""
+
+    rule: str
+    message: str
+
+
+class Verdict(msgspec.Struct):
+    """What the rules made of an event."""
+
+    fired: tuple[str, ...]
+    """Rules in the order of their firing."""
+    data: bytes | None
+    """The event's data if a rule changed it."""
+    attributes: dict[str, Any]
+    """Changed attributes; None for a removed one."""
+    emitted: list[Emitted]
+    dropped: str | None
+    """The reason if a rule dropped the event."""
+    tags: dict[str, str]
+    route: str | None
+    evaluated: int
+    """Conditions evaluated."""
+    error: RuleFailure | None = None
+    logs: list[str] = []
+
+
+def local_now() -> datetime:
+    return datetime.now().astimezone()
+
+
+def compile_rules(
+    text: str,
+    *,
+    name: str = "rules.grl",
+    limits: Limits | None = None,
+    clock: Callable[[], datetime] = local_now,
+) -> RuleSet:
+    """Compiles GRL text. Raises RuleSyntaxError with every problem found."""
+    limits = limits or Limits()
+    rules = parse(text, name, limits)
+    problems = check_event_rules(rules, Source(text, name))
+    if problems:
+        raise RuleSyntaxError.of(problems[: limits.problems])
+    return RuleSet(rules, limits, clock)
+
+
+def combine(rule_sets: Iterable[RuleSet]) -> RuleSet:
+    """One rule set of several, whose rules see each other. Raises RuleSyntaxError if two rules have the same name."""
+    sets = list(rule_sets)
+    rules = [rule for item in sets for rule in item.rules]
+    problems = []
+    seen: dict[str, str] = {}
+    for rule in rules:
+        if rule.name in seen:
+            message = f"rule {rule.name} is defined in {seen[rule.name]} too"
+            problems.append(Source("", rule.resource).problem(0, message, kind=ProblemKind.DUPLICATE_RULE))
+        seen[rule.name] = rule.resource
+    if problems:
+        raise RuleSyntaxError.of(problems)
+    first = sets[0] if sets else RuleSet((), Limits(), local_now)
+    return RuleSet(rules, first.limits, first.clock)
+
+
+class RuleSet:
+    """Safe to share between threads: an evaluation keeps its state to itself."""
+
+    __slots__ = ("_screen", "clock", "conditions", "limits", "names", "rules")
+
+    def __init__(self, rules: Sequence[Rule], limits: Limits, clock: Callable[[], datetime]) -> None:
+        self.rules, self.limits, self.clock = tuple(rules), limits, clock
+        self.conditions = len(self.rules)
+        """Conditions that an evaluation which returns None has evaluated."""
+        self.names = tuple(rule.name for rule in self.rules)
+        self._screen = compile_event_rules(self.rules, limits, clock, run)
+
+    def evaluate(self, event: Any, tenant: Mapping[str, Any]) -> Verdict | None:
+        """Runs the rules on an event, which is not changed. None if no rule fired.
+
+        The event needs the attributes of a CloudEvent, `extensions` (a map or None) and `data` (JSON bytes).
+        """
+        verdict: Verdict | None = self._screen(event, tenant)
+        return verdict
+
+    def evaluate_batch(self, events: Iterable[Any], tenant: Mapping[str, Any]) -> list[Verdict | None]:
+        screen = self._screen
+        return [screen(event, tenant) for event in events]
+
+
+def run(ctx: EventContext, matching: int) -> Verdict:
+    """Fires the matching rules until none is left."""
+    program = ctx.program
+    fired: list[int] = []
+    evaluated, error = _cycle(ctx, program, matching, fired)
+    data = None
+    if ctx.data_changed:
+        data = b"" if type(ctx.document) is Failure else encode(ctx.document)
+    return Verdict(
+        tuple([program.names[number] for number in fired]),
+        data,
+        ctx.attributes,
+        ctx.emitted,
+        ctx.dropped,
+        ctx.tags,
+        ctx.route,
+        evaluated,
+        error,
+        ctx.logs,
+    )
+
+
+def _cycle(ctx: EventContext, program: Program, matching: int, fired: list[int]) -> tuple[int, RuleFailure | None]:
+    evaluated = len(program.names)
+    deadline = 0.0
+    while live := matching & ~ctx.retracted:
+        number = (live & -live).bit_length() - 1
+        ctx.rule = program.names[number]
+        cycles = len(fired)
+        if cycles >= program.limits.cycles:
+            return evaluated, RuleFailure(ctx.rule, f"still matching after {cycles} firings: does it retract itself?")
+        if cycles % _CLOCK_EVERY == _CLOCK_EVERY - 1:
+            deadline = deadline or time.monotonic() + program.limits.seconds
+            if time.monotonic() > deadline:
+                return evaluated, RuleFailure(ctx.rule, f"over the time limit of {program.limits.seconds} s")
+        failure = fire(ctx, program.actions[number])
+        if failure:
+            return evaluated, RuleFailure(ctx.rule, failure)
+        fired.append(number)
+        if ctx.complete:
+            break
+        dirty = (program.dirties[number] | ctx.dirty if not ctx.shared else -1) & ~ctx.retracted
+        if dirty:
+            ctx.dirty = 0
+            matching, count = evaluate_again(ctx, matching, dirty)
+            evaluated += count
+    return evaluated, None
+
+
+def fire(ctx: Context, action: Callable[[Any], None]) -> str:
+    """Runs a `then` block. Returns why it failed, or an empty string."""
+    try:
+        action(ctx)
+    except ActionFailed as error:
+        return str(error)
+    except Exception as error:
+        # Grule recovers from a panic of an action in the same way.
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def evaluate_again(ctx: Context, matching: int, dirty: int) -> tuple[int, int]:
+    """Evaluates the conditions of a mask. Returns the new matching rules and how many were evaluated."""
+    conditions = ctx.program.conditions
+    dirty &= (1 << len(conditions)) - 1
+    matching &= ~dirty
+    count = 0
+    while dirty:
+        bit = dirty & -dirty
+        if holds(ctx, conditions[bit.bit_length() - 1]):
+            matching |= bit
+        dirty ^= bit
+        count += 1
+    return matching, count
+
+
+def holds(ctx: Context, condition: Callable[[Any], Any]) -> bool:
+    """A condition that fails, in whatever way, does not hold."""
+    try:
+        return condition(ctx) is True
+    except Exception:
+        return False

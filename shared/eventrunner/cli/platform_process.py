@@ -1,0 +1,87 @@
+"""Runs `eventrunner dev` as a process of its own, for the demo, the benchmark and tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from eventrunner.errors import Unavailable
+
+__all__ = ["RunningPlatform", "running_platform"]
+
+_START_TIMEOUT = 60.0
+_STOP_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunningPlatform:
+    """What the ready line says, and where the platform keeps its state."""
+
+    url: str
+    admin_key: str
+    nats: str
+    clickhouse: str
+    broker: str
+    data_dir: Path
+    pid: int
+
+
+@contextmanager
+def running_platform(data_dir: Path, environ: Mapping[str, str] | None = None) -> Iterator[RunningPlatform]:
+    """Starts the platform on free ports and stops it at the end. Raises Unavailable when it does not get ready."""
+    command = [sys.executable, "-m", "eventrunner", "dev", "--port", "0", "--data-dir", str(data_dir)]
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with (data_dir / "dev.log").open("ab") as log:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, env={**os.environ, **(environ or {})}, start_new_session=True
+        )
+    try:
+        yield _read_ready(process, data_dir)
+    finally:
+        _stop(process)
+
+
+def _read_ready(process: subprocess.Popen[bytes], data_dir: Path) -> RunningPlatform:
+    assert process.stdout is not None
+    line = _first_line(process.stdout)
+    if not line:
+        tail = (data_dir / "dev.log").read_text(errors="replace")[-2000:]
+        raise Unavailable(f"The platform did not get ready. The end of {data_dir / 'dev.log'}:\n{tail}")
+    ready = json.loads(line)
+    return RunningPlatform(
+        url=ready["url"],
+        admin_key=ready["admin_key"],
+        nats=ready["nats"],
+        clickhouse=ready["clickhouse"],
+        broker=ready["broker"],
+        data_dir=data_dir,
+        pid=process.pid,
+    )
+
+
+def _first_line(stream: IO[bytes]) -> bytes:
+    lines: list[bytes] = []
+    reader = threading.Thread(target=lambda: lines.append(stream.readline()), daemon=True)
+    reader.start()
+    reader.join(_START_TIMEOUT)
+    return lines[0] if lines else b""
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(_STOP_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()

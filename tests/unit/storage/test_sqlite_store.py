@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from eventrunner.errors import ConfigurationError, Unavailable
+from eventrunner.storage import sqlite_database, sqlite_identities
+from eventrunner.storage.event_store import EventStore, PutReport, open_store
+from eventrunner.storage.migrations import migrations
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.storage.event_store_suite import NOON, EventStoreSuite, ids, make_row
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "new folder" / "events.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[EventStore]:
+    store = open_store(f"sqlite:///{path}")
+    store.migrate()
+    yield store
+    store.close()
+
+
+class TestSqliteStore(EventStoreSuite):
+    @pytest.fixture
+    def store(self, path: Path) -> Iterator[EventStore]:
+        store = open_store(f"sqlite:///{path}")
+        store.migrate()
+        yield store
+        store.close()
+
+
+class TestSqliteStoreWithSettledIdentities(TestSqliteStore):
+    """The same with an index that moves its recent keys at every other put."""
+
+    @pytest.fixture(autouse=True)
+    def _small_recent(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sqlite_identities, "_RECENT_LIMIT", 16)
+
+
+def test_every_connection_is_durable_and_in_wal_mode(store: EventStore, path: Path) -> None:
+    store.put([make_row("T", "a")])
+    with sqlite3.connect(path) as db:
+        assert db.execute("pragma journal_mode").fetchone() == ("wal",)
+    db.close()
+    connection = sqlite3.connect(path)
+    sqlite_database._configure(connection)
+    assert connection.execute("pragma synchronous").fetchone() == (2,)
+    connection.close()
+
+
+def test_each_migration_is_recorded_once(store: EventStore, path: Path) -> None:
+    store.migrate()
+    db = sqlite3.connect(path)
+    versions = [version for (version,) in db.execute("select version from schema_version order by version")]
+    db.close()
+    assert versions == [migration.version for migration in migrations("sqlite")]
+    assert versions == list(range(1, len(versions) + 1))
+
+
+def test_nothing_is_opened_before_the_first_call(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/x.db")
+    assert list(tmp_path.iterdir()) == []
+    store.migrate()
+    store.close()
+
+
+def test_a_store_without_a_schema_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"migrate\(\)"):
+        open_store(f"sqlite:///{tmp_path}/x.db").count("T")
+
+
+@pytest.mark.parametrize("url", ["", "events.db", "sqlite://x.db", "sqlite:///", "sqlite:///:memory:", "mysql://h/k"])
+def test_an_url_of_no_store_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError):
+        open_store(url)
+
+
+def test_a_relative_url_is_relative_to_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = open_store("sqlite:///here.db")
+    store.migrate()
+    store.close()
+    assert (tmp_path / "here.db").exists()
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.db").write_bytes(b"hello " * 1000)
+    with pytest.raises(ConfigurationError, match=r"x\.db"):
+        open_store(f"sqlite:///{tmp_path}/x.db").migrate()
+
+
+def test_a_store_that_another_process_keeps_locked_is_unavailable(
+    store: EventStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_database, "_BUSY_SECONDS", 0.05)
+    blocker = sqlite3.connect(path, isolation_level=None)
+    blocker.execute("begin immediate")
+    with pytest.raises(Unavailable):
+        store.put([make_row("T", "a")])
+    blocker.execute("rollback")
+    blocker.close()
+    assert store.put([make_row("T", "a")]) == PutReport(1)
+
+
+def test_a_full_disk_is_unavailable_and_nothing_of_the_batch_stays(
+    store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put([make_row("T", "a")])
+    database = store._database  # type: ignore[attr-defined]
+    with database.writing() as db:
+        pages = db.execute("pragma page_count").fetchone()[0]
+        db.execute(f"pragma max_page_count = {pages + 2}")
+    batch = [make_row("T", f"{n}", data="x" * 10_000) for n in range(100)]
+    with pytest.raises(Unavailable, match="full"):
+        store.put(batch)
+    with database.writing() as db:
+        db.execute("pragma max_page_count = 1000000")
+    assert ids(store.list("T").bodies) == ["a"]
+    assert store.put(batch) == PutReport(100)
+    assert store.put(batch).inserted == 0
+
+
+def test_a_batch_that_fails_leaves_no_trace_of_a_new_tenant(store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite_identities.Identities, "add", _fail)
+        with pytest.raises(RuntimeError):
+            store.put([make_row("A", "1")])
+    store.put([make_row("B", "1"), make_row("C", "1")])
+    store.put([make_row("A", "1")])
+    assert {name: ids(store.list(name).bodies) for name in "ABC"} == {"A": ["1"], "B": ["1"], "C": ["1"]}
+    assert store.tenants() == ["A", "B", "C"]
+
+
+def _fail(*_: object) -> None:
+    raise RuntimeError
+
+
+def test_two_stores_over_one_file_see_each_others_events(
+    store: EventStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_identities, "_RECENT_LIMIT", 50)
+    other = open_store(f"sqlite:///{path}")
+    rows = [make_row("T", f"{n}", time=NOON + n) for n in range(400)]
+    for start in range(0, 400, 10):
+        here, there = (store, other) if start % 20 else (other, store)
+        assert here.put(rows[start : start + 10]).inserted == 10
+        assert there.put(rows[max(0, start - 30) : start + 10]).inserted == 0
+    assert store.count("T") == other.count("T") == 400
+    assert all(other.get("T", "/s", row.id) == row.body for row in rows)
+    other.close()
+
+
+_PUT_MANY = """
+import sys
+from eventrunner.storage.event_store import open_store
+from tests.unit.storage.event_store_suite import NOON, make_row
+
+store, start, stop, size = open_store(sys.argv[1]), *map(int, sys.argv[2:])
+for first in range(start, stop, size):
+    store.put([make_row("T", f"{n}", time=NOON + n) for n in range(first, first + size)])
+    print(first + size, flush=True)
+store.close()
+"""
+
+
+def _start_putting(path: Path, start: int, stop: int, size: int) -> subprocess.Popen[str]:
+    """Another process that puts events of those numbers, and prints after each put how far it has come."""
+    command = [sys.executable, "-c", _PUT_MANY, f"sqlite:///{path}", f"{start}", f"{stop}", f"{size}"]
+    return subprocess.Popen(command, cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, text=True)
+
+
+def test_processes_writing_overlapping_events_store_each_once(store: EventStore, path: Path) -> None:
+    workers = [_start_putting(path, start, start + 300, 20) for start in (0, 100, 200)]
+    for worker in workers:
+        worker.communicate(timeout=60)
+        assert worker.returncode == 0
+    assert store.count("T") == 500
+    assert len(set(ids(store.list("T", limit=1000).bodies))) == 500
+
+
+def test_readers_are_not_held_up_by_a_writer(store: EventStore, path: Path) -> None:
+    store.put([make_row("T", "a")])
+    blocker = sqlite3.connect(path, isolation_level=None)
+    blocker.execute("begin immediate")
+    assert store.count("T") == 1
+    blocker.execute("rollback")
+    blocker.close()
+
+
+def test_what_was_put_before_a_kill_is_there_and_nothing_half(store: EventStore, path: Path) -> None:
+    with _start_putting(path, 0, 1_000_000, 50) as worker:
+        assert worker.stdout is not None
+        acknowledged = [int(worker.stdout.readline()) for _ in range(20)]
+        worker.kill()
+        acknowledged += [int(line) for line in worker.stdout]
+    count = store.count("T")
+    assert count in (acknowledged[-1], acknowledged[-1] + 50)
+    again = [make_row("T", f"{n}", time=NOON + n) for n in range(count + 10)]
+    assert store.put(again) == PutReport(10, duplicates=tuple(range(count)))
+
+
+def test_threads_read_while_others_write(store: EventStore) -> None:
+    done = threading.Event()
+    failures: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            while not done.is_set():
+                seen = ids(store.list("T", limit=1000).bodies)
+                assert len(seen) % 10 == 0
+                assert store.count("T") >= len(seen)
+        except BaseException as error:
+            failures.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for first in range(0, 500, 10):
+        store.put([make_row("T", f"{n}", time=NOON + n) for n in range(first, first + 10)])
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert failures == []
+
+
+_identities = st.tuples(st.sampled_from("AB"), st.sampled_from(["/1", "/2"]), st.sampled_from("abcd"))
+_batches = st.lists(st.lists(st.tuples(_identities, st.integers(0, 1)), max_size=12), max_size=8)
+
+
+@given(_batches, st.sampled_from([1, 5, 1000]))
+@settings(max_examples=40, deadline=None)
+def test_any_sequence_of_puts_keeps_the_first_of_each_identity(
+    tmp_path_factory: pytest.TempPathFactory, batches: list[list[tuple[tuple[str, str, str], int]]], limit: int
+) -> None:
+    store = open_store(f"sqlite:///{tmp_path_factory.mktemp('store')}/x.db")
+    store.migrate()
+    model: dict[tuple[str, str, str], tuple[int, bytes]] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlite_identities, "_RECENT_LIMIT", limit)
+        for batch in batches:
+            rows = [make_row(tenant, id, source=source, data=value) for (tenant, source, id), value in batch]
+            expected: tuple[list[int], list[int], list[int]] = ([], [], [])
+            for index, (row, (identity, value)) in enumerate(zip(rows, batch, strict=True)):
+                known = model.setdefault(identity, (value, row.body))
+                expected[0 if known[1] is row.body else 1 if known[0] == value else 2].append(index)
+            assert store.put(rows) == PutReport(len(expected[0]), tuple(expected[1]), tuple(expected[2]))
+    for (tenant, source, id), (_, body) in model.items():
+        assert store.get(tenant, source, id) == body
+        assert body in store.find(tenant, id)
+    assert sum(store.count(tenant) for tenant in "AB") == len(model)
+    store.close()

@@ -15,7 +15,16 @@ import msgspec
 from eventrunner.clock import parse_time
 from eventrunner.errors import FieldError, InvalidInput
 
-__all__ = ["CORE_ATTRIBUTES", "USAGE_ATTRIBUTES", "USAGE_TYPE", "Event", "Identity", "is_json_type", "micros"]
+__all__ = [
+    "CORE_ATTRIBUTES",
+    "NO_DATA",
+    "USAGE_ATTRIBUTES",
+    "USAGE_TYPE",
+    "Event",
+    "Identity",
+    "is_json_type",
+    "micros",
+]
 
 Identity: TypeAlias = tuple[str, str, str]
 """(tenantid, source, id): what makes an event the same event."""
@@ -37,6 +46,9 @@ USAGE_ATTRIBUTES = ("usagein", "usageout", "usagecpu", "usagemem", "usagerules")
 
 EXTENSIONS_FIELD = "(extensions)"
 """Wire name of `Event.extensions`, which no attribute can have; what comes from outside is refused with it."""
+
+NO_DATA = msgspec.Raw(b"")
+"""The only value of `data` that is left out when the event is written: the encoder compares by identity."""
 
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _MICROSECOND = timedelta(microseconds=1)
@@ -74,7 +86,7 @@ class Event(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_o
     """KiB·milliseconds of memory that the stages held, by share of the batch."""
     usagerules: int = 0
     """Rule conditions evaluated."""
-    data: msgspec.Raw = msgspec.Raw(b"")
+    data: msgspec.Raw = NO_DATA
     """The JSON value as bytes; empty when there is none. Text of a non-JSON content type is a JSON string here."""
     data_base64: str | None = None
     """The payload in base64 when it is binary; then `data` is empty."""
@@ -111,7 +123,7 @@ class Event(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_o
     def set_payload(self, body: bytes, datacontenttype: str | None) -> None:
         """Takes an HTTP body or NATS payload. Raises InvalidInput when the type says JSON and the body is not."""
         self.datacontenttype = datacontenttype
-        self.data, self.data_base64 = msgspec.Raw(b""), None
+        self.data, self.data_base64 = NO_DATA, None
         if not body:
             return
         if is_json_type(datacontenttype):

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from eventrunner.events import Event, encode_batch
+from eventrunner.handlers.event_engine import EventEngine
+from eventrunner.stage import Batch
+from eventrunner.storage.event_store import EventStore, open_store
+from eventrunner.storage.records import RuleSet, RuleVersion, Tenant
+
+_RULES = """
+rule Big "over a hundred" { when Event.type == "order" && Event.data.amount > 100 then
+  Out.amount = Event.data.amount; Emit("alert"); Tag("size", "big"); Event.data.checked = true; Retract("Big"); }
+rule Noise { when Event.type == "ping" then Drop("noise"); Retract("Noise"); }
+rule Loop { when Event.type == "loop" then Event.data.n = 1; }
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[EventStore]:
+    store = open_store(f"sqlite:///{tmp_path / 'events.db'}")
+    store.migrate()
+    yield store
+    store.close()
+
+
+def _engine(store: EventStore, text: str = _RULES, active: int = 1) -> EventEngine:
+    record = RuleSet(tenant="acme", name="r", active=active, versions=[RuleVersion(version=1, text=text)])
+    records = {"acme.r": record.to_json()}
+    tenant = Tenant(id="acme").to_json()
+    return EventEngine(store, lambda _: tenant, lambda: records)
+
+
+def _event(id: str, type: str = "order", data: bytes = b'{"amount":7}', tenant: str = "acme") -> Event:
+    event = Event(id=id, source="/s", type=type, tenantid=tenant, receivedtime="2026-01-01T00:00:00.000000Z")
+    event.set_payload(data, None)
+    return event
+
+
+def _batch(*events: Event) -> Batch:
+    return Batch(encode_batch(events))
+
+
+def test_an_event_that_no_rule_touches_passes_with_its_bytes(store: EventStore) -> None:
+    (event,) = _engine(store)(_batch(_event("1", data=b'{ "amount" : 7.0 }'))).results
+    assert event.json_data == b'{ "amount" : 7.0 }'
+    assert event.usagerules == 3
+    assert event.usageout > 0
+    assert store.get("acme", "/s", "1") is not None
+
+
+def test_rules_tag_change_and_derive(store: EventStore) -> None:
+    outcomes = _engine(store)(_batch(_event("1", data=b'{"amount":700}')))
+    (event,) = outcomes.results
+    assert event.extensions == {"size": "big"}
+    assert event.decoded_data() == {"amount": 700, "checked": True}
+    (alert,) = outcomes.derived
+    assert (alert.type, alert.decoded_data()) == ("alert", {"amount": 700})
+    assert alert.extensions == {"causeid": "1", "causerule": "Big"}
+    assert store.get("acme", "/s", alert.id) is not None
+
+
+def test_a_redelivery_derives_the_same_event_and_stores_nothing_twice(store: EventStore) -> None:
+    engine = _engine(store)
+    first = engine(_batch(_event("1", data=b'{"amount":700}'), _event("2")))
+    again = engine(_batch(_event("2"), _event("1", data=b'{"amount":700}')))
+    assert [event.id for event in first.derived] == [event.id for event in again.derived]
+    assert store.count("acme") == 3
+
+
+def test_a_dropped_event_is_not_stored(store: EventStore) -> None:
+    outcomes = _engine(store)(_batch(_event("1", "ping")))
+    assert [event.id for event in outcomes.dropped] == ["1"]
+    assert store.count("acme") == 0
+
+
+def test_a_rule_that_never_ends_makes_a_dead_letter_with_its_name(store: EventStore) -> None:
+    outcomes = _engine(store)(_batch(_event("1", "loop"), _event("2")))
+    assert "Loop" in outcomes.failures[0].reason
+    assert [event.id for event in outcomes.results] == ["2"]
+
+
+def test_tenants_without_active_rules_pass(store: EventStore) -> None:
+    event = _event("1", data=b'{"amount":700}', tenant="other")
+    assert [result.id for result in _engine(store)(_batch(event)).results] == ["1"]
+    assert not _engine(store, active=0)(_batch(_event("2", data=b'{"amount":700}'))).derived
+
+
+def test_a_rule_set_that_does_not_compile_stops_no_event(store: EventStore) -> None:
+    assert len(_engine(store, "rule broken {")(_batch(_event("1"))).results) == 1
+
+
+def test_binary_data_passes_the_rules(store: EventStore) -> None:
+    event = _event("1")
+    event.set_payload(b"\xff\x00", "image/png")
+    (result,) = _engine(store)(_batch(event)).results
+    assert result.payload() == b"\xff\x00"

@@ -22,15 +22,15 @@ POLICY = [f"policies/{name}" for name in ("authz.rego", "data.json")]
 
 # Names, and texts that an engine may confuse with them.
 TEXTS: list[Any] = [
-    "acme", "globex", "", "ACME", "acme ", "acme\n", "acme\\n", "acme\0", '"acme"', 'acme"', "'acme'", "`acme`", '"', '""',
-    "acme\\", "ac\\me", "ac\\\\me", "\\u0061cme", "%61cme", "{acme}", "[acme]", "é", "e\u0301", "😀", "\u2028", "0", "1",
-    "1.0", "-0", "1e3", "true", "false", "null", "[]", "{}", None, 0, 1, 1.5, 1000, True, False, [], {}, ["acme"],
-    {"acme": 1},
+    "acme", "globex", "", "ACME", "acme ", "acme\n", "acme\\n", "acme\0", '"acme"', 'acme"', "'acme'", "`acme`", '"',
+    '""', "acme\\", "ac\\me", "ac\\\\me", "\\u0061cme", "%61cme", "{acme}", "[acme]", "é", "e\u0301", "😀", "\u2028",
+    "0", "1", "1.0", "-0", "1e3", "true", "false", "null", "[]", "{}", None, 0, 1, 1.5, 1000, True, False, [], {},
+    ["acme"], {"acme": 1},
 ]  # fmt: skip
 ROLES: list[Any] = [
     ["admin"], ["user"], ["event_publisher"], ["user", "event_publisher"], ["user", "admin"], [], "admin", None,
-    {"admin": 1}, {"a": "admin"}, [["admin"]], [None], [1], [True], ['"admin"'], ["admin\n"], ["admin\0"], ["\\u0061dmin"],
-    ["scope"], ["roles"],
+    {"admin": 1}, {"a": "admin"}, [["admin"]], [None], [1], [True], ['"admin"'], ["admin\n"], ["admin\0"],
+    ["\\u0061dmin"], ["scope"], ["roles"],
 ]  # fmt: skip
 RESOURCES: list[Any] = ["events", "plans", "rules", "keys", "tenants", '"events"', "scope", "", None, 1, [], {}]
 ACTIONS: list[Any] = ["list", "get", "publish", "put", "create", "close", '"get"', "", None, 1, ["get"]]

@@ -76,7 +76,8 @@ class Upstream(Protocol):
     async def send(
         self, service: str, method: str, path_qs: str, headers: Mapping[str, str], body: bytes
     ) -> aiohttp.ClientResponse:
-        """Answers once the head of the response is there; the body must not be decompressed.
+        """Answers once the head of the response is there. `path_qs` goes out as it is (`URL(…, encoded=True)`),
+        redirects are not followed, and the body is not decompressed.
 
         Raises Unavailable, aiohttp.ClientError, TimeoutError or OSError when the service cannot be reached.
         """

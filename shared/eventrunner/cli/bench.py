@@ -178,7 +178,8 @@ def _print(document: dict[str, object], console: Console) -> None:
     table.add_row("CPU µs/event: all", *(f"{sum(run['cpu'].values()):.1f}" for run in runs))  # type: ignore[attr-defined]
     console.print(table)
     console.print(
-        f"ready in {document['ready_seconds']:.1f} s, first 202 from cold after {document['first_accepted_seconds']:.2f} s, "
+        f"ready in {document['ready_seconds']:.1f} s, "
+        f"first 202 from cold after {document['first_accepted_seconds']:.2f} s, "
         f"first event in ClickHouse after {document['cold_start_seconds']:.2f} s, "
         f"idle {document['idle_percent_of_a_core']:.1f} % of a core"
     )

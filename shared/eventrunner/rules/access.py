@@ -7,7 +7,7 @@ from typing import Any
 from eventrunner.rules.limits import MAX_ARRAY
 from eventrunner.rules.values import ActionFailed, Failure, GoInt, Int64, Strings, compact, kind_name
 
-__all__ = ["element", "go_element", "member", "set_element", "set_member", "usable"]
+__all__ = ["element", "given", "go_element", "member", "set_element", "set_member", "usable"]
 
 
 def member(base: Any, name: str, missing: Failure) -> Any:
@@ -49,11 +49,16 @@ def _position(base: list[Any], key: Any) -> Any:
     return int(key)
 
 
-def usable(value: Any) -> Any:
-    """The value to store. Raises ActionFailed if it is a Failure."""
+def given(value: Any) -> Any:
+    """The value. Raises ActionFailed if it is a Failure."""
     if type(value) is Failure:
         raise ActionFailed(value.message)
-    return compact(value)
+    return value
+
+
+def usable(value: Any) -> Any:
+    """The value as it is stored. Raises ActionFailed if it is a Failure."""
+    return compact(given(value))
 
 
 def set_member(base: Any, name: str, value: Any) -> None:

@@ -22,8 +22,10 @@ _EVENT_CALLS = {"Emit": ("emit", 1), "Drop": ("drop", 1), "Tag": ("tag", 2), "Ro
 
 
 class Actions:
-    def __init__(self, constants: Constants, facts: Facts, function: Function, bits: Mapping[str, int]) -> None:
-        self.constants, self.facts, self.function, self.bits = constants, facts, function, bits
+    def __init__(
+        self, constants: Constants, facts: Facts, function: Function, bits: Mapping[str, int], rule: str
+    ) -> None:
+        self.constants, self.facts, self.function, self.bits, self.rule = constants, facts, function, bits, rule
         self.expressions = Expressions(constants, facts, function)
 
     def statement(self, node: Statement) -> None:
@@ -43,9 +45,11 @@ class Actions:
         if not method or len(call.args) != count:
             return False
         arguments = ", ".join(self.expressions.value(argument).text for argument in call.args)
-        self.function.lines.append(f"ctx.{method}({arguments})")
         if method == "emit":
-            self.function.lines.append("out = ctx.out")
+            # The event's `Out` is a new one afterwards.
+            self.function.lines += [f"ctx.emit({arguments}, {self.constants.name(self.rule)})", "out = ctx.out"]
+        else:
+            self.function.lines.append(f"ctx.{method}({arguments})")
         return True
 
     def _retract_known(self, argument: Node) -> bool:

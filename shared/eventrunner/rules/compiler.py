@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
 from eventrunner.rules.actions import Actions
 from eventrunner.rules.analysis import dirtied_by
-from eventrunner.rules.context import EventContext, Program
+from eventrunner.rules.context import NOTHING, EventContext, Program
 from eventrunner.rules.emitter import Constants, Function
 from eventrunner.rules.errors import Problem, ProblemKind, RuleSyntaxError
 from eventrunner.rules.event_facts import EventFacts, extension
@@ -18,16 +20,18 @@ from eventrunner.rules.expressions import HELPERS, Expressions, Facts
 from eventrunner.rules.limits import Limits
 from eventrunner.rules.nodes import Rule
 from eventrunner.rules.screen import screen_source
-from eventrunner.rules.values import ActionFailed, Failure
 
-__all__ = ["by_salience", "compile_event_rules", "compile_functions"]
+__all__ = ["by_salience", "compile_event_rules", "program_of"]
 
-_EVENT_LOCALS = {
+Run: TypeAlias = Callable[[EventContext, int], Any]
+
+_CONDITION_LOCALS = {
     "event": "event = ctx.event",
     "s": "s = ctx.load()",
     "tenant": "tenant = ctx.tenant",
     "out": "out = ctx.out",
 }
+_ACTION_LOCALS = {**_CONDITION_LOCALS, "out": "out = ctx.own_out()"}
 
 
 def by_salience(rules: Sequence[Rule]) -> tuple[Rule, ...]:
@@ -35,22 +39,31 @@ def by_salience(rules: Sequence[Rule]) -> tuple[Rule, ...]:
     return tuple(sorted(rules, key=lambda rule: -rule.salience))
 
 
-def compile_functions(
+def condition_source(
     rules: tuple[Rule, ...], constants: Constants, facts: Facts, prologue: Mapping[str, str]
 ) -> list[str]:
-    """The source of `condition<n>(ctx)`, which returns a value or Failure, and `action<n>(ctx)` of each rule."""
+    """`condition<n>(ctx)` of each rule, which returns a value or a Failure."""
+    lines: list[str] = []
+    for number, rule in enumerate(rules):
+        function = Function()
+        code = Expressions(constants, facts, function).value(rule.when)
+        function.lines.append(f"return {code.text}")
+        lines += _define(f"condition{number}", function, prologue)
+    return lines
+
+
+def action_source(
+    rules: tuple[Rule, ...], constants: Constants, facts: Facts, prologue: Mapping[str, str]
+) -> list[str]:
+    """`action<n>(ctx)` of each rule, which raises ActionFailed."""
     bits = {rule.name: 1 << number for number, rule in enumerate(rules)}
     lines: list[str] = []
     for number, rule in enumerate(rules):
-        condition = Function()
-        code = Expressions(constants, facts, condition).value(rule.when)
-        condition.lines.append(f"return {code.text}")
-        lines += _define(f"condition{number}", condition, prologue)
-        action = Function()
-        actions = Actions(constants, facts, action, bits)
+        function = Function()
+        actions = Actions(constants, facts, function, bits, rule.name)
         for statement in rule.then:
             actions.statement(statement)
-        lines += _define(f"action{number}", action, prologue)
+        lines += _define(f"action{number}", function, prologue)
     return lines
 
 
@@ -59,44 +72,55 @@ def _define(name: str, function: Function, prologue: Mapping[str, str]) -> list[
     return [f"def {name}(ctx):", *(f"    {line}" for line in (*start, *function.lines))]
 
 
+def program_of(
+    rules: tuple[Rule, ...], namespace: Mapping[str, Any], limits: Limits, clock: Callable[[], datetime]
+) -> Program:
+    """The program of rules in the order of their numbers, whose functions the namespace defines."""
+    return Program(
+        names=tuple(rule.name for rule in rules),
+        bits={rule.name: 1 << number for number, rule in enumerate(rules)},
+        conditions=tuple(namespace[f"condition{number}"] for number in range(len(rules))),
+        actions=tuple(namespace[f"action{number}"] for number in range(len(rules))),
+        dirties=tuple(dirtied_by(rules)),
+        limits=limits,
+        clock=clock,
+    )
+
+
 def compile_event_rules(
-    rules: Sequence[Rule],
-    limits: Limits,
-    clock: Callable[[], datetime],
-    run: Callable[[EventContext, int], Any],
+    rules: Sequence[Rule], limits: Limits, clock: Callable[[], datetime], run: Run
 ) -> Callable[[Any, Mapping[str, Any]], Any]:
     """The function that takes an event and a tenant through the rules. Raises RuleSyntaxError if they nest too deep."""
     ordered = by_salience(rules)
-    namespace: dict[str, Any] = {**HELPERS, "extension": extension, "given": _given, "EMPTY": {}, "run": run}
+    namespace: dict[str, Any] = {
+        **HELPERS,
+        "extension": extension,
+        "bisect": bisect_right,
+        "EMPTY": NOTHING,
+        "run": run,
+    }
     constants = Constants(namespace)
     facts = EventFacts(constants)
-    lines = _guarded(
-        lambda: [
-            *screen_source(ordered, constants, facts),
-            *compile_functions(ordered, constants, facts, _EVENT_LOCALS),
-        ]
-    )
+    execute(guarded(lambda: _event_source(ordered, constants, facts)), namespace)
     view_type = facts.view_type()
-    decode = msgspec.json.Decoder(view_type).decode
-    execute(lines, namespace)
-    program = Program(
-        tuple(rule.name for rule in ordered),
-        {rule.name: 1 << number for number, rule in enumerate(ordered)},
-        tuple(namespace[f"condition{number}"] for number in range(len(ordered))),
-        tuple(namespace[f"action{number}"] for number in range(len(ordered))),
-        tuple(dirtied_by(ordered)),
-        limits,
-        clock,
-        facts.fields,
-        view_type,
-        decode,
+    program = replace(
+        program_of(ordered, namespace, limits, clock),
+        slots=facts.fields,
+        view_type=view_type,
+        decode=msgspec.json.Decoder(view_type).decode,
     )
     _connect(namespace, program, run)
     screen: Callable[[Any, Mapping[str, Any]], Any] = namespace["screen"]
     return screen
 
 
-def _connect(namespace: dict[str, Any], program: Program, run: Callable[[EventContext, int], Any]) -> None:
+def _event_source(rules: tuple[Rule, ...], constants: Constants, facts: EventFacts) -> list[str]:
+    lines = screen_source(rules, constants, facts) + condition_source(rules, constants, facts, _CONDITION_LOCALS)
+    facts.complete = True
+    return lines + action_source(rules, constants, facts, _ACTION_LOCALS)
+
+
+def _connect(namespace: dict[str, Any], program: Program, run: Run) -> None:
     """Gives the screen what it calls outside of itself."""
     decode, view_type = program.decode, program.view_type
 
@@ -130,14 +154,9 @@ def execute(lines: list[str], namespace: dict[str, Any]) -> None:
     exec(compile("\n".join(lines), "<rules>", "exec"), namespace)  # noqa: S102
 
 
-def _guarded(generate: Callable[[], list[str]]) -> list[str]:
+def guarded(generate: Callable[[], list[str]]) -> list[str]:
     try:
         return generate()
     except RecursionError:
         message = "the conditions nest too deep"
         raise RuleSyntaxError.of([Problem("rules", 1, 1, message, "", kind=ProblemKind.LIMIT)]) from None
-
-
-def _given(value: Any) -> None:
-    if type(value) is Failure:
-        raise ActionFailed(value.message)

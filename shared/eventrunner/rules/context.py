@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
-from eventrunner.rules.access import set_element, set_member, usable
+from eventrunner.rules.access import given, set_element, set_member, usable
 from eventrunner.rules.event_facts import ATTRIBUTES
 from eventrunner.rules.goformat import format_value
 from eventrunner.rules.limits import Limits
 from eventrunner.rules.values import ActionFailed, Failure, encode, kind_name, real
 
-__all__ = ["Context", "Emitted", "EventContext", "Program"]
+__all__ = ["NOTHING", "Context", "Emitted", "EventContext", "Program"]
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+"""What executions that made nothing of a kind share; every event has one, so no container is made in vain."""
 
 _ALL = -1
 _IMMUTABLE = frozenset({"id", "source", "specversion", "tenantid", "traceparent", "receivedtime", "data"})
@@ -59,15 +63,14 @@ class Context(msgspec.Struct):
     """State of an execution that every kind of rule set has."""
 
     program: Program
-    variables: dict[str, Any] = {}
+    variables: Mapping[str, Any] = NOTHING
     retracted: int = 0
     dirty: int = 0
     """Rules to evaluate again beyond what static analysis says; -1 for all."""
     shared: bool = False
     """An object hangs in two places, so a write through one path may be read through another."""
     complete: bool = False
-    rule: str = ""
-    logs: list[str] = []
+    logs: list[str] | None = None
     moment: datetime | None = None
 
     def now(self) -> datetime:
@@ -84,11 +87,13 @@ class Context(msgspec.Struct):
         self.dirty = _ALL
 
     def log(self, text: Any) -> None:
+        if self.logs is None:
+            self.logs = []
         if len(self.logs) < _MAX_LOGS:
             self.logs.append(_text("Log", text))
 
     def log_format(self, layout: Any, value: Any) -> None:
-        self.log(format_value(_text("LogFormat", layout), _given(value)))
+        self.log(format_value(_text("LogFormat", layout), given(value)))
 
     def set_member(self, base: Any, name: str, value: Any) -> None:
         set_member(base, name, value)
@@ -103,6 +108,8 @@ class Context(msgspec.Struct):
         stored = usable(value)
         if stored is None:
             raise ActionFailed(f"null cannot be assigned to {name}")
+        if type(self.variables) is not dict:
+            self.variables = {}
         self.variables[name] = None if isinstance(stored, list | dict) else stored
 
     def _note(self, value: Any) -> None:
@@ -123,13 +130,13 @@ class EventContext(Context):
     event: Any = None
     tenant: Mapping[str, Any] = {}
     view: Any = None
-    """The fields of the data that rules read; kept in step with `document`."""
+    """The fields of the data that conditions read; kept in step with `document`."""
     document: Any = _UNREAD
     data_changed: bool = False
-    attributes: dict[str, Any] = {}
-    out: dict[str, Any] = {}
-    emitted: list[Emitted] = []
-    tags: dict[str, str] = {}
+    attributes: dict[str, Any] | None = None
+    out: Mapping[str, Any] = NOTHING
+    emitted: list[Emitted] | None = None
+    tags: dict[str, str] | None = None
     dropped: str | None = None
     route: str | None = None
 
@@ -143,21 +150,30 @@ class EventContext(Context):
         return self.view
 
     def data(self) -> Any:
-        """All of the data. From here on the view shares the objects of the document."""
+        """All of the data. It shares its maps and arrays with the view."""
         if self.document is _UNREAD:
             try:
                 self.document = _decode(self.event.data)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 self.document = Failure("the event has no JSON data")
-            self._synchronize()
+            if self.view is None:
+                self._fill_view()
+            elif type(self.document) is dict:
+                self._adopt_view()
         return self.document
 
-    def _synchronize(self) -> None:
+    def _adopt_view(self) -> None:
+        for name, slot in self.program.slots.items():
+            value = getattr(self.view, slot)
+            if type(value) is dict or type(value) is list:
+                self.document[name] = value
+
+    def _fill_view(self) -> None:
         fresh = self.program.view_type()
         if self.view is None:
             self.view = fresh
         document = self.document if type(self.document) is dict else {}
-        for slot, name in zip(fresh.__struct_fields__, fresh.__struct_encode_fields__, strict=True):
+        for name, slot in self.program.slots.items():
             setattr(self.view, slot, document.get(name, getattr(fresh, slot)))
 
     def touch(self) -> None:
@@ -180,7 +196,7 @@ class EventContext(Context):
         self.document = Failure("the event has no data") if stored is None else stored
         self.data_changed = True
         self._note(value)
-        self._synchronize()
+        self._fill_view()
 
     def set_attribute(self, name: str, value: Any) -> None:
         stored = _attribute_value(name, usable(value))
@@ -192,7 +208,15 @@ class EventContext(Context):
             self.event.extensions.pop(name, None)
         else:
             self.event.extensions[name] = stored
+        if self.attributes is None:
+            self.attributes = {}
         self.attributes[name] = stored
+
+    def own_out(self) -> Mapping[str, Any]:
+        """`Out` to write into; made by the first action that uses it."""
+        if self.out is NOTHING:
+            self.out = {}
+        return self.out
 
     def snapshot(self) -> dict[str, Any]:
         """The event as one map: a copy, but for the data."""
@@ -201,34 +225,32 @@ class EventContext(Context):
         known = {**values, **(self.event.extensions or {}), "data": None if type(data) is Failure else data}
         return {name: value for name, value in known.items() if value is not None}
 
-    def emit(self, kind: Any) -> None:
+    def emit(self, kind: Any, rule: str) -> None:
         name = _text("Emit", kind)
         if not name:
             raise ActionFailed("Emit needs a type that is not empty")
+        if self.emitted is None:
+            self.emitted = []
         if len(self.emitted) >= _MAX_EMITTED:
             raise ActionFailed(f"more than {_MAX_EMITTED} derived events of one event")
-        position = sum(1 for item in self.emitted if item.rule == self.rule)
-        self.emitted.append(Emitted(name, encode(self.out), self.rule, position))
+        position = sum([item.rule == rule for item in self.emitted])
+        self.emitted.append(Emitted(name, b"{}" if self.out is NOTHING else encode(self.out), rule, position))
         self.out = {}
 
     def drop(self, reason: Any) -> None:
         self.dropped = _text("Drop", reason)
 
     def tag(self, key: Any, value: Any) -> None:
-        self.tags[_text("Tag", key)] = value if type(value) is str else _scalar_text(_given(value))
+        if self.tags is None:
+            self.tags = {}
+        self.tags[_text("Tag", key)] = value if type(value) is str else _scalar_text(given(value))
 
     def route_to(self, name: Any) -> None:
         self.route = _text("RouteTo", name)
 
 
-def _given(value: Any) -> Any:
-    if type(value) is Failure:
-        raise ActionFailed(value.message)
-    return value
-
-
 def _text(function: str, value: Any) -> str:
-    if type(_given(value)) is not str:
+    if type(given(value)) is not str:
         raise ActionFailed(f"{function} takes a string, not {kind_name(value)}")
     return str(value)
 

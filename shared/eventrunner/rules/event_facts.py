@@ -31,6 +31,8 @@ class EventFacts:
         self.constants = constants
         self.fields: dict[str, str] = {}
         """Field of the data → attribute of the view."""
+        self.complete = False
+        """All conditions are generated: fields that only actions read do not enter the view."""
 
     def view_type(self) -> type[msgspec.Struct]:
         fields = [(slot, Any, Failure(f"there is no field {name}")) for name, slot in self.fields.items()]
@@ -55,9 +57,16 @@ class EventFacts:
                 missing = self.constants.failure(f"{fact} has no field {name}")
                 return Code(f"{local}.get({self.constants.name(name)}, {missing})", depth=1)
         if is_data(node.base):
-            function.needs.add("s")
-            return Code(f"s.{self.field(name)}")
+            return self._data_field(name, function)
         return None
+
+    def _data_field(self, name: str, function: Function) -> Code:
+        if self.complete and name not in self.fields:
+            function.needs.add("ctx")
+            key = self.constants.name(name)
+            return Code(f"member(ctx.data(), {key}, {self.constants.failure(f'there is no field {name}')})", depth=2)
+        function.needs.add("s")
+        return Code(f"s.{self.field(name)}")
 
     def _attribute(self, name: str, function: Function) -> Code:
         if name == "data":

@@ -31,6 +31,7 @@ HELPERS: dict[str, Any] = {
     "go_element": access.go_element,
     "call_method": methods.call_method,
     "call_function": functions.call_function,
+    "given": access.given,
 }
 
 _EXACT = 1 << 53

@@ -11,7 +11,7 @@ import msgspec
 
 from eventrunner.rules.checks import check_event_rules
 from eventrunner.rules.compiler import compile_event_rules
-from eventrunner.rules.context import Context, Emitted, EventContext, Program
+from eventrunner.rules.context import NOTHING, Context, Emitted, EventContext, Program
 from eventrunner.rules.errors import ProblemKind, RuleSyntaxError
 from eventrunner.rules.limits import Limits
 from eventrunner.rules.nodes import Rule
@@ -38,17 +38,17 @@ class Verdict(msgspec.Struct):
     """Rules in the order of their firing."""
     data: bytes | None
     """The event's data if a rule changed it."""
-    attributes: dict[str, Any]
+    attributes: Mapping[str, Any]
     """Changed attributes; None for a removed one."""
-    emitted: list[Emitted]
+    emitted: Sequence[Emitted]
     dropped: str | None
     """The reason if a rule dropped the event."""
-    tags: dict[str, str]
+    tags: Mapping[str, str]
     route: str | None
     evaluated: int
     """Conditions evaluated."""
     error: RuleFailure | None = None
-    logs: list[str] = []
+    logs: Sequence[str] = ()
 
 
 def local_now() -> datetime:
@@ -124,14 +124,14 @@ def run(ctx: EventContext, matching: int) -> Verdict:
     return Verdict(
         tuple([program.names[number] for number in fired]),
         data,
-        ctx.attributes,
-        ctx.emitted,
+        ctx.attributes or NOTHING,
+        ctx.emitted or (),
         ctx.dropped,
-        ctx.tags,
+        ctx.tags or NOTHING,
         ctx.route,
         evaluated,
         error,
-        ctx.logs,
+        ctx.logs or (),
     )
 
 
@@ -140,17 +140,19 @@ def _cycle(ctx: EventContext, program: Program, matching: int, fired: list[int])
     deadline = 0.0
     while live := matching & ~ctx.retracted:
         number = (live & -live).bit_length() - 1
-        ctx.rule = program.names[number]
         cycles = len(fired)
         if cycles >= program.limits.cycles:
-            return evaluated, RuleFailure(ctx.rule, f"still matching after {cycles} firings: does it retract itself?")
+            message = f"still matching after {cycles} firings: does it retract itself?"
+            return evaluated, RuleFailure(program.names[number], message)
         if cycles % _CLOCK_EVERY == _CLOCK_EVERY - 1:
             deadline = deadline or time.monotonic() + program.limits.seconds
             if time.monotonic() > deadline:
-                return evaluated, RuleFailure(ctx.rule, f"over the time limit of {program.limits.seconds} s")
-        failure = fire(ctx, program.actions[number])
-        if failure:
-            return evaluated, RuleFailure(ctx.rule, failure)
+                message = f"over the time limit of {program.limits.seconds} s"
+                return evaluated, RuleFailure(program.names[number], message)
+        try:
+            program.actions[number](ctx)
+        except Exception as error:
+            return evaluated, RuleFailure(program.names[number], reason(error))
         fired.append(number)
         if ctx.complete:
             break
@@ -162,16 +164,9 @@ def _cycle(ctx: EventContext, program: Program, matching: int, fired: list[int])
     return evaluated, None
 
 
-def fire(ctx: Context, action: Callable[[Any], None]) -> str:
-    """Runs a `then` block. Returns why it failed, or an empty string."""
-    try:
-        action(ctx)
-    except ActionFailed as error:
-        return str(error)
-    except Exception as error:
-        # Grule recovers from a panic of an action in the same way.
-        return f"{type(error).__name__}: {error}"
-    return ""
+def reason(error: Exception) -> str:
+    """Why an action failed. Grule recovers from any panic of an action, so any exception counts as one."""
+    return str(error) if isinstance(error, ActionFailed) else f"{type(error).__name__}: {error}"
 
 
 def evaluate_again(ctx: Context, matching: int, dirty: int) -> tuple[int, int]:

@@ -7,16 +7,28 @@ than the event, its data's fields and the tenant are evaluated by their own func
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf, nextafter
 
 from eventrunner.rules.emitter import Constants, Function
 from eventrunner.rules.event_facts import EventFacts
-from eventrunner.rules.expressions import Expressions, conjuncts
+from eventrunner.rules.expressions import Expressions, conjuncts, is_plain_number
 from eventrunner.rules.nodes import Binary, Const, Node, Rule
 
 __all__ = ["screen_source"]
 
+_FIELD = re.compile(r"s\.f[0-9]+")
+_INTERVALS: dict[str, Callable[[float], tuple[float, float]]] = {
+    "<": lambda bound: (-inf, bound),
+    "<=": lambda bound: (-inf, nextafter(bound, inf)),
+    ">": lambda bound: (nextafter(bound, inf), inf),
+    ">=": lambda bound: (bound, inf),
+    "==": lambda bound: (bound, nextafter(bound, inf)),
+}
+_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "=="}
 _CHAIN = 4
 """Up to so many strings are compared one after the other; more are looked up in a table."""
 
@@ -31,11 +43,25 @@ class _Test:
     """For an equality with a constant string: what is compared, and the string."""
     constant: str = ""
 
+    low: float = -inf
+    high: float = inf
+    number: str = ""
+    """For a comparison of a field of the data with a number: the variable, and where it holds: low <= x < high."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
     bit: int
     tests: tuple[_Test, ...]
+
+    @property
+    def number(self) -> str:
+        """The variable, if all tests compare one with numbers."""
+        variables = {test.number for test in self.tests}
+        return variables.pop() if len(variables) == 1 else ""
+
+    def interval(self) -> tuple[float, float]:
+        return max(test.low for test in self.tests), min(test.high for test in self.tests)
 
     def without(self, test: _Test) -> _Pending:
         return _Pending(self.bit, tuple(item for item in self.tests if item != test))
@@ -81,7 +107,10 @@ class _Screen:
             if self.function.lines or "ctx" in self.function.needs:
                 return None
             variable, constant = self._equality(part)
-            found.append(_Test(text, "s" in self.function.needs, variable, constant))
+            low, high, number = self._interval(part)
+            if number:
+                text = f"(type({number}) is int or type({number}) is float) and {_inside(number, low, high)}"
+            found.append(_Test(text, "s" in self.function.needs, variable, constant, low, high, number))
         return tuple(dict.fromkeys(found))
 
     def _equality(self, part: Node) -> tuple[str, str]:
@@ -89,6 +118,23 @@ class _Screen:
             case Binary(op="==", left=left, right=Const(value=str(value))):
                 return Expressions(self.constants, self.facts, Function()).value(left).text, self.constants.name(value)
         return "", ""
+
+    def _interval(self, part: Node) -> tuple[float, float, str]:
+        """A comparison of a field with a number as an interval; an empty variable for anything else.
+
+        Values in the data are plain JSON here, so that a field of another type makes each such comparison fail.
+        """
+        if not isinstance(part, Binary) or part.op not in _INTERVALS:
+            return -inf, inf, ""
+        variable, constant, op = part.left, part.right, part.op
+        if isinstance(variable, Const):
+            variable, constant, op = constant, variable, _MIRRORED[op]
+        if not isinstance(constant, Const) or not is_plain_number(constant):
+            return -inf, inf, ""
+        text = Expressions(self.constants, self.facts, Function()).value(variable).text
+        if not _FIELD.fullmatch(text):
+            return -inf, inf, ""
+        return *_INTERVALS[op](float(constant.value)), text
 
     def _emit(self, indent: int, line: str) -> None:
         self.output.append("    " * indent + line)
@@ -102,9 +148,12 @@ class _Screen:
     def _block(self, rules: list[_Pending], indent: int, view: bool) -> None:
         while rules:
             group = self._common_variable(rules)
-            shared = None if group else self._common_test(rules)
+            number = "" if group else self._common_number(rules)
+            shared = None if group or number else self._common_test(rules)
             if group:
                 rules = self._by_constant(rules, group, indent, view)
+            elif number:
+                rules, view = self._by_number(rules, number, indent, view)
             elif shared:
                 rules, view = self._under_test(rules, shared, indent, view)
             else:
@@ -132,6 +181,29 @@ class _Screen:
         # Attributes before data: an event whose type no rule names is not decoded.
         test, count = max(counts.items(), key=lambda item: (item[1] > 1, not item[0].view, item[1]))
         return test if count > 1 else None
+
+    def _common_number(self, rules: list[_Pending]) -> str:
+        """The variable that alone decides on most rules, if it decides on at least two."""
+        counts = Counter(rule.number for rule in rules if rule.number)
+        return next((variable for variable, count in counts.most_common(1) if count > 1), "")
+
+    def _by_number(self, rules: list[_Pending], variable: str, indent: int, view: bool) -> tuple[list[_Pending], bool]:
+        """The bounds cut the numbers into ranges; bisection finds the range, a table the rules that hold in it."""
+        members = [rule for rule in rules if rule.number == variable]
+        bounds = sorted({bound for rule in members for bound in rule.interval() if abs(bound) < inf})
+        masks = [0] * (len(bounds) + 1)
+        for position, start in enumerate([-inf, *bounds]):
+            for rule in members:
+                low, high = rule.interval()
+                if low <= start < high:
+                    masks[position] |= rule.bit
+        view = self._load(indent, view)
+        name = self.function.temporary()
+        self._emit(indent, f"{name} = {variable}")
+        self._emit(indent, f"if type({name}) is int or type({name}) is float:")
+        ranges = self.constants.name(tuple(map(_whole, bounds)))
+        self._emit(indent + 1, f"m |= {self.constants.name(tuple(masks))}[bisect({ranges}, {name})]")
+        return [rule for rule in rules if rule.number != variable], view
 
     def _by_constant(self, rules: list[_Pending], variable: str, indent: int, view: bool) -> list[_Pending]:
         groups: dict[str, list[_Pending]] = {}
@@ -198,3 +270,14 @@ class _Screen:
             inner += 1
         self._emit(inner, f"m |= {rule.bit}")
         return view
+
+
+def _inside(variable: str, low: float, high: float) -> str:
+    if low == -inf:
+        return f"{variable} < {_whole(high)!r}"
+    return f"{variable} >= {_whole(low)!r}" if high == inf else f"{_whole(low)!r} <= {variable} < {_whole(high)!r}"
+
+
+def _whole(bound: float) -> float:
+    """Python compares two integers faster than an integer and a float."""
+    return int(bound) if bound.is_integer() else bound

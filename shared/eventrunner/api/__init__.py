@@ -1,0 +1,1 @@
+"""The management and query calls: tenants, keys, plans, rules, events."""

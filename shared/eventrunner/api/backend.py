@@ -1,0 +1,87 @@
+"""What the calls work on, opened at the first use in the process that serves them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+
+from eventrunner.access.identity import Identity
+from eventrunner.errors import Conflict, Forbidden, NotFound
+from eventrunner.settings import Settings
+from eventrunner.storage import records
+from eventrunner.storage.event_store import EventStore, open_store
+from eventrunner.storage.records import Tenant
+from eventrunner.storage.registry import Mirror
+from eventrunner.tenancy import check_tenant
+
+__all__ = ["Backend", "check_admin", "check_own"]
+
+_ATTEMPTS = 5
+
+
+class Backend:
+    """Opens nothing until it is asked, because a function is imported before its server forks."""
+
+    def __init__(self, settings: Callable[[], Settings]) -> None:
+        self._settings = settings
+        self._lock = Lock()
+        self._registry: Mirror | None = None
+        self._store: EventStore | None = None
+
+    @property
+    def registry(self) -> Mirror:
+        with self._lock:
+            if self._registry is None:
+                buckets = (records.TENANTS, records.KEYS, records.PLANS, records.RULES)
+                self._registry = Mirror(self._settings().nats_url, buckets)
+            return self._registry
+
+    @property
+    def store(self) -> EventStore:
+        """Raises Unavailable while the store is away; a later call tries again."""
+        with self._lock:
+            if self._store is None:
+                store = open_store(self._settings().store_url)
+                store.migrate()
+                self._store = store
+            return self._store
+
+    def tenant(self, name: str) -> Tenant:
+        """Raises InvalidInput for a name that cannot be a tenant's, NotFound for a tenant that was not created."""
+        record = self.registry.get(records.TENANTS, check_tenant(name))
+        if record is None:
+            raise NotFound(f"There is no tenant {name}: create it with PUT /api/v1/tenants/{name}.")
+        return Tenant.from_json(record)
+
+    def change(self, bucket: str, key: str, change: Callable[[bytes | None], bytes]) -> None:
+        """Writes what `change` makes of the stored value, again if somebody else was faster. Raises Conflict when
+        that goes on."""
+        for attempt in range(_ATTEMPTS):
+            entry = self.registry.entry(bucket, key)
+            value = change(None if entry is None else entry[0])
+            try:
+                if entry is None:
+                    self.registry.create(bucket, key, value)
+                else:
+                    self.registry.update(bucket, key, value, entry[1])
+                return
+            except Conflict:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+
+    def close(self) -> None:
+        if self._registry is not None:
+            self._registry.close()
+        if self._store is not None:
+            self._store.close()
+
+
+def check_own(identity: Identity, tenant: str) -> None:
+    """The policy has decided this already; a wrong access rule must not open a tenant to another all the same."""
+    if not identity.is_admin and identity.tenant != tenant:
+        raise Forbidden(f"You may not see or change anything of tenant {tenant}.")
+
+
+def check_admin(identity: Identity) -> None:
+    if not identity.is_admin:
+        raise Forbidden("Only an admin may do this.")

@@ -1,0 +1,62 @@
+"""Events as they were stored."""
+
+from __future__ import annotations
+
+import json
+
+from flask import Request, Response
+
+from eventrunner.access.identity import Identity
+from eventrunner.api.backend import Backend, check_own
+from eventrunner.api.bodies import read_limit, read_time, refuse_unknown
+from eventrunner.errors import Conflict, FieldError, InvalidInput, NotFound
+from eventrunner.tenancy import check_tenant
+
+__all__ = ["EventCalls"]
+
+_FILTERS = frozenset({"type", "source", "from", "to", "order", "limit", "cursor"})
+_DEFAULT_LIMIT = 100
+_MAX_LIMIT = 1000
+
+
+class EventCalls:
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def list_all(self, request: Request, identity: Identity, tenant: str) -> Response:
+        check_own(identity, tenant)
+        arguments = request.args
+        refuse_unknown(arguments, _FILTERS)
+        order = arguments.get("order", "asc")
+        if order not in ("asc", "desc"):
+            raise InvalidInput("The order is not valid.", (FieldError("order", "asc or desc"),))
+        page = self._backend.store.list(
+            check_tenant(tenant),
+            type=arguments.get("type"),
+            source=arguments.get("source"),
+            since=read_time("from", arguments.get("from")),
+            until=read_time("to", arguments.get("to")),
+            newest_first=order == "desc",
+            limit=read_limit(arguments.get("limit"), _DEFAULT_LIMIT, _MAX_LIMIT),
+            cursor=arguments.get("cursor"),
+        )
+        # The bodies are JSON already and go out as they were stored.
+        body = b'{"events": [' + b",".join(page.bodies) + b'], "next": ' + json.dumps(page.next_cursor).encode() + b"}"
+        return Response(body, content_type="application/json")
+
+    def get(self, request: Request, identity: Identity, tenant: str, event_id: str) -> Response:
+        check_own(identity, tenant)
+        check_tenant(tenant)
+        refuse_unknown(request.args, frozenset({"source"}))
+        source = request.args.get("source")
+        if source is not None:
+            body = self._backend.store.get(tenant, source, event_id)
+            found = [] if body is None else [body]
+        else:
+            found = self._backend.store.find(tenant, event_id)
+        if not found:
+            raise NotFound(f"Tenant {tenant} has no event {event_id}" + (f" from {source}." if source else "."))
+        if len(found) > 1:
+            sources = sorted(str(json.loads(body)["source"]) for body in found)
+            raise Conflict(f"Several sources have an event {event_id}; name one with ?source=: {', '.join(sources)}.")
+        return Response(found[0], content_type="application/cloudevents+json")

@@ -1,0 +1,53 @@
+"""The function `api`: which handler answers which call."""
+
+from __future__ import annotations
+
+from flask import Request, Response
+
+from eventrunner.access.identity import Identity
+from eventrunner.api.backend import Backend
+from eventrunner.api.events import EventCalls
+from eventrunner.api.openapi import describe
+from eventrunner.api.plans import PlanCalls
+from eventrunner.api.rules import RuleCalls
+from eventrunner.api.tenants import TenantCalls
+from eventrunner.clock import Clock, utc_now
+from eventrunner.stage.answers import json_response
+from eventrunner.stage.http import HttpFunction, RouteHandler
+
+__all__ = ["make_function"]
+
+
+def make_function(clock: Clock = utc_now) -> HttpFunction:
+    """Opens nothing before the first request."""
+    function = HttpFunction("api")
+    backend = Backend(function.settings)
+    for (method, template), handler in _handlers(backend, clock).items():
+        function.route(method, template)(handler)
+    return function
+
+
+def _handlers(backend: Backend, clock: Clock) -> dict[tuple[str, str], RouteHandler]:
+    tenants, plans = TenantCalls(backend, clock), PlanCalls(backend)
+    rules, events = RuleCalls(backend, clock), EventCalls(backend)
+    return {
+        ("GET", "/api/v1/openapi.json"): _openapi,
+        ("GET", "/api/v1/tenants/{tenant}"): tenants.get,
+        ("PUT", "/api/v1/tenants/{tenant}"): tenants.put,
+        ("POST", "/api/v1/tenants/{tenant}/keys"): tenants.create_key,
+        ("DELETE", "/api/v1/tenants/{tenant}/keys/{key}"): tenants.delete_key,
+        ("GET", "/api/v1/plans/{plan}"): plans.get,
+        ("PUT", "/api/v1/plans/{plan}"): plans.put,
+        ("GET", "/api/v1/rules/{tenant}"): rules.list_all,
+        ("GET", "/api/v1/rules/{tenant}/{name}"): rules.get,
+        ("PUT", "/api/v1/rules/{tenant}/{name}"): rules.put,
+        ("DELETE", "/api/v1/rules/{tenant}/{name}"): rules.delete,
+        ("POST", "/api/v1/rules/{tenant}/{name}/activate"): rules.activate,
+        ("POST", "/api/v1/rules/{tenant}/{name}/dry-run"): rules.dry_run,
+        ("GET", "/api/v1/events/{tenant}"): events.list_all,
+        ("GET", "/api/v1/events/{tenant}/{event_id}"): events.get,
+    }
+
+
+def _openapi(_: Request, __: Identity) -> Response:
+    return json_response(describe())

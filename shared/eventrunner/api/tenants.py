@@ -1,0 +1,128 @@
+"""Tenants and their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from flask import Request, Response
+
+from eventrunner.access.identity import Identity
+from eventrunner.access.keys import make_key
+from eventrunner.api.backend import Backend, check_admin, check_own
+from eventrunner.api.bodies import read_json
+from eventrunner.clock import Clock, format_time
+from eventrunner.errors import FieldError, InvalidInput, NotFound
+from eventrunner.events.adapters import parse_adapters
+from eventrunner.events.routing import parse_routes
+from eventrunner.stage.answers import json_response
+from eventrunner.storage import records
+from eventrunner.storage.records import Key, Quota, Tenant
+from eventrunner.tenancy import check_tenant
+
+__all__ = ["TenantCalls"]
+
+
+class _TenantBody(msgspec.Struct, forbid_unknown_fields=True):
+    """What may be set; the rest of a tenant is ours. Members that GET shows may be sent back."""
+
+    name: str = ""
+    plan: str = "standard"
+    quota: Quota | None = None
+    adapters: list[dict[str, Any]] = []
+    routes: list[dict[str, Any]] = []
+    id: str | None = None
+    created: str | None = None
+    keys: list[Any] | None = None
+
+
+class _KeyBody(msgspec.Struct, forbid_unknown_fields=True):
+    roles: tuple[str, ...] = ("event_publisher", "user")
+    subject: str = ""
+
+
+class TenantCalls:
+    def __init__(self, backend: Backend, clock: Clock) -> None:
+        self._backend = backend
+        self._clock = clock
+
+    def get(self, _: Request, identity: Identity, tenant: str) -> Response:
+        check_own(identity, tenant)
+        return json_response(self._document(self._backend.tenant(tenant)))
+
+    def put(self, request: Request, identity: Identity, tenant: str) -> Response:
+        check_admin(identity)
+        check_tenant(tenant)
+        body = read_json(request, _TenantBody)
+        self._check(body, tenant)
+        is_new = False
+
+        def change(stored: bytes | None) -> bytes:
+            nonlocal is_new
+            is_new = stored is None
+            created = format_time(self._clock()) if stored is None else Tenant.from_json(stored).created
+            return Tenant(tenant, body.name, body.plan, body.quota, body.adapters, body.routes, created).to_json()
+
+        self._backend.change(records.TENANTS, tenant, change)
+        return json_response(self._document(self._backend.tenant(tenant)), 201 if is_new else 200)
+
+    def create_key(self, request: Request, identity: Identity, tenant: str) -> Response:
+        check_admin(identity)
+        self._backend.tenant(tenant)
+        body = read_json(request, _KeyBody)
+        text, record = make_key(tenant, body.roles, body.subject, self._clock)
+        self._backend.registry.create(records.KEYS, record.hash, record.to_json())
+        response = json_response({"id": record.id, "key": text, "roles": record.roles}, 201)
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    def delete_key(self, _: Request, identity: Identity, tenant: str, key: str) -> Response:
+        check_admin(identity)
+        self._backend.tenant(tenant)
+        found = next((record for record in self._keys(tenant) if record.id == key), None)
+        if found is None:
+            raise NotFound(f"Tenant {tenant} has no key {key}.")
+        self._backend.registry.delete(records.KEYS, found.hash)
+        return Response(status=204)
+
+    def _check(self, body: _TenantBody, tenant: str) -> None:
+        problems: list[FieldError] = []
+        if body.id not in (None, tenant):
+            problems.append(FieldError("id", f"the path says {tenant}"))
+        if self._backend.registry.get(records.PLANS, body.plan) is None:
+            problems.append(FieldError("plan", f"there is no plan {body.plan!r}"))
+        problems += _quota_problems(body.quota)
+        for parse, documents in ((parse_adapters, body.adapters), (parse_routes, body.routes)):
+            try:
+                parse(documents)
+            except InvalidInput as error:
+                problems += error.fields or (FieldError("", error.detail),)
+        if problems:
+            raise InvalidInput(f"Tenant {tenant} cannot be like this.", tuple(problems))
+
+    def _keys(self, tenant: str) -> list[Key]:
+        found = (Key.from_json(value) for value in self._backend.registry.items(records.KEYS).values())
+        return sorted((key for key in found if key.tenant == tenant), key=lambda key: key.created)
+
+    def _document(self, tenant: Tenant) -> Mapping[str, Any]:
+        return {
+            "id": tenant.id,
+            "name": tenant.name,
+            "plan": tenant.plan,
+            "quota": msgspec.to_builtins(tenant.quota),
+            "adapters": tenant.adapters,
+            "routes": tenant.routes,
+            "created": tenant.created,
+            "keys": [
+                {"id": key.id, "roles": key.roles, "subject": key.subject, "created": key.created, "last4": key.last4}
+                for key in self._keys(tenant.id)
+            ],
+        }
+
+
+def _quota_problems(quota: Quota | None) -> list[FieldError]:
+    if quota is None:
+        return []
+    values = {name: getattr(quota, name) for name in ("events_per_second", "bytes_per_second", "burst")}
+    return [FieldError(f"quota.{name}", "must be more than 0") for name, value in values.items() if not value > 0]

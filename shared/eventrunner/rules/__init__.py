@@ -2,12 +2,16 @@
 
 from eventrunner.rules.context import Emitted
 from eventrunner.rules.errors import Problem, ProblemKind, RuleSyntaxError
+from eventrunner.rules.json_rules import json_to_grl
+from eventrunner.rules.knowledge import KnowledgeBase, Outcome
 from eventrunner.rules.limits import Limits
 from eventrunner.rules.ruleset import RuleFailure, RuleSet, Verdict, combine, compile_rules
 
 __all__ = [
     "Emitted",
+    "KnowledgeBase",
     "Limits",
+    "Outcome",
     "Problem",
     "ProblemKind",
     "RuleFailure",
@@ -16,4 +20,5 @@ __all__ = [
     "Verdict",
     "combine",
     "compile_rules",
+    "json_to_grl",
 ]

@@ -8,9 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 from eventrunner.rules.operators import text_of
-from eventrunner.rules.values import BOOL, FLOAT, INT, KINDS, STRING, UINT, encode, real
+from eventrunner.rules.values import BOOL, FLOAT, INT, KINDS, STRING, UINT, real
 
-__all__ = ["format_value", "sprint"]
+__all__ = ["format_value", "quote", "sprint"]
 
 _VERB = re.compile(r"%([-+# 0]*)(\d+)?(?:\.(\d+))?(.)?", re.DOTALL)
 _GO_NAMES = {FLOAT: "float64", INT: "int64", UINT: "uint64", STRING: "string", BOOL: "bool"}
@@ -26,6 +26,35 @@ def sprint(value: float) -> str:
         return f"{Decimal(repr(value)).normalize():f}"
     head, tail = str(digits[0]), "".join(map(str, digits[1:]))
     return f"{'-' if sign else ''}{head}{'.' if tail else ''}{tail}e{power:+03d}"
+
+
+_ESCAPES = {
+    "\a": "\\a",
+    "\b": "\\b",
+    "\f": "\\f",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\v": "\\v",
+    '"': '\\"',
+    "\\": "\\\\",
+}
+
+
+def quote(text: str) -> str:
+    """Go's strconv.Quote."""
+    return f'"{"".join(_escaped(char) for char in text)}"'
+
+
+def _escaped(char: str) -> str:
+    if char in _ESCAPES:
+        return _ESCAPES[char]
+    if char == " " or char.isprintable():
+        return char
+    point = ord(char)
+    if point < 0x80:
+        return f"\\x{point:02x}"
+    return f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"
 
 
 def format_value(layout: str, value: Any) -> str:
@@ -69,7 +98,7 @@ def _convert(flags: str, precision: str | None, letter: str, value: Any) -> str 
         return chr(value) if letter == "c" else f"{int(value):{plus}{letter}}"
     if kind == STRING and letter in "sqx":
         shown = value if precision is None else value[: int(precision)]
-        return shown if letter == "s" else encode(shown).decode() if letter == "q" else shown.encode().hex()
+        return shown if letter == "s" else quote(shown) if letter == "q" else shown.encode().hex()
     if kind == BOOL and letter == "t":
         return text_of(value)
     return None

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 from eventrunner.access.policy import Policy
-
-from tests.support import require
+from support import require
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(1500)]
 

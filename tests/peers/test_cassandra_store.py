@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from eventrunner.errors import ConfigurationError, Unavailable
+from eventrunner.storage.cassandra_session import CassandraUrl
+from eventrunner.storage.event_store import EventStore, PutReport, open_store
+from eventrunner.storage.migrations import migrations
+
+from tests.support import free_port, require, unavailable
+from tests.unit.storage.event_store_suite import DAY, NOON, EventStoreSuite, ids, make_row
+
+pytestmark = pytest.mark.peer
+
+_TOOL = Path(__file__).parents[2] / "tools" / "cassandra-up"
+
+
+@pytest.fixture(scope="session")
+def cassandra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """host:port of a node that lives as long as the session."""
+    require("java", "mvn")
+    folder = tmp_path_factory.mktemp("cassandra")
+    with subprocess.Popen([sys.executable, _TOOL, folder], stdout=subprocess.PIPE, text=True) as node:
+        try:
+            assert node.stdout is not None
+            address = node.stdout.readline().strip()
+            if not address:
+                unavailable("needs a Cassandra that starts")
+            yield address
+        finally:
+            node.kill()
+
+
+@pytest.fixture(scope="session")
+def session_store(cassandra: str) -> Iterator[EventStore]:
+    store = open_store(f"cassandra://{cassandra}/suite")
+    store.migrate()
+    yield store
+    store.close()
+
+
+@pytest.mark.timeout(300)
+class TestCassandraStore(EventStoreSuite):
+    @pytest.fixture
+    def store(self, session_store: EventStore) -> EventStore:  # type: ignore[override]
+        return session_store
+
+    def test_of_two_puts_at_one_moment_the_event_received_first_stays(
+        self, store: EventStore, tenant: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first, later = make_row(tenant, "a", received=NOON), make_row(tenant, "a", received=NOON + 1, usagecpu=3)
+        for rows in ([later], [first], [later]):
+            with monkeypatch.context() as patch:
+                # As if the other's identity were not yet to be seen.
+                patch.setattr(store, "_known", lambda identities: {})
+                assert store.put(rows) == PutReport(1)
+        assert store.get(tenant, "/s", "a") == first.body
+        assert store.list(tenant).bodies == [first.body]
+
+    def test_a_put_that_crashed_between_event_and_identity_is_made_good_by_the_redelivery(
+        self, store: EventStore, tenant: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rows = [make_row(tenant, f"{n}", time=NOON + n * DAY) for n in range(3)]
+        with monkeypatch.context() as patch:
+            patch.setattr("eventrunner.storage.cassandra_store._INSERT_IDENTITY", "insert into nowhere (a) values (1)")
+            with pytest.raises(ConfigurationError):
+                store.put(rows)
+        assert store.put(rows[:2]) == PutReport(2)
+        assert store.put(rows) == PutReport(1, duplicates=(0, 1))
+        assert ids(store.list(tenant).bodies) == ["0", "1", "2"]
+
+    def test_each_migration_is_recorded_once(self, store: EventStore) -> None:
+        store.migrate()
+        session = store._session  # type: ignore[attr-defined]
+        versions = sorted(version for (version,) in session.execute("select version from schema_version"))
+        assert versions == [migration.version for migration in migrations("cassandra")]
+
+    def test_a_keyspace_that_is_not_there_is_a_matter_of_configuration(self, cassandra: str) -> None:
+        with pytest.raises(ConfigurationError, match="migrate"):
+            open_store(f"cassandra://{cassandra}/nowhere").count("T")
+
+
+def test_a_server_that_is_away_is_unavailable() -> None:
+    store = open_store(f"cassandra://127.0.0.1:{free_port()}/k")
+    with pytest.raises(Unavailable):
+        store.put([make_row("T", "a")])
+    with pytest.raises(Unavailable):
+        store.migrate()
+
+
+def test_a_url_names_hosts_keyspace_login_and_options() -> None:
+    url = CassandraUrl.parse("cassandra://me:p%40ss@a,b:9043/er_1?datacenter=eu-1&replication=eu-1:3,us:2")
+    assert url.hosts == (("a", 9042), ("b", 9043))
+    assert (url.keyspace, url.user, url.password, url.datacenter) == ("er_1", "me", "p@ss", "eu-1")
+    assert url.replication == "{'class': 'NetworkTopologyStrategy', 'eu-1': 3, 'us': 2}"
+    assert url.where == "a:9042,b:9043/er_1"
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "",
+        "h",
+        "h/",
+        "/k",
+        "h:x/k",
+        "h/K",
+        "h/k-1",
+        "h/a/b",
+        "h,/k",
+        "h/k?nope=1",
+        "h/k?replication=x",
+        "h/k?replication",
+    ],
+)
+def test_a_url_that_cannot_work_is_refused(rest: str) -> None:
+    with pytest.raises(ConfigurationError):
+        open_store(f"cassandra://{rest}")

@@ -1,0 +1,361 @@
+"""The API over a real registry and a real event store, called as functions-framework calls it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eventrunner.access.identity import Identity, sign
+from eventrunner.access.keys import hash_key
+from eventrunner.source.streams import apply_streams, read_streams
+from eventrunner.storage.event_store import Row, open_store
+from eventrunner.storage.jetstream import JetStreamApi, connect
+from eventrunner.storage.registry import Mirror
+from flask.testing import FlaskClient
+from functions_framework import create_app
+from support_nats import nats_server
+from werkzeug.test import TestResponse
+
+ROOT = Path(__file__).parents[3]
+SECRET = "the secret of the gateway in these tests"
+ADMIN = Identity("root", "platform", ("admin",))
+ALICE = Identity("alice", "acme", ("user",))
+BOB = Identity("bob", "globex", ("user",))
+RULE = 'rule Late "late flights" salience 10 { when Event.data.delay > 15 then Emit("flight.late"); Retract("Late"); }'
+OTHER = 'rule Early { when Event.data.delay < 0 then Tag("early", "yes"); Retract("Early"); }'
+
+
+async def _apply(url: str) -> None:
+    client = await connect(url, name="test")
+    await apply_streams(JetStreamApi(client), read_streams([ROOT / "knative" / "base" / "streams.yaml"]))
+    await client.close()
+
+
+class Caller:
+    def __init__(self, client: FlaskClient, registry: Mirror) -> None:
+        self._client = client
+        self.registry = registry
+
+    def __call__(
+        self, method: str, path: str, body: Any = None, *, who: Identity | None = ADMIN, **more: Any
+    ) -> TestResponse:
+        headers = {"Authorization": f"Bearer {sign(who, SECRET)}"} if who else {}
+        if isinstance(body, str | bytes):
+            more = {"data": body, "content_type": "text/plain", **more}
+        elif body is not None:
+            more = {"json": body, **more}
+        return self._client.open(f"/api/v1/{path}", method=method, headers=headers, **more)
+
+    def json(self, *args: Any, status: int | None = 200, **kwargs: Any) -> Any:
+        response = self(*args, **kwargs)
+        assert status in (None, response.status_code), response.text
+        return response.get_json(force=True)
+
+    def problem(self, status: int, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        response = self(*args, **kwargs)
+        assert response.status_code == status, response.text
+        assert response.content_type == "application/problem+json"
+        document: dict[str, Any] = response.get_json(force=True)
+        assert document["status"] == status
+        return document
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
+    folder = tmp_path_factory.mktemp("api")
+    with nats_server(folder / "nats") as server, pytest.MonkeyPatch.context() as patch:
+        asyncio.run(_apply(server.url))
+        patch.setenv("EVENTRUNNER_NATS_URL", server.url)
+        patch.setenv("EVENTRUNNER_STORE_URL", f"sqlite:///{folder}/events.db")
+        patch.setenv("EVENTRUNNER_GATEWAY_SECRET", SECRET)
+        patch.setattr("eventrunner.stage.http.configure_logging", lambda *_: None)
+        _store_events(f"sqlite:///{folder}/events.db")
+        registry = Mirror(server.url, ("tenants", "keys", "plans", "rules"))
+        registry.put("plans", "standard", b'{"name": "standard"}')
+        app = create_app(target="main", source=str(ROOT / "functions" / "api" / "main.py"))
+        yield Caller(app.test_client(), registry)
+        registry.close()
+
+
+def _store_events(url: str) -> None:
+    store = open_store(url)
+    store.migrate()
+    rows = []
+    for number in range(250):
+        source, time = f"/s{number % 2}", 1_767_225_600_000_000 + number * 1_000_000
+        event = {"specversion": "1.0", "id": f"e{number}", "source": source, "type": "t", "tenantid": "acme"}
+        rows.append(Row("acme", source, f"e{number}", "t", time, time, json.dumps(event).encode()))
+    rows.append(Row("acme", "/s1", "e0", "u", 0, 0, b'{"id": "e0", "source": "/s1"}'))
+    store.put(rows)
+    store.close()
+
+
+@pytest.fixture
+def call(platform: Caller) -> Caller:
+    """With the tenants acme and globex, as if new."""
+    for tenant in ("acme", "globex"):
+        for key in platform.json("PUT", f"tenants/{tenant}", {}, status=None)["keys"]:
+            platform("DELETE", f"tenants/{tenant}/keys/{key['id']}")
+        for rules in platform.json("GET", f"rules/{tenant}")["rules"]:
+            platform("DELETE", f"rules/{tenant}/{rules['name']}")
+        platform.registry.delete("tenants", tenant)
+    platform.json("PUT", "tenants/acme", {"name": "Acme"}, status=201)
+    platform.json("PUT", "tenants/globex", {}, status=201)
+    return platform
+
+
+class TestTenants:
+    def test_a_tenant_is_created_then_replaced(self, call):
+        created = call.json("GET", "tenants/acme")["created"]
+        changed = call.json(
+            "PUT", "tenants/acme", {"name": "New", "quota": {"events_per_second": 5, "bytes_per_second": 9}}
+        )
+        assert (changed["name"], changed["created"]) == ("New", created)
+        assert changed["quota"] == {"events_per_second": 5, "bytes_per_second": 9, "burst": 2.0}
+
+    def test_what_get_shows_may_be_put_back(self, call):
+        shown = call.json("GET", "tenants/acme")
+        assert call.json("PUT", "tenants/acme", shown) == shown
+
+    def test_a_tenant_that_was_not_created_is_not_there(self, call):
+        assert "PUT /api/v1/tenants/nobody" in call.problem(404, "GET", "tenants/nobody")["detail"]
+
+    def test_every_wrong_field_is_named(self, call):
+        body = {
+            "plan": "golden",
+            "quota": {"events_per_second": 0, "bytes_per_second": 1, "burst": -1},
+            "routes": [{"when": {}}],
+            "adapters": [{"name": "x"}],
+        }
+        fields = {item["field"] for item in call.problem(422, "PUT", "tenants/acme", body)["errors"]}
+        assert fields >= {"plan", "quota.events_per_second", "quota.burst", "routes[0]"}
+
+    @pytest.mark.parametrize(
+        ("body", "field"),
+        [
+            ({"nam": "x"}, ""),
+            ({"name": 1}, "name"),
+            ({"quota": {"events_per_second": "many", "bytes_per_second": 1}}, "quota.events_per_second"),
+            ({"id": "other"}, "id"),
+        ],
+    )
+    def test_a_body_of_another_shape_is_refused_by_field(self, call, body, field):
+        assert [item["field"] for item in call.problem(422, "PUT", "tenants/acme", body)["errors"]] == [field]
+
+    @pytest.mark.parametrize("body", ["{", b"\xff", '{"name": "\\ud800', '{"routes": [{"a": ' + "[" * 100_000])
+    def test_what_is_not_json_is_400(self, call, body):
+        call.problem(400, "PUT", "tenants/acme", body)
+
+    def test_a_name_that_cannot_be_a_tenants_is_refused(self, call):
+        assert call.problem(422, "PUT", "tenants/a.b", {})["errors"][0]["field"] == "tenant"
+
+
+class TestKeys:
+    def test_a_key_is_shown_once_and_stored_hashed(self, call):
+        made = call.json("POST", "tenants/acme/keys", {"roles": ["user"]}, status=201)
+        assert made.keys() == {"id", "key", "roles"}
+        entry = call.registry.entry("keys", hash_key(made["key"]))
+        assert entry is not None
+        assert made["key"].encode() not in entry[0]
+        shown = call.json("GET", "tenants/acme")["keys"]
+        assert [key["id"] for key in shown] == [made["id"]]
+        assert made["key"] not in json.dumps(shown)
+
+    def test_the_answer_with_a_key_is_not_to_be_cached(self, call):
+        assert call("POST", "tenants/acme/keys", {}).headers["Cache-Control"] == "no-store"
+
+    def test_a_deleted_key_is_gone(self, call):
+        made = call.json("POST", "tenants/acme/keys", {}, status=201)
+        assert call("DELETE", f"tenants/acme/keys/{made['id']}").status_code == 204
+        assert call.registry.entry("keys", hash_key(made["key"])) is None
+        call.problem(404, "DELETE", f"tenants/acme/keys/{made['id']}")
+
+    def test_a_key_is_deleted_through_its_own_tenant_only(self, call):
+        made = call.json("POST", "tenants/acme/keys", {}, status=201)
+        call.problem(404, "DELETE", f"tenants/globex/keys/{made['id']}")
+        assert call.registry.entry("keys", hash_key(made["key"])) is not None
+
+    def test_unknown_roles_are_named(self, call):
+        problem = call.problem(422, "POST", "tenants/acme/keys", {"roles": ["user", "root"]})
+        assert [item["field"] for item in problem["errors"]] == ["roles[1]"]
+
+    def test_a_tenant_that_is_not_there_gets_no_key(self, call):
+        call.problem(404, "POST", "tenants/nobody/keys", {"roles": ["user"]})
+
+
+class TestRules:
+    def test_each_text_is_a_version_and_none_is_in_force_before_it_is_activated(self, call):
+        assert call.json("PUT", "rules/acme/flights", RULE, status=201)["active"] == 0
+        assert call.json("PUT", "rules/acme/flights", OTHER, status=201)["newest"] == 2
+        shown = call.json("GET", "rules/acme/flights")
+        assert (shown["active"], shown["version"], shown["text"]) == (0, 2, OTHER)
+        assert [item["version"] for item in shown["versions"]] == [1, 2]
+
+    def test_the_same_text_again_is_no_new_version(self, call):
+        call.json("PUT", "rules/acme/flights", RULE, status=201)
+        assert call.json("PUT", "rules/acme/flights", RULE)["newest"] == 1
+
+    def test_activate_takes_the_newest_a_named_one_or_none(self, call):
+        call("PUT", "rules/acme/flights", RULE)
+        call("PUT", "rules/acme/flights", OTHER)
+        assert call.json("POST", "rules/acme/flights/activate")["active"] == 2
+        assert call.json("POST", "rules/acme/flights/activate", {"version": 1})["active"] == 1
+        assert call.json("GET", "rules/acme/flights")["text"] == RULE
+        assert call.json("GET", "rules/acme/flights?version=2")["text"] == OTHER
+        assert call.json("POST", "rules/acme/flights/activate", {"version": 0})["active"] == 0
+        call.problem(404, "POST", "rules/acme/flights/activate", {"version": 9})
+
+    def test_a_text_that_does_not_compile_is_refused_with_line_and_column(self, call):
+        problem = call.problem(422, "PUT", "rules/acme/flights", "rule A {\n  when ??\n  then Drop();\n}")
+        name, line, column = problem["errors"][0]["field"].split(":")
+        assert (name, line) == ("flights", "2")
+        assert int(column) > 1
+        call.problem(404, "GET", "rules/acme/flights")
+
+    def test_a_text_without_rules_is_refused(self, call):
+        call.problem(422, "PUT", "rules/acme/flights", "// nothing")
+
+    def test_rule_sets_that_define_the_same_rule_are_not_active_together(self, call):
+        call("PUT", "rules/acme/one", RULE)
+        call("PUT", "rules/acme/two", RULE)
+        call.json("POST", "rules/acme/one/activate")
+        assert "Late" in call.problem(422, "POST", "rules/acme/two/activate")["detail"]
+
+    def test_the_list_holds_the_tenants_own_sets_only(self, call):
+        call("PUT", "rules/acme/one", RULE)
+        call("PUT", "rules/globex/two", RULE)
+        assert [item["name"] for item in call.json("GET", "rules/acme")["rules"]] == ["one"]
+
+    def test_a_deleted_set_is_gone(self, call):
+        call("PUT", "rules/acme/one", RULE)
+        assert call("DELETE", "rules/acme/one").status_code == 204
+        call.problem(404, "GET", "rules/acme/one")
+        call.problem(404, "DELETE", "rules/acme/one")
+
+    @pytest.mark.parametrize("name", ["a.b", "a>b", "*", "a" * 65, "é"])
+    def test_a_name_that_cannot_be_a_key_is_refused(self, call, name):
+        assert call.problem(422, "PUT", f"rules/acme/{name}", RULE)["errors"][0]["field"] == "name"
+
+    def test_a_text_too_long_is_413_and_one_that_is_not_utf8_400(self, call):
+        call.problem(413, "PUT", "rules/acme/one", "//" + "x" * 300_000)
+        call.problem(400, "PUT", "rules/acme/one", b"\xff\xfe")
+
+    def test_old_versions_make_room_and_the_one_in_force_stays(self, call):
+        padding = "//" + "x" * 200_000
+        call("PUT", "rules/acme/one", RULE + padding + "0")
+        call("POST", "rules/acme/one/activate")
+        for number in range(1, 5):
+            assert call("PUT", "rules/acme/one", RULE + padding + str(number)).status_code == 201
+        shown = call.json("GET", "rules/acme/one")
+        assert (shown["active"], shown["version"], shown["newest"]) == (1, 1, 5)
+        assert [item["version"] for item in shown["versions"]] == [1, 4, 5]
+
+    def test_a_dry_run_says_what_the_rules_would_do(self, call):
+        call("PUT", "rules/acme/flights", RULE)
+        event = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"}
+        events = [event | {"data": {"delay": 20}}, event | {"id": "2", "data": {"delay": 2}}]
+        answer = call.json("POST", "rules/acme/flights/dry-run", {"events": events})
+        assert answer["version"] == 1
+        assert [item["fired"] for item in answer["results"]] == [["Late"], []]
+        assert answer["results"][0]["emitted"][0]["type"] == "flight.late"
+
+    def test_a_dry_run_names_the_wrong_event(self, call):
+        call("PUT", "rules/acme/flights", RULE)
+        problem = call.problem(422, "POST", "rules/acme/flights/dry-run", {"events": [{"id": "1"}]})
+        assert all(item["field"].startswith("events[0].") for item in problem["errors"])
+
+
+class TestEvents:
+    def test_pages_join_to_all_events_in_order(self, call):
+        ids, path = [], "events/acme?from=2026-01-01T00:00:00Z&limit=100"
+        while path:
+            page = call.json("GET", path)
+            ids += [event["id"] for event in page["events"]]
+            path = page["next"] and f"events/acme?from=2026-01-01T00:00:00Z&limit=100&cursor={page['next']}"
+        assert ids == [f"e{number}" for number in range(250)]
+
+    def test_filters_and_order(self, call):
+        page = call.json("GET", "events/acme?source=/s1&type=t&order=desc&limit=2")
+        assert [event["id"] for event in page["events"]] == ["e249", "e247"]
+        page = call.json("GET", "events/acme?from=2026-01-01T01:00:01%2B01:00&to=2026-01-01T00:00:03Z")
+        assert [event["id"] for event in page["events"]] == ["e1", "e2"]
+        assert call.json("GET", "events/globex") == {"events": [], "next": None}
+
+    @pytest.mark.parametrize(
+        ("query", "field"),
+        [
+            ("limit=0", "limit"),
+            ("limit=1001", "limit"),
+            ("limit=x", "limit"),
+            ("order=up", "order"),
+            ("from=yesterday", "from"),
+            ("to=2026-01-01", "to"),
+            ("tpye=t", "tpye"),
+        ],
+    )
+    def test_a_wrong_parameter_is_named(self, call, query, field):
+        assert call.problem(422, "GET", f"events/acme?{query}")["errors"][0]["field"] == field
+
+    def test_a_cursor_of_somebody_elses_is_refused(self, call):
+        assert call("GET", "events/acme?cursor=abc").status_code in (400, 422)
+
+    def test_one_event_is_found_by_its_id(self, call):
+        response = call("GET", "events/acme/e7", who=ALICE)
+        assert (response.status_code, response.content_type) == (200, "application/cloudevents+json")
+        assert response.get_json(force=True)["source"] == "/s1"
+        call.problem(404, "GET", "events/acme/e7?source=/s0")
+        call.problem(404, "GET", "events/acme/unknown")
+        call.problem(404, "GET", "events/globex/e7")
+
+    def test_an_id_that_several_sources_use_needs_the_source(self, call):
+        assert "/s0, /s1" in call.problem(409, "GET", "events/acme/e0")["detail"]
+        assert call.json("GET", "events/acme/e0?source=/s1")["source"] == "/s1"
+
+
+class TestAccess:
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("GET", "tenants/acme"),
+            ("PUT", "tenants/acme"),
+            ("POST", "tenants/acme/keys"),
+            ("DELETE", "tenants/acme/keys/k"),
+            ("GET", "rules/acme"),
+            ("GET", "rules/acme/one"),
+            ("PUT", "rules/acme/one"),
+            ("DELETE", "rules/acme/one"),
+            ("POST", "rules/acme/one/activate"),
+            ("POST", "rules/acme/one/dry-run"),
+            ("GET", "events/acme"),
+            ("GET", "events/acme/e1"),
+        ],
+    )
+    def test_another_tenant_is_refused_and_nobody_is_401(self, call, method, path):
+        call.problem(403, method, path, who=BOB)
+        assert call.problem(401, method, path, who=None)
+
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [("PUT", "tenants/acme"), ("POST", "tenants/acme/keys"), ("DELETE", "tenants/acme/keys/k"), ("PUT", "plans/p")],
+    )
+    def test_what_operators_manage_a_user_may_not(self, call, method, path):
+        call.problem(403, method, path, who=ALICE)
+
+    def test_a_user_manages_its_own_rules(self, call):
+        assert call("PUT", "rules/acme/one", RULE, who=ALICE).status_code == 201
+        assert call("POST", "rules/acme/one/activate", who=ALICE).status_code == 200
+
+
+def test_the_description_names_every_call_that_is_served(call):
+    document = call.json("GET", "openapi.json", who=Identity("anonymous", "", ()))
+    assert document["openapi"].startswith("3.1")
+    described = {(method, path) for path, calls in document["paths"].items() for method in calls}
+    assert {("put", "/api/v1/rules/{tenant}/{name}"), ("post", "/api/v1/events")} <= described
+
+
+def test_an_unknown_call_is_404(call):
+    call.problem(404, "GET", "consumers/acme/x")

@@ -74,9 +74,13 @@ class Sender:
                     if on_accepted is not None:
                         on_accepted(batch, time.perf_counter())
 
-            async with asyncio.TaskGroup() as group:
-                for _ in range(self._connections):
-                    group.create_task(work())
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(self._connections):
+                        group.create_task(work())
+            except ExceptionGroup as failed:
+                # One connection's failure ends the others; the first is the one to tell.
+                raise failed.exceptions[0] from failed
         report.seconds = time.perf_counter() - started
         return report
 

@@ -1,18 +1,23 @@
-"""What of an event decides whether two of one identity are the same event."""
+"""When two events of one identity are the same event, and which rows of a put are new."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
+
 import msgspec
 
-__all__ = ["Content", "same_content"]
+from eventrunner.storage.event_store import PutReport, Row
+
+__all__ = ["Content", "first_writes"]
+
+K = TypeVar("K", bound=Hashable)
 
 
 class Content(msgspec.Struct):
     """The attributes of a stored body that matter here; usage and the time of receipt may differ on a redelivery."""
 
     id: str
-    source: str
-    type: str
     time: str | None = None
     data: msgspec.Raw = msgspec.Raw(b"")
     data_base64: str | None = None
@@ -25,13 +30,27 @@ class Content(msgspec.Struct):
 _decoder = msgspec.json.Decoder(Content)
 
 
-def same_content(first: bytes, first_time: int, second: bytes, second_time: int) -> bool:
-    """Whether two bodies of one identity agree in type, time and data. An event without a time of its own is stored
-    under the time of its receipt, which says nothing about its content."""
-    one, other = Content.of(first), Content.of(second)
-    if one.type != other.type or (one.time is None) != (other.time is None):
+def first_writes(
+    rows: Sequence[Row], keys: Sequence[K], stored: Callable[[K], Row | None]
+) -> tuple[dict[K, Row], PutReport]:
+    """The rows to insert, by key, and what to report of all. `stored` gives the event that the store has already."""
+    fresh: dict[K, Row] = {}
+    duplicates: list[int] = []
+    conflicts: list[int] = []
+    for index, (key, row) in enumerate(zip(keys, rows, strict=True)):
+        earlier = stored(key) or fresh.setdefault(key, row)
+        if earlier is not row:
+            (duplicates if _is_same(earlier, row) else conflicts).append(index)
+    return fresh, PutReport(len(fresh), tuple(duplicates), tuple(conflicts))
+
+
+def _is_same(earlier: Row, row: Row) -> bool:
+    """Whether they agree in identity, type, time and data. The identity is compared too, as a key may be its hash."""
+    if earlier[:4] != row[:4]:
         return False
-    if one.time is not None and first_time != second_time:
+    one, other = Content.of(earlier.body), Content.of(row.body)
+    # An event without a time of its own is stored under the time of its receipt, which is not content.
+    if (one.time is None) != (other.time is None) or (one.time is not None and earlier.time != row.time):
         return False
     return one.data_base64 == other.data_base64 and _same_json(bytes(one.data), bytes(other.data))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eventrunner.errors import ConfigurationError
-from eventrunner.storage.content import Content, same_content
+from eventrunner.storage.content import Content, first_writes
 from eventrunner.storage.cursors import decode_cursor, encode_cursor
 from eventrunner.storage.event_store import Page, PutReport, Row
 from eventrunner.storage.sqlite_database import SqliteDatabase
@@ -56,21 +56,10 @@ class SqliteStore:
             if not known and len(set(keys)) == len(keys):
                 self._append(db, rows, keys)
                 return PutReport(len(rows))
-            return self._put_new_ones(db, rows, keys, known)
-
-    def _put_new_ones(
-        self, db: sqlite3.Connection, rows: Sequence[Row], keys: Sequence[bytes], known: dict[bytes, int]
-    ) -> PutReport:
-        fresh: dict[bytes, Row] = {}
-        duplicates: list[int] = []
-        conflicts: list[int] = []
-        for index, (key, row) in enumerate(zip(keys, rows, strict=True)):
-            earlier = _load(db, known[key]) if key in known else fresh.setdefault(key, row)
-            if earlier is not row:
-                (duplicates if _is_same(earlier, row) else conflicts).append(index)
-        if fresh:
-            self._append(db, list(fresh.values()), list(fresh))
-        return PutReport(len(fresh), tuple(duplicates), tuple(conflicts))
+            fresh, report = first_writes(rows, keys, lambda key: _load(db, known[key]) if key in known else None)
+            if fresh:
+                self._append(db, list(fresh.values()), list(fresh))
+            return report
 
     def _append(self, db: sqlite3.Connection, rows: Sequence[Row], keys: Sequence[bytes]) -> None:
         (first,) = db.execute("select coalesce(max(number), 0) + 1 from events").fetchone()
@@ -160,11 +149,6 @@ def _load(db: sqlite3.Connection, event: int) -> Row:
     )
     tenant, source, type, time, body = db.execute(query, (event,)).fetchone()
     return Row(tenant, source, Content.of(body).id, type, time, 0, body)
-
-
-def _is_same(earlier: Row, row: Row) -> bool:
-    # The identity is compared as well, because its hash is what brought the two together.
-    return earlier[:3] == row[:3] and same_content(earlier.body, earlier.time, row.body, row.time)
 
 
 @dataclass(frozen=True, slots=True)

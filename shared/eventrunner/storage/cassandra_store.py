@@ -1,0 +1,270 @@
+"""The event store in Cassandra or ScyllaDB.
+
+Events lie in time order in partitions of (tenant, day); `identities` says which (tenant, source, id) is there and at
+which time, in partitions of (tenant, bucket of the id), so that both are written as a few unlogged batches of one
+partition each. A put
+
+1. reads the identities of its rows; what is there already is compared and left alone;
+2. writes the events, and after them their identities. A crash in between loses nothing: the redelivery finds no
+   identity and writes the same event to the same place.
+
+Two puts of one identity at the same moment can both find nothing. So that the order in which they arrive does not
+matter, each row is written with the time of its receipt, negated, as its timestamp: to Cassandra the event received
+first is the newest, and stays. The one thing left over is a conflict (same identity, other time) put at that very
+moment: both events are then listed, and `get` answers the first. Lightweight transactions would close that gap, at
+four round trips instead of one for every batch.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from cassandra.query import BatchStatement, BatchType
+
+from eventrunner.storage.cassandra_session import CassandraSession, CassandraUrl
+from eventrunner.storage.content import first_writes
+from eventrunner.storage.cursors import decode_cursor, encode_cursor
+from eventrunner.storage.event_store import Page, PutReport, Row
+
+__all__ = ["CassandraStore"]
+
+_DAY = 86_400_000_000
+# Years -9999 and 9999; a day must fit into an int.
+_EARLIEST, _LATEST = -377_705_116_800_000_000, 253_402_300_800_000_000
+_BUCKETS = 32
+"""Part of the schema: changing it loses track of what is stored."""
+_BATCH_ROWS = 100
+_BATCH_BYTES = 64 * 1024
+
+_Identity: TypeAlias = tuple[str, str, str]
+
+_INSERT_EVENT = (
+    "insert into events (tenant, day, time, key, type, source, received, body) values (?, ?, ?, ?, ?, ?, ?, ?) "
+    "using timestamp ?"
+)
+_SELECT_EVENT = "select type, body from events where tenant = ? and day = ? and time = ? and key = ?"
+_INSERT_IDENTITY = "insert into identities (tenant, bucket, id, source, time) values (?, ?, ?, ?, ?) using timestamp ?"
+_SELECT_IDENTITIES = "select id, source, time from identities where tenant = ? and bucket = ? and id in ?"
+_INSERT_DAY = "insert into days (tenant, day) values (?, ?)"
+
+
+class CassandraStore:
+    """Implements EventStore."""
+
+    def __init__(self, url: CassandraUrl) -> None:
+        self._session = CassandraSession(url)
+        self._days: set[tuple[str, int]] = set()
+
+    @classmethod
+    def from_url(cls, url: str) -> CassandraStore:
+        return cls(CassandraUrl.parse(url))
+
+    def migrate(self) -> None:
+        self._session.migrate()
+
+    def close(self) -> None:
+        self._session.close()
+
+    def put(self, rows: Sequence[Row]) -> PutReport:
+        if not rows:
+            return PutReport(0)
+        identities: list[_Identity] = [row[:3] for row in rows]
+        known = self._known(set(identities))
+        if not known and len(set(identities)) == len(rows):
+            self._write(rows)
+            return PutReport(len(rows))
+        stored = self._load(known)
+        fresh, report = first_writes(rows, identities, stored.get)
+        if fresh:
+            self._write(list(fresh.values()))
+        return report
+
+    def _known(self, identities: Iterable[_Identity]) -> dict[_Identity, int]:
+        """The times of those that are stored."""
+        ids: dict[tuple[str, int], builtins.list[str]] = defaultdict(list)
+        for tenant, _, id in identities:
+            ids[tenant, _bucket(id)].append(id)
+        select = self._session.prepare(_SELECT_IDENTITIES)
+        answers = self._session.execute_all(select.bind((*partition, some)) for partition, some in ids.items())
+        found = {
+            (tenant, source, id): time
+            for (tenant, _), rows in zip(ids, answers, strict=True)
+            for id, source, time in rows
+        }
+        return {identity: found[identity] for identity in identities if identity in found}
+
+    def _load(self, known: dict[_Identity, int]) -> dict[_Identity, Row]:
+        select = self._session.prepare(_SELECT_EVENT)
+        answers = self._session.execute_all(
+            select.bind((tenant, time // _DAY, time, _key(source, id))) for (tenant, source, id), time in known.items()
+        )
+        return {
+            identity: Row(*identity, type, time, 0, body)
+            for (identity, time), rows in zip(known.items(), answers, strict=True)
+            for type, body in rows
+        }
+
+    def _write(self, rows: Sequence[Row]) -> None:
+        self._write_days({(row.tenant, row.time // _DAY) for row in rows})
+        event = self._session.prepare(_INSERT_EVENT)
+        events = defaultdict(list)
+        identity = self._session.prepare(_INSERT_IDENTITY)
+        identities = defaultdict(list)
+        for tenant, source, id, type, time, received, body in rows:
+            day, bucket = time // _DAY, _bucket(id)
+            values = (tenant, day, time, _key(source, id), type, source, received, body, -received)
+            events[tenant, day].append((len(body), event.bind(values)))
+            identities[tenant, bucket].append((0, identity.bind((tenant, bucket, id, source, time, -received))))
+        self._session.execute_all(_batches(events.values()))
+        self._session.execute_all(_batches(identities.values()))
+
+    def _write_days(self, days: set[tuple[str, int]]) -> None:
+        """Before the events, so that `list` finds them."""
+        new = days - self._days
+        insert = self._session.prepare(_INSERT_DAY)
+        self._session.execute_all(insert.bind(day) for day in new)
+        if len(self._days) > 100_000:
+            self._days.clear()
+        self._days |= new
+
+    def get(self, tenant: str, source: str, id: str) -> bytes | None:
+        identity = (tenant, source, id)
+        stored = self._load(self._known([identity]))
+        return stored[identity].body if identity in stored else None
+
+    def find(self, tenant: str, id: str) -> builtins.list[bytes]:
+        rows = self._session.execute(_SELECT_IDENTITIES, tenant, _bucket(id), [id])
+        return [row.body for row in self._load({(tenant, source, id): time for _, source, time in rows}).values()]
+
+    def list(
+        self,
+        tenant: str,
+        *,
+        type: str | None = None,
+        source: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        newest_first: bool = False,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page:
+        after = decode_cursor(cursor, tuple[int, bytes]) if cursor else None
+        since = _EARLIEST if since is None else max(since, _EARLIEST)
+        until = _LATEST if until is None else min(until, _LATEST)
+        listing = _Listing(self._session, tenant, type, source, since, until, newest_first)
+        rows = listing.rows(after, limit + 1)
+        more = len(rows) > limit
+        return Page([row[2] for row in rows[:limit]], encode_cursor(rows[limit - 1][:2]) if more else None)
+
+    def count(self, tenant: str) -> int:
+        count = self._session.prepare("select count(*) from events where tenant = ? and day = ?")
+        days = self._session.execute("select day from days where tenant = ?", tenant)
+        return sum(rows[0][0] for rows in self._session.execute_all(count.bind((tenant, day)) for (day,) in days))
+
+    def tenants(self) -> Sequence[str]:
+        return sorted(tenant for (tenant,) in self._session.execute("select distinct tenant from days"))
+
+    def put_invoice(self, tenant: str, invoice_id: str, period: str, body: bytes) -> bool:
+        insert = "insert into invoices (tenant, id, period, stored, body) values (?, ?, ?, now(), ?) if not exists"
+        return bool(self._session.execute(insert, tenant, invoice_id, period, body)[0][0])
+
+    def get_invoice(self, tenant: str, invoice_id: str) -> bytes | None:
+        rows = self._session.execute("select body from invoices where tenant = ? and id = ?", tenant, invoice_id)
+        return rows[0][0] if rows else None
+
+    def invoices(self, tenant: str) -> builtins.list[bytes]:
+        rows = self._session.execute("select period, stored, body from invoices where tenant = ?", tenant)
+        return [body for *_, body in sorted(rows, key=_age, reverse=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """Walks the days of a tenant, one partition after the other, until it has enough."""
+
+    session: CassandraSession
+    tenant: str
+    type: str | None
+    source: str | None
+    since: int
+    until: int
+    newest_first: bool
+
+    def rows(self, after: tuple[int, bytes] | None, limit: int) -> list[tuple[int, bytes, bytes]]:
+        """(time, key, body), from after that (time, key) on."""
+        rows: list[tuple[int, bytes, bytes]] = []
+        for day in self._days(after):
+            rows += self._of_day(day, after, limit - len(rows))
+            if len(rows) == limit:
+                break
+        return rows
+
+    def _days(self, after: tuple[int, bytes] | None) -> list[int]:
+        first, last = self.since // _DAY, (self.until - 1) // _DAY
+        if after is not None and self.newest_first:
+            last = min(last, after[0] // _DAY)
+        elif after is not None:
+            first = max(first, after[0] // _DAY)
+        query = f"select day from days where tenant = ? and day >= ? and day <= ? order by day {self._order}"  # noqa: S608
+        return [day for (day,) in self.session.execute(query, self.tenant, first, last)]
+
+    def _of_day(self, day: int, after: tuple[int, bytes] | None, limit: int) -> list[tuple[int, bytes, bytes]]:
+        # Tuples throughout, because CQL does not mix `(time, key) > (?, ?)` with `time < ?`.
+        lower: tuple[object, ...] = (">= (?)", self.since)
+        upper: tuple[object, ...] = ("< (?)", self.until)
+        if after is not None and self.newest_first:
+            upper = ("< (?, ?)", *after)
+        elif after is not None:
+            lower = ("> (?, ?)", *after)
+        equal = {name: value for name, value in (("type", self.type), ("source", self.source)) if value is not None}
+        query = (
+            f"select time, key, body from events where tenant = ? and day = ? "  # noqa: S608
+            f"and {_columns(lower)} {lower[0]} and {_columns(upper)} {upper[0]} "
+            + "".join(f"and {name} = ? " for name in equal)
+            + f"order by time {self._order} limit ?"
+            + (" allow filtering" if equal else "")
+        )
+        return self.session.execute(query, self.tenant, day, *lower[1:], *upper[1:], *equal.values(), limit)
+
+    @property
+    def _order(self) -> str:
+        return "desc" if self.newest_first else "asc"
+
+
+def _columns(bound: tuple[object, ...]) -> str:
+    return "(time)" if len(bound) == 2 else "(time, key)"
+
+
+def _age(invoice: tuple[str, UUID, bytes]) -> tuple[str, int]:
+    return invoice[0], invoice[1].time
+
+
+def _key(source: str, id: str) -> bytes:
+    """Tells apart the events of one time."""
+    return blake2b(f"{source}\0{id}".encode(), digest_size=16).digest()
+
+
+def _bucket(id: str) -> int:
+    return blake2b(id.encode(), digest_size=1).digest()[0] % _BUCKETS
+
+
+def _batches(partitions: Iterable[list[tuple[int, Any]]]) -> Iterator[Any]:
+    """Cuts the (size, statement) of each partition into batches."""
+    for statements in partitions:
+        batch, size = _new_batch(), 0
+        for statement_size, statement in statements:
+            if batch and (len(batch) == _BATCH_ROWS or size + statement_size > _BATCH_BYTES):
+                yield batch
+                batch, size = _new_batch(), 0
+            batch.add(statement)
+            size += statement_size
+        yield batch
+
+
+def _new_batch() -> Any:
+    return BatchStatement(batch_type=BatchType.UNLOGGED)

@@ -1,0 +1,1 @@
+"""The platform on one machine: reads `knative/base` and runs exactly that."""

@@ -1,0 +1,96 @@
+"""The folder that holds all state of a platform, its secrets included, and belongs to one platform at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from eventrunner.errors import Conflict
+
+__all__ = ["DataDir"]
+
+
+class DataDir:
+    """Use as a context manager: inside, nobody else has the folder. The lock ends with the process in any case."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+        self._lock: BinaryIO | None = None
+
+    def __enter__(self) -> DataDir:
+        """Raises Conflict when another platform runs over the folder."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = (self.path / "lock").open("ab")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise Conflict(f"Another platform runs over {self.path}: stop it, or use another --data-dir.") from None
+        self._lock = lock
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.ready_file.unlink(missing_ok=True)
+        if self._lock is not None:
+            self._lock.close()
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def nats(self) -> Path:
+        return self.path / "nats"
+
+    @property
+    def clickhouse(self) -> Path:
+        return self.path / "clickhouse"
+
+    @property
+    def store_url(self) -> str:
+        return f"sqlite:///{self.path / 'events.db'}"
+
+    @property
+    def ready_file(self) -> Path:
+        """What the ready line says, for the command line to find."""
+        return self.path / "dev.json"
+
+    def gateway_secret(self) -> str:
+        return self._secret("gateway.secret", lambda: secrets.token_urlsafe(48))
+
+    def nats_token(self) -> str:
+        return self._secret("nats.token", lambda: secrets.token_hex(24))
+
+    def admin_key(self, make: Callable[[], str]) -> str:
+        """The text of the administrator's key; made at the first start."""
+        return self._secret("admin.key", make)
+
+    def write_ready(self, line: dict[str, Any]) -> None:
+        write_private(self.ready_file, json.dumps(line) + "\n")
+
+    def _secret(self, name: str, make: Callable[[], str]) -> str:
+        path = self.path / name
+        if path.exists():
+            return path.read_text().strip()
+        text = make()
+        write_private(path, text + "\n")
+        return text
+
+
+def write_private(path: Path, text: str) -> None:
+    """Whole or not at all, and never readable by others, not even for a moment."""
+    new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)

@@ -1,0 +1,74 @@
+"""Starts functions: one functions-framework process for each replica of a Knative Service."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import aiohttp
+
+from eventrunner.local.ports import HOST, free_port, is_listening
+from eventrunner.local.process import Child, Command, spawn
+from eventrunner.local.project import Project
+from eventrunner.local.services import Service
+from eventrunner.local.supervisor import Probe, until_ready
+
+__all__ = ["FunctionLauncher", "Launcher"]
+
+_HEALTH_TIMEOUT = aiohttp.ClientTimeout(total=1)
+
+
+class Launcher(Protocol):
+    async def __call__(self, service: Service, patience: float) -> tuple[Child, int]:
+        """Starts one replica; returns it with its port when it is ready. Raises Unavailable."""
+        ...
+
+
+class FunctionLauncher:
+    def __init__(self, project: Project, env: Mapping[str, str], logs: Path, session: aiohttp.ClientSession) -> None:
+        """`env` overrides what the manifests say: the addresses on this machine."""
+        self._project = project
+        self._env = env
+        self._logs = logs
+        self._session = session
+
+    async def __call__(self, service: Service, patience: float) -> tuple[Child, int]:
+        port = free_port()
+        child = await spawn(self._command(service, port))
+        try:
+            await until_ready(child, self._probe(service, port), patience)
+        except BaseException:
+            await child.stop(0)
+            raise
+        return child, port
+
+    def _command(self, service: Service, port: int) -> Command:
+        main = self._project.function(service.name)
+        arguments = ["--source", str(main), "--target", "main", "--host", HOST, "--port", str(port)]
+        if service.asgi:
+            arguments.append("--asgi")
+        return Command(
+            name=service.name,
+            argv=(sys.executable, "-m", "eventrunner.local.function_process", *arguments),
+            log=self._logs / f"{service.name}.log",
+            env={"K_SERVICE": service.name, "PORT": str(port), **service.env, **self._env},
+            cwd=self._project.root,
+        )
+
+    def _probe(self, service: Service, port: int) -> Probe:
+        async def probe() -> bool:
+            # A connection that is refused costs a tenth of a request that fails.
+            if not await is_listening(port):
+                return False
+            return not service.health or await self._is_healthy(port, service.health)
+
+        return probe
+
+    async def _is_healthy(self, port: int, path: str) -> bool:
+        try:
+            async with self._session.get(f"http://{HOST}:{port}{path}", timeout=_HEALTH_TIMEOUT) as response:
+                return response.status < 400
+        except (aiohttp.ClientError, TimeoutError):
+            return False

@@ -1,0 +1,193 @@
+"""The whole platform in one process and its children: started in the order of need, stopped in the opposite one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Coroutine
+from dataclasses import fields
+from typing import Any, Final
+
+import aiohttp
+from aiohttp import web
+
+from eventrunner.access.access_rules import load_access_rules
+from eventrunner.access.credentials import Authenticator
+from eventrunner.access.policy import Policy
+from eventrunner.errors import ConfigurationError, EventRunnerError
+from eventrunner.local.activator import Activator, new_session
+from eventrunner.local.adapter import SourceAdapter
+from eventrunner.local.broker import BrokerEndpoint
+from eventrunner.local.clickhouse import ClickHouseServer
+from eventrunner.local.data_dir import DataDir
+from eventrunner.local.first_start import admin_key, apply_manifests, register_admin, register_plans
+from eventrunner.local.functions import FunctionLauncher
+from eventrunner.local.gateway import Gateway
+from eventrunner.local.manifests import Manifests, load_manifests
+from eventrunner.local.nats_server import NatsServer
+from eventrunner.local.ports import HOST
+from eventrunner.local.project import Project
+from eventrunner.local.revision import Limits
+from eventrunner.local.sinks import Sinks
+from eventrunner.settings import Settings
+from eventrunner.storage.records import KEYS
+from eventrunner.storage.registry import Registry
+
+__all__ = ["Platform"]
+
+_log = logging.getLogger(__name__)
+_NATS_SECONDS: Final = 30.0
+"""Large streams take a while to recover."""
+_CLICKHOUSE_SECONDS: Final = 60.0
+_CLICKHOUSE_PATIENCE: Final = 3.0
+"""The platform is ready without ClickHouse if need be; what wants it tries again."""
+_STOP_SECONDS: Final = 10.0
+
+
+class Platform:
+    """Use as an asynchronous context manager; inside, everything that `ready_line` names answers."""
+
+    def __init__(self, project: Project, data: DataDir, port: int, settings: Settings) -> None:
+        self._project = project
+        self._data = data
+        self._port = port
+        self._settings = settings
+        self._secret = data.gateway_secret()
+        self._parts = contextlib.AsyncExitStack()
+        self._is_ready = False
+        self.ready_line: dict[str, Any] = {}
+
+    async def __aenter__(self) -> Platform:
+        """Raises ConfigurationError for a project that cannot be run, Unavailable when a part does not start."""
+        manifests = load_manifests(self._project.manifests)
+        for service in manifests.services:
+            self._project.function(service)
+        async with self._parts:
+            await self._start(manifests)
+            self._parts = self._parts.pop_all()
+        self._is_ready = True
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._is_ready = False
+        await self._parts.aclose()
+
+    async def _start(self, manifests: Manifests) -> None:
+        session = await self._parts.enter_async_context(new_session())
+        clickhouse = ClickHouseServer(self._data, session)
+        self._parts.push_async_callback(clickhouse.stop, _STOP_SECONDS)
+        analytics = self._background(clickhouse.start(_CLICKHOUSE_SECONDS))
+        nats = NatsServer(self._data)
+        self._parts.push_async_callback(nats.stop, _STOP_SECONDS)
+        await nats.start(_NATS_SECONDS)
+        key = admin_key(self._data)
+        registry = await self._registry(nats.url, manifests, key)
+        activator = self._functions(manifests, session, self._addresses(nats.url, clickhouse.url))
+        await self._sources(manifests, activator, nats.url)
+        broker = await self._broker(manifests, activator)
+        url = await self._gateway(registry, activator)
+        await asyncio.wait([analytics], timeout=_CLICKHOUSE_PATIENCE)
+        self.ready_line = {
+            "ready": True,
+            "url": url,
+            "portal": f"{url}/portal/",
+            "grpc": None,
+            "broker": broker,
+            "nats": nats.url,
+            "clickhouse": clickhouse.url,
+            "admin_key": key,
+        }
+
+    async def _registry(self, nats_url: str, manifests: Manifests, key: str) -> Registry:
+        await apply_manifests(nats_url, manifests.streams)
+        registry = await Registry.connect(nats_url)
+        self._parts.push_async_callback(registry.close)
+        await register_admin(registry, key)
+        await register_plans(registry, {})
+        return registry
+
+    def _functions(self, manifests: Manifests, session: aiohttp.ClientSession, addresses: dict[str, str]) -> Activator:
+        launcher = FunctionLauncher(self._project, addresses, self._data.logs, session)
+        limits = Limits(replicas=max(2, os.cpu_count() or 1), stop_seconds=_STOP_SECONDS)
+        activator = Activator(manifests.services.values(), launcher, session, limits)
+        self._parts.push_async_callback(activator.close)
+        activator.start()
+        return activator
+
+    async def _sources(self, manifests: Manifests, activator: Activator, nats_url: str) -> None:
+        sinks = Sinks(activator)
+        self._parts.push_async_callback(sinks.close)
+        urls = await sinks.start(sorted(set(manifests.sources.values())))
+        adapter = SourceAdapter(self._project, self._data, nats_url, urls, self._settings.log_level)
+        self._parts.push_async_callback(adapter.stop, _STOP_SECONDS)
+        await adapter.start(_STOP_SECONDS)
+
+    async def _broker(self, manifests: Manifests, activator: Activator) -> str:
+        broker = BrokerEndpoint(
+            manifests.brokers,
+            manifests.triggers,
+            activator,
+            secret=self._secret,
+            max_body_bytes=self._settings.max_event_bytes,
+        )
+        self._parts.push_async_callback(broker.close)
+        return await broker.start()
+
+    async def _gateway(self, registry: Registry, activator: Activator) -> str:
+        keys = registry.follow(KEYS, lambda change: None)
+        self._background(keys.run())
+        await keys.loaded.wait()
+        gateway = Gateway(
+            load_access_rules(self._project.policies / "access-rules.yaml"),
+            Policy.from_folder(self._project.policies),
+            Authenticator(lambda name: keys.state.get(name)),
+            activator,
+            secret=self._secret,
+            max_body_bytes=self._settings.max_body_bytes,
+            is_ready=lambda: self._is_ready,
+        )
+        runner = gateway.runner()
+        self._parts.push_async_callback(runner.cleanup)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, HOST, self._port).start()
+        except OSError as error:
+            raise ConfigurationError(f"Port {self._port} cannot be used: {error.strerror}; try --port 0.") from error
+        return f"http://{HOST}:{runner.addresses[0][1]}"
+
+    def _addresses(self, nats_url: str, clickhouse_url: str) -> dict[str, str]:
+        """The environment of functions that follows from this machine, and what its owner has set for all of them."""
+        chosen = {
+            field.name: getattr(self._settings, field.name)
+            for field in fields(Settings)
+            if field.name not in ("url", "key") and getattr(self._settings, field.name) != field.default
+        }
+        here = {
+            "nats_url": nats_url,
+            "clickhouse_url": clickhouse_url,
+            "store_url": self._data.store_url,
+            "gateway_secret": self._secret,
+            "stream_replicas": 1,
+        }
+        return {f"EVENTRUNNER_{name.upper()}": str(value) for name, value in {**chosen, **here}.items()}
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task that ends with the platform; its failure is logged and is not the platform's."""
+
+        async def guarded() -> None:
+            try:
+                await work
+            except EventRunnerError as error:
+                _log.error("%s", error)
+            except Exception:
+                _log.exception("a part of the platform failed")
+
+        async def cancel() -> None:
+            task.cancel()
+            await asyncio.wait([task])
+
+        task = asyncio.create_task(guarded())
+        self._parts.push_async_callback(cancel)
+        return task

@@ -1,0 +1,92 @@
+"""Analytics in ClickHouse: events and their usage, each taken once however often it was written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from eventrunner.clock import Clock, utc_now
+from eventrunner.events import Event
+from eventrunner.storage.analytics_model import Totals, UsageRecord, UsageRow
+from eventrunner.storage.analytics_queries import COUNTS, TENANTS, check_question, time_zone, usage_sql, window_end
+from eventrunner.storage.analytics_rows import EVENT_COLUMNS, USAGE_COLUMNS, event_columns, usage_columns
+from eventrunner.storage.clickhouse import ClickHouse, ClickHouseUrl
+from eventrunner.storage.clickhouse_migrations import migrate
+
+__all__ = ["Analytics", "EventCounts"]
+
+
+class EventCounts(NamedTuple):
+    events: int
+    """From outside."""
+    derived: int
+    """Emitted by rules."""
+
+
+class Analytics:
+    """Safe to share between threads; connects on the first call. Every method may raise Unavailable."""
+
+    def __init__(self, url: str, clock: Clock = utc_now) -> None:
+        """`http(s)://[user:password@]host[:port]/database`. Raises ConfigurationError for anything else."""
+        self._clickhouse = ClickHouse(ClickHouseUrl.parse(url))
+        self._clock = clock
+
+    def migrate(self) -> None:
+        """Brings the schema up to date. Idempotent."""
+        migrate(self._clickhouse)
+
+    def insert_events(self, events: Sequence[Event]) -> None:
+        """Writes the events as one block; thousands at once cost least. Raises InvalidInput for a value that
+        ClickHouse cannot hold, and then nothing is written."""
+        if events:
+            self._clickhouse.insert("events", EVENT_COLUMNS, event_columns(events, self._clock))
+
+    def insert_usage(self, records: Sequence[UsageRecord]) -> None:
+        if records:
+            self._clickhouse.insert("usage_events", USAGE_COLUMNS, usage_columns(records))
+
+    def usage(
+        self,
+        tenant: str,
+        since: datetime,
+        until: datetime,
+        *,
+        window: str | None = None,
+        tz: str = "UTC",
+        group_by: Sequence[str] = (),
+    ) -> list[UsageRow]:
+        """Usage that accrued in [since, until), by the time of receipt, in windows of the time zone. Windows in which
+        nothing happened are left out. Raises InvalidInput that names every wrong argument."""
+        parameters = {"tenant": tenant, **check_question(since, until, window, tz, group_by)}
+        rows = self._clickhouse.query(usage_sql(window, group_by), parameters)
+        zone = time_zone(tz)
+        answer = []
+        for bucket, *values in rows:
+            group, numbers = values[: len(group_by)], values[len(group_by) :]
+            start, end = since.astimezone(zone), until.astimezone(zone)
+            if window is not None:
+                start = datetime.fromtimestamp(bucket, UTC).astimezone(zone)
+                end = window_end(start, window)
+            answer.append(UsageRow(start, end, tuple(group), Totals(*map(int, numbers))))
+        return answer
+
+    def totals(self, tenant: str, since: datetime, until: datetime) -> Totals:
+        """All usage of [since, until) in one sum."""
+        rows = self.usage(tenant, since, until)
+        return rows[0].totals if rows else Totals()
+
+    def count(self, tenant: str) -> int:
+        """Events from outside that are here, each once."""
+        return self.counts().get(tenant, EventCounts(0, 0)).events
+
+    def counts(self) -> dict[str, EventCounts]:
+        """By tenant."""
+        return {tenant: EventCounts(events, derived) for tenant, events, derived in self._clickhouse.query(COUNTS)}
+
+    def tenants(self) -> list[str]:
+        """Tenants that have ever used anything, sorted."""
+        return [row[0] for row in self._clickhouse.query(TENANTS)]
+
+    def close(self) -> None:
+        self._clickhouse.close()

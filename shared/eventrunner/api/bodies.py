@@ -27,7 +27,8 @@ def read_json(request: Request, kind: type[T]) -> T:
     except msgspec.ValidationError as error:
         found = _WHERE.fullmatch(str(error))
         assert found is not None
-        raise InvalidInput("The body is not valid.", (FieldError(found["field"] or "", found["message"]),)) from error
+        problem = FieldError(found["field"] or "", found["message"])
+        raise InvalidInput(f"The body is not valid: {problem.message}.", (problem,)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedBody(f"The body is not JSON: {error}.") from error
 

@@ -11,9 +11,9 @@ from eventrunner.access.identity import Identity
 from eventrunner.api.backend import Backend, check_own
 from eventrunner.api.bodies import read_json, read_text
 from eventrunner.clock import Clock, format_time
-from eventrunner.errors import BodyTooLarge, FieldError, InvalidInput, MalformedBody, NotFound, UnsupportedMedia
+from eventrunner.errors import BodyTooLarge, FieldError, InvalidInput, MalformedBody, NotFound
 from eventrunner.events import Event, check_event, decode_incoming
-from eventrunner.rules import Verdict, combine, compile_rules
+from eventrunner.rules import Verdict, combine, compile_rules, json_to_grl
 from eventrunner.stage.answers import json_response
 from eventrunner.storage import records
 from eventrunner.storage.records import RuleSet, RuleVersion, rule_key
@@ -57,13 +57,13 @@ class RuleCalls:
         return json_response(_summary(rules) | shown)
 
     def put(self, request: Request, identity: Identity, tenant: str, name: str) -> Response:
-        """Adds a version, unless the text is the newest one's already."""
+        """Adds a version, unless the text is the newest one's already. Grule's JSON rules are kept as GRL."""
         check_own(identity, tenant)
         self._backend.tenant(tenant)
         _check_name(name)
-        if request.mimetype == "application/json":
-            raise UnsupportedMedia("Rules in JSON are not read yet: send GRL as text/plain.")
         text = read_text(request)
+        if request.mimetype == "application/json":
+            text = json_to_grl(text, name)
         if not compile_rules(text, name=name).names:
             raise InvalidInput("The text has no rule.", (FieldError(f"{name}:1:1", "expected a rule"),))
         is_new = False

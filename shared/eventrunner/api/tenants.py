@@ -99,7 +99,8 @@ class TenantCalls:
             except InvalidInput as error:
                 problems += error.fields or (FieldError("", error.detail),)
         if problems:
-            raise InvalidInput(f"Tenant {tenant} cannot be like this.", tuple(problems))
+            reasons = "; ".join(f"{problem.field}: {problem.message}" for problem in problems)
+            raise InvalidInput(f"Tenant {tenant} cannot be like this: {reasons}.", tuple(problems))
 
     def _keys(self, tenant: str) -> list[Key]:
         found = (Key.from_json(value) for value in self._backend.registry.items(records.KEYS).values())

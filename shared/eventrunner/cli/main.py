@@ -19,6 +19,7 @@ _COMMANDS = {
     "rules": ("eventrunner.cli.rules", "check, run and manage GRL rule sets"),
     "source": ("eventrunner.cli.source", "run the JetStreamSource adapter"),
     "streams": ("eventrunner.cli.streams", "create or update the JetStream streams"),
+    "tenant": ("eventrunner.cli.tenant", "create tenants, their keys and quotas"),
 }
 
 

@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from eventrunner.access.identity import Identity, sign
 from eventrunner.access.keys import hash_key
-from eventrunner.source.streams import apply_streams, read_streams
 from eventrunner.storage.event_store import Row, open_store
-from eventrunner.storage.jetstream import JetStreamApi, connect
 from eventrunner.storage.registry import Mirror
 from flask.testing import FlaskClient
-from functions_framework import create_app
-from support_nats import nats_server
+from support_api import SECRET, api_function
 from werkzeug.test import TestResponse
 
-ROOT = Path(__file__).parents[3]
-SECRET = "the secret of the gateway in these tests"
 ADMIN = Identity("root", "platform", ("admin",))
 ALICE = Identity("alice", "acme", ("user",))
 BOB = Identity("bob", "globex", ("user",))
 RULE = 'rule Late "late flights" salience 10 { when Event.data.delay > 15 then Emit("flight.late"); Retract("Late"); }'
 OTHER = 'rule Early { when Event.data.delay < 0 then Tag("early", "yes"); Retract("Early"); }'
-
-
-async def _apply(url: str) -> None:
-    client = await connect(url, name="test")
-    await apply_streams(JetStreamApi(client), read_streams([ROOT / "knative" / "base" / "streams.yaml"]))
-    await client.close()
 
 
 class Caller:
@@ -67,18 +54,10 @@ class Caller:
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
     folder = tmp_path_factory.mktemp("api")
-    with nats_server(folder / "nats") as server, pytest.MonkeyPatch.context() as patch:
-        asyncio.run(_apply(server.url))
-        patch.setenv("EVENTRUNNER_NATS_URL", server.url)
-        patch.setenv("EVENTRUNNER_STORE_URL", f"sqlite:///{folder}/events.db")
-        patch.setenv("EVENTRUNNER_GATEWAY_SECRET", SECRET)
-        patch.setattr("eventrunner.stage.http.configure_logging", lambda *_: None)
-        _store_events(f"sqlite:///{folder}/events.db")
-        registry = Mirror(server.url, ("tenants", "keys", "plans", "rules"))
+    _store_events(f"sqlite:///{folder}/events.db")
+    with api_function(folder) as (app, registry):
         registry.put("plans", "standard", b'{"name": "standard"}')
-        app = create_app(target="main", source=str(ROOT / "functions" / "api" / "main.py"))
         yield Caller(app.test_client(), registry)
-        registry.close()
 
 
 def _store_events(url: str) -> None:
@@ -215,6 +194,18 @@ class TestRules:
         assert (name, line) == ("flights", "2")
         assert int(column) > 1
         call.problem(404, "GET", "rules/acme/flights")
+
+    def test_json_rules_are_kept_as_grl(self, call):
+        rule = {
+            "name": "Late",
+            "when": {"gt": ["Event.data.delay", 15]},
+            "then": [{"call": ["Retract", {"const": "Late"}]}],
+        }
+        call.json("PUT", "rules/acme/flights", rule, status=201)
+        shown = call.json("GET", "rules/acme/flights")
+        assert shown["format"] == "grl"
+        assert shown["text"].startswith("rule Late")
+        assert call.problem(422, "PUT", "rules/acme/flights", {"name": "Late"})["errors"]
 
     def test_a_text_without_rules_is_refused(self, call):
         call.problem(422, "PUT", "rules/acme/flights", "// nothing")

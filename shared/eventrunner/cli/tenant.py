@@ -1,0 +1,103 @@
+"""`eventrunner tenant`: tenants, their keys and quotas, through the API."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import click
+
+from eventrunner.access.keys import ROLES
+from eventrunner.cli.connection import Api, find_connection
+
+__all__ = ["command"]
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print the API's answer as JSON.")
+
+
+@click.group("tenant", help="Create tenants, their keys and quotas.")
+def command() -> None:
+    pass
+
+
+@command.command("create")
+@click.argument("tenant")
+@click.option("--name", default="", help="Name for people.")
+@click.option("--plan", default="standard", show_default=True, help="What the tenant pays by.")
+@_as_json
+def create(tenant: str, name: str, plan: str, as_json: bool) -> None:
+    """Create TENANT, or replace it: a quota, adapters and routes it had are gone then."""
+    made = _run(lambda api: api.call("PUT", f"/api/v1/tenants/{tenant}", {"name": name, "plan": plan}))
+    _show(made, as_json, f"{made['id']} is a tenant on plan {made['plan']}")
+
+
+@command.command("key")
+@click.argument("tenant")
+@click.option(
+    "--role", "roles", multiple=True, type=click.Choice(ROLES), help="May be repeated. [default: all but admin]"
+)
+@click.option("--subject", default="", help="Who will hold the key.")
+@click.option("--delete", "key_id", help="Delete the key with this id instead.")
+@click.option("--list", "listed", is_flag=True, help="List the keys instead.")
+@_as_json
+def key(tenant: str, roles: tuple[str, ...], subject: str, key_id: str | None, listed: bool, as_json: bool) -> None:
+    """Make an API key for TENANT. Its text is printed this once; the platform keeps a hash."""
+    if key_id and listed:
+        raise click.UsageError("--delete and --list do not go together.")
+    if key_id:
+        _run(lambda api: api.call("DELETE", f"/api/v1/tenants/{tenant}/keys/{key_id}"))
+        _show({"id": key_id, "deleted": True}, as_json, f"{key_id} is deleted")
+    elif listed:
+        keys = _run(lambda api: api.call("GET", f"/api/v1/tenants/{tenant}"))["keys"]
+        lines = [f"{item['id']}  …{item['last4']}  {','.join(item['roles'])}  {item['subject']}" for item in keys]
+        _show(keys, as_json, "\n".join(lines) or f"{tenant} has no keys")
+    else:
+        wanted = {"roles": roles or [role for role in ROLES if role != "admin"], "subject": subject}
+        made = _run(lambda api: api.call("POST", f"/api/v1/tenants/{tenant}/keys", wanted))
+        _show(made, as_json, made["key"])
+
+
+@command.command("quota")
+@click.argument("tenant")
+@click.option("--events-per-second", type=click.IntRange(min=1))
+@click.option("--bytes-per-second", type=click.IntRange(min=1))
+@click.option("--burst", type=click.FloatRange(min=0, min_open=True), help="Seconds of unused allowance.")
+@click.option("--none", "unlimited", is_flag=True, help="Take the quota away.")
+@_as_json
+def quota(
+    tenant: str,
+    events_per_second: int | None,
+    bytes_per_second: int | None,
+    burst: float | None,
+    unlimited: bool,
+    as_json: bool,
+) -> None:
+    """Show or set what TENANT may send; options that are not given stay as they are."""
+    given = {"events_per_second": events_per_second, "bytes_per_second": bytes_per_second, "burst": burst}
+    changes = {name: value for name, value in given.items() if value is not None}
+    if unlimited and changes:
+        raise click.UsageError("--none does not go together with a limit.")
+
+    async def change(api: Api) -> Any:
+        record = await api.call("GET", f"/api/v1/tenants/{tenant}")
+        if not unlimited and not changes:
+            return record
+        record["quota"] = None if unlimited else {**(record["quota"] or {}), **changes}
+        return await api.call("PUT", f"/api/v1/tenants/{tenant}", record)
+
+    now = _run(change)["quota"]
+    _show(now, as_json, "no limit" if now is None else ", ".join(f"{name}: {value}" for name, value in now.items()))
+
+
+def _run(work: Callable[[Api], Awaitable[Any]]) -> Any:
+    async def connected() -> Any:
+        async with Api(find_connection()) as api:
+            return await work(api)
+
+    return asyncio.run(connected())
+
+
+def _show(document: Any, as_json: bool, text: str) -> None:
+    click.echo(json.dumps(document) if as_json else text)

@@ -1,0 +1,42 @@
+"""The function `api` over a real registry and event store, for tests of the API and of what calls it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from eventrunner.source.streams import apply_streams, read_streams
+from eventrunner.storage.jetstream import JetStreamApi, connect
+from eventrunner.storage.registry import Mirror
+from flask import Flask
+from functions_framework import create_app
+from support_nats import nats_server
+
+__all__ = ["SECRET", "api_function"]
+
+ROOT = Path(__file__).parents[1]
+SECRET = "the secret of the gateway in these tests"
+
+
+@contextlib.contextmanager
+def api_function(folder: Path) -> Iterator[tuple[Flask, Mirror]]:
+    """The function's app, and the registry behind it; the event store is `folder / "events.db"`."""
+    with nats_server(folder / "nats") as server, pytest.MonkeyPatch.context() as patch:
+        asyncio.run(_apply(server.url))
+        patch.setenv("EVENTRUNNER_NATS_URL", server.url)
+        patch.setenv("EVENTRUNNER_STORE_URL", f"sqlite:///{folder}/events.db")
+        patch.setenv("EVENTRUNNER_GATEWAY_SECRET", SECRET)
+        patch.setattr("eventrunner.stage.http.configure_logging", lambda *_: None)
+        registry = Mirror(server.url, ("tenants", "keys", "plans", "rules"))
+        app: Flask = create_app(target="main", source=str(ROOT / "functions" / "api" / "main.py"))
+        yield app, registry
+        registry.close()
+
+
+async def _apply(url: str) -> None:
+    client = await connect(url, name="test")
+    await apply_streams(JetStreamApi(client), read_streams([ROOT / "knative" / "base" / "streams.yaml"]))
+    await client.close()

@@ -1,0 +1,82 @@
+"""The command line manages tenants through the real API, as whoever the key says."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from click.testing import CliRunner, Result
+from eventrunner.access.identity import Identity, sign
+from eventrunner.access.keys import hash_key
+from eventrunner.cli.main import cli
+from eventrunner.storage.registry import Mirror
+from support_api import SECRET, api_function
+from werkzeug.serving import make_server
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Mirror]]:
+    with api_function(tmp_path_factory.mktemp("tenant")) as (app, registry):
+        registry.put("plans", "standard", b'{"name": "standard"}')
+        server = make_server("127.0.0.1", 0, app, threaded=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", registry
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def run(served: tuple[str, Mirror], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.setenv("EVENTRUNNER_URL", served[0])
+    # There is no gateway in between, so the key is the identity that one would sign.
+    monkeypatch.setenv("EVENTRUNNER_KEY", sign(Identity("root", "", ("admin",)), SECRET))
+    return lambda *arguments: CliRunner().invoke(cli, ["tenant", *arguments])
+
+
+def test_a_tenant_gets_a_key_that_the_platform_knows_by_its_hash(run, served):
+    assert run("create", "acme", "--name", "Acme").output == "acme is a tenant on plan standard\n"
+    text = run("key", "acme").output.strip()
+    entry = served[1].entry("keys", hash_key(text))
+    assert entry is not None
+    assert json.loads(entry[0])["roles"] == ["user", "event_publisher"]
+
+
+def test_keys_are_listed_and_deleted_by_id(run):
+    run("create", "keyed")
+    made = json.loads(run("key", "keyed", "--role", "user", "--subject", "bob", "--json").output)
+    assert made["id"] in run("key", "keyed", "--list").output
+    assert made["key"] not in run("key", "keyed", "--list", "--json").output
+    assert run("key", "keyed", "--delete", made["id"]).exit_code == 0
+    assert run("key", "keyed", "--list").output == "keyed has no keys\n"
+
+
+def test_a_quota_is_set_changed_and_taken_away(run):
+    run("create", "limited")
+    assert run("quota", "limited").output == "no limit\n"
+    run("quota", "limited", "--events-per-second", "5", "--bytes-per-second", "1000")
+    changed = json.loads(run("quota", "limited", "--burst", "4", "--json").output)
+    assert changed == {"events_per_second": 5, "bytes_per_second": 1000, "burst": 4.0}
+    assert run("quota", "limited", "--none").output == "no limit\n"
+
+
+def test_what_the_api_refuses_is_told(run):
+    result = run("create", "acme", "--plan", "golden")
+    assert "golden" in str(result.exception)
+    run("create", "half")
+    assert "bytes_per_second" in str(run("quota", "half", "--events-per-second", "5").exception)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("key", "acme", "--role", "root"),
+        ("key", "acme", "--list", "--delete", "x"),
+        ("quota", "acme", "--none", "--burst", "1"),
+    ],
+)
+def test_wrong_use_exits_2(run, arguments):
+    assert run(*arguments).exit_code == 2

@@ -1,0 +1,155 @@
+"""The adapter: one process, one connection, any number of sources."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from nats.aio.client import Client
+
+from eventrunner.source.health import SinkHealth
+from eventrunner.source.metrics import SourceMetrics
+from eventrunner.source.publisher import Publisher
+from eventrunner.source.runner import Links, SourceRunner
+from eventrunner.source.sink import Sink, make_session, sink_url
+from eventrunner.source.spec import Destination, SourceSpec
+from eventrunner.source.streams import StreamSpec, apply_streams
+from eventrunner.storage.jetstream import JetStreamApi, connect
+from eventrunner.telemetry import METRICS_CONTENT_TYPE, metrics_page
+
+__all__ = ["Adapter"]
+
+_log = logging.getLogger(__name__)
+
+_RESTART_DELAY = 1.0
+
+
+@dataclass(slots=True)
+class Adapter:
+    sources: Sequence[SourceSpec]
+    nats_url: str
+    sink_urls: Mapping[str, str] = field(default_factory=dict)
+    """Name of a sink's object → URL, where that is not its address in the cluster."""
+    streams: Sequence[StreamSpec] = ()
+    """Made again when a source's stream is missing."""
+    stream_replicas: int = 0
+    metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
+    _sinks: dict[str, Sink] = field(default_factory=dict)
+    _client: Client | None = None
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Returns when `stopping` is set and every source has left."""
+        async with make_session() as session, self._monitoring():
+            while not stopping.is_set():
+                await self._run_connection(session, stopping)
+
+    async def _run_connection(self, session: aiohttp.ClientSession, stopping: asyncio.Event) -> None:
+        """Until stopped, or until the client has given the connection up for good, which it does on some errors."""
+        runners: dict[str, SourceRunner] = {}
+        closed = asyncio.Event()
+
+        async def reconnected() -> None:
+            for runner in runners.values():
+                runner.reconnected()
+
+        async def on_closed() -> None:
+            closed.set()
+
+        connecting = asyncio.create_task(
+            connect(self.nats_url, name="eventrunner source", on_reconnect=reconnected, on_closed=on_closed)
+        )
+        if not await _first(connecting, stopping.wait()):
+            return
+        client = self._client = await connecting
+        publisher = Publisher(client)
+        await publisher.start()
+        tasks = [
+            asyncio.create_task(
+                self._run_source(spec, self._links(spec, publisher, client, session), runners, stopping)
+            )
+            for spec in self.sources
+        ]
+        await _first(asyncio.gather(*tasks), closed.wait())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if not client.is_closed:
+            with contextlib.suppress(Exception):
+                await client.flush(2)
+            await client.close()
+        elif not stopping.is_set():
+            _log.error("the NATS client gave up (%s); connecting anew", client.last_error)
+
+    async def _run_source(
+        self, spec: SourceSpec, links: Links, runners: dict[str, SourceRunner], stopping: asyncio.Event
+    ) -> None:
+        """One source that fails is started again and does not touch the others."""
+        while not stopping.is_set():
+            runner = runners[spec.name] = SourceRunner(spec, links)
+            try:
+                await runner.run(stopping)
+            except Exception:
+                _log.exception("%s: failed; starting it again", spec.name)
+                SourceMetrics(spec.name).crashes.inc()
+                await asyncio.sleep(_RESTART_DELAY)
+
+    def _links(self, spec: SourceSpec, publisher: Publisher, client: Client, session: aiohttp.ClientSession) -> Links:
+        async def make_streams() -> None:
+            await apply_streams(JetStreamApi(client), self.streams, replicas=self.stream_replicas)
+
+        reply = self._sink(spec.reply, session) if isinstance(spec.reply, Destination) else None
+        return Links(client, publisher, self._sink(spec.sink, session), reply, make_streams if self.streams else None)
+
+    def _sink(self, destination: Destination, session: aiohttp.ClientSession) -> Sink:
+        """One for each URL, so that sources share what is known of its health."""
+        url = sink_url(destination, self.sink_urls)
+        if url not in self._sinks:
+            self._sinks[url] = Sink(url, session, SinkHealth())
+        return self._sinks[url]
+
+    @contextlib.asynccontextmanager
+    async def _monitoring(self) -> AsyncIterator[None]:
+        if self.metrics_port is None:
+            yield
+            return
+        app = web.Application()
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/healthz", self._healthy)
+        app.router.add_get("/readyz", self._ready)
+        server = web.AppRunner(app, access_log=None)
+        await server.setup()
+        await web.TCPSite(server, self.metrics_host, self.metrics_port).start()
+        try:
+            yield
+        finally:
+            await server.cleanup()
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        return web.Response(body=metrics_page(), headers={"Content-Type": METRICS_CONTENT_TYPE})
+
+    async def _healthy(self, request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _ready(self, request: web.Request) -> web.Response:
+        ready = self._client is not None and self._client.is_connected
+        return web.Response(text="ok\n" if ready else "no NATS\n", status=200 if ready else 503)
+
+
+async def _first(wanted: asyncio.Future[Any], other: Coroutine[Any, Any, Any]) -> bool:
+    """Waits for either; whether it was the wanted one. What did not come is cancelled."""
+    alternative = asyncio.ensure_future(other)
+    try:
+        await asyncio.wait((wanted, alternative), return_when=asyncio.FIRST_COMPLETED)
+        return wanted.done()
+    finally:
+        alternative.cancel()
+        if not wanted.done():
+            wanted.cancel()
+            await asyncio.gather(wanted, return_exceptions=True)

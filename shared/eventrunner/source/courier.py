@@ -1,0 +1,258 @@
+"""Brings parcels to the sink and settles them: reply stored, or dead letter stored, then acked.
+
+A request takes a place in the window of requests in flight only while it runs; while its events wait to be sent again,
+or for their reply to be stored, others go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from eventrunner.errors import MalformedBody
+from eventrunner.events.json_format import split_batch
+from eventrunner.source.deadletter import Verdict, dead_letter, letter_of_reply
+from eventrunner.source.intake import Held
+from eventrunner.source.message import COUNT_HEADER, Message, Parcel, Part
+from eventrunner.source.metrics import SourceMetrics
+from eventrunner.source.outcomes import (
+    DeadLetter,
+    Decision,
+    Delivered,
+    Failed,
+    Halve,
+    Outcome,
+    Publish,
+    Refused,
+    RetryAfter,
+)
+from eventrunner.source.publication import TO_DESTINATION, Publication
+from eventrunner.source.publisher import Publisher
+from eventrunner.source.routing import Unroutable, route
+from eventrunner.source.sink import Sink
+from eventrunner.source.spec import Ordering, SourceSpec
+
+__all__ = ["Courier"]
+
+_log = logging.getLogger(__name__)
+
+_CRASH_DELAY = 5.0
+T = TypeVar("T")
+
+
+class _LeavingError(Exception):
+    """The adapter ends; what is not finished is given back."""
+
+
+@dataclass(slots=True)
+class Courier:
+    """`on_settled` is called whenever room for further messages may have come up."""
+
+    spec: SourceSpec
+    sink: Sink
+    reply_sink: Sink | None
+    publisher: Publisher
+    held: Held
+    metrics: SourceMetrics
+    on_settled: Callable[[], None]
+    window: asyncio.Semaphore = field(init=False)
+    """A place for each request that may be in flight."""
+    _leaving: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    _tasks: set[asyncio.Task[None]] = field(init=False, default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.window = asyncio.Semaphore(self.spec.in_flight)
+
+    def send(self, parcel: Parcel, on_done: Callable[[], None]) -> None:
+        """Takes the parcel, for which the caller has acquired a place in the window."""
+
+        async def deliver() -> None:
+            try:
+                await self._deliver(parcel)
+            finally:
+                on_done()
+
+        self._spawn(deliver(), parcel.parts)
+
+    def bury(self, message: Message) -> None:
+        """Takes a message that no sink can be given."""
+        parts = [Part.of(message)]
+        self._spawn(self._settle_dead(Parcel(parts), HTTPStatus.BAD_REQUEST, message.problem), parts)
+
+    def ack(self, message: Message) -> None:
+        """Takes a message of which nothing is to be sent."""
+        self._spawn(self.held.ack(message), [Part.of(message)])
+
+    async def leave(self, grace: float) -> None:
+        """Lets requests under way end for so many seconds; gives back what waits."""
+        self._leaving.set()
+        if self._tasks and grace:
+            await asyncio.wait(self._tasks, timeout=grace)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], parts: Sequence[Part]) -> None:
+        task = asyncio.create_task(self._guarded(work, parts))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, work: Coroutine[Any, Any, None], parts: Sequence[Part]) -> None:
+        """No end of the work goes unseen: what it did not settle is given back."""
+        try:
+            await work
+        except (asyncio.CancelledError, _LeavingError):
+            await self.held.give_back(parts)
+        except Exception:
+            _log.exception("%s: delivery failed; its messages come again", self.spec.name)
+            self.metrics.crashes.inc()
+            await self.held.give_back(parts, _CRASH_DELAY)
+        finally:
+            self.on_settled()
+
+    async def _deliver(self, parcel: Parcel) -> None:
+        """Returns when the parcel's events are settled, or are in the hands of other tasks."""
+        while True:
+            decision, publications = await self._attempt(parcel)
+            match decision:
+                case Publish():
+                    await self._store(publications, parcel)
+                    self.metrics.delivered.inc(parcel.count)
+                    await self.held.settle(parcel.parts)
+                    return
+                case Halve():
+                    await self._deliver_halves(parcel)
+                    return
+                case DeadLetter():
+                    await self._settle_dead(parcel, decision.status, decision.reason)
+                    return
+                case RetryAfter():
+                    await self._or_leave(asyncio.sleep(decision.seconds))
+                    await self.window.acquire()
+                    self.metrics.retries.inc()
+
+    async def _attempt(self, parcel: Parcel) -> tuple[Decision, Sequence[Publication]]:
+        """One request; gives its place in the window back when the answer is there."""
+        health = self.sink.health
+        probe = False
+        try:
+            if health.down:
+                probe = await self._or_leave(health.turn())
+            loop = asyncio.get_running_loop()
+            started = loop.time()
+            parcel.begin_attempt(started)
+            with self.metrics.in_flight.track_inprogress():
+                outcome = await self.sink.deliver(parcel, self.spec.format, self.spec.delivery.timeout)
+            ended = loop.time()
+            self.metrics.request(HTTPStatus.OK if isinstance(outcome, Delivered) else outcome.status, ended - started)
+            outcome, publications = self._read(outcome, parcel)
+            decision = health.decide(parcel, outcome, self.spec.delivery, ended)
+            probe = False
+            return decision, publications
+        finally:
+            if probe:
+                health.give_back()
+            self.window.release()
+
+    def _read(self, outcome: Outcome, parcel: Parcel) -> tuple[Outcome, Sequence[Publication]]:
+        """What to publish; a reply that makes no sense turns success into failure."""
+        if not isinstance(outcome, Delivered):
+            _log.info("%s: %d events: %s", self.spec.name, parcel.count, outcome)
+            return outcome, ()
+        if outcome.reply is None:
+            return outcome, ()
+        try:
+            return outcome, route(outcome.reply, parcel, self.spec, self.publisher.max_payload)
+        except MalformedBody as error:
+            return Failed(f"unreadable reply: {error}"), ()
+        except Unroutable as error:
+            return Refused(HTTPStatus.BAD_GATEWAY, str(error)), ()
+
+    async def _deliver_halves(self, parcel: Parcel) -> None:
+        try:
+            halves = parcel.halves()
+        except MalformedBody as error:
+            await self._settle_dead(parcel, HTTPStatus.BAD_REQUEST, str(error))
+            return
+        if self.spec.ordering is Ordering.BY_TENANT:
+            for half in halves:
+                await self._deliver_half(half)
+            return
+        for half in halves:
+            self._spawn(self._deliver_half(half), half.parts)
+
+    async def _deliver_half(self, parcel: Parcel) -> None:
+        await self.window.acquire()
+        await self._deliver(parcel)
+
+    async def _store(self, publications: Sequence[Publication], parcel: Parcel) -> None:
+        messages = []
+        for publication in publications:
+            if publication.failure:
+                self.metrics.failed.inc()
+            if publication.subject == TO_DESTINATION:
+                await self._post(publication, parcel)
+            else:
+                messages.append(publication)
+        await self.publisher.store(messages)
+
+    async def _post(self, publication: Publication, parcel: Parcel) -> None:
+        """Posts results to the reply's destination until that takes them; what it refuses for good is a dead letter."""
+        sink = self.reply_sink
+        assert sink is not None
+        headers = {"Content-Type": publication.content_type, COUNT_HEADER: str(publication.count)}
+        loop = asyncio.get_running_loop()
+        trial = Parcel(parcel.parts)
+        while True:
+            probe = await self._or_leave(sink.health.turn())
+            try:
+                trial.begin_attempt(loop.time())
+                outcome = await sink.post(headers, publication.body, self.spec.delivery.timeout)
+                decision = sink.health.decide(trial, outcome, self.spec.delivery, loop.time())
+                probe = False
+            finally:
+                if probe:
+                    sink.health.give_back()
+            if isinstance(decision, Publish):
+                return
+            if isinstance(outcome, Refused) or isinstance(decision, DeadLetter):
+                break
+            await self._or_leave(asyncio.sleep(decision.seconds if isinstance(decision, RetryAfter) else 0))
+        assert not isinstance(outcome, Delivered)
+        verdict = Verdict(outcome.status, f"reply refused: {outcome.reason}", trial.attempts, sink.url)
+        await self._bury_results(publication, parcel.parts[0].message.tenant, verdict)
+
+    async def _bury_results(self, publication: Publication, tenant: str, verdict: Verdict) -> None:
+        limit = self.publisher.max_payload
+        letters = [
+            letter_of_reply(bytes(raw), tenant, verdict, self.spec, limit, publication.message_id)
+            for raw in split_batch(publication.body)
+        ]
+        self.metrics.dead_letters.inc(len(letters))
+        await self.publisher.store(letters)
+
+    async def _settle_dead(self, parcel: Parcel, status: int, reason: str) -> None:
+        attempts = parcel.inherited + parcel.attempts
+        _log.warning("%s: dead letter after %d attempts: %d %s", self.spec.name, attempts, status, reason)
+        verdict = Verdict(status, reason, attempts, self.sink.url)
+        letters = [dead_letter(part, verdict, self.spec, self.publisher.max_payload) for part in parcel.parts]
+        self.metrics.dead_letters.inc(len(letters))
+        await self.publisher.store(letters)
+        await self.held.settle(parcel.parts)
+
+    async def _or_leave(self, wait: Coroutine[Any, Any, T]) -> T:
+        """Waits, but not beyond the adapter's end: raises _LeavingError then."""
+        waiting = asyncio.ensure_future(wait)
+        leaving = asyncio.ensure_future(self._leaving.wait())
+        try:
+            await asyncio.wait((waiting, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
+                raise _LeavingError
+            return waiting.result()
+        finally:
+            waiting.cancel()
+            leaving.cancel()

@@ -1,0 +1,138 @@
+"""From what the server sends to what waits for a request: reading, filtering, holding and letting go of messages."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+
+from eventrunner.errors import MalformedBody
+from eventrunner.source.filters import All
+from eventrunner.source.message import Message, Part
+from eventrunner.source.spec import BatchLimits, Format, SourceSpec
+
+__all__ = ["Demand", "Held", "parts_of"]
+
+_log = logging.getLogger(__name__)
+
+_SPARE_REQUESTS = 2
+"""Requests' worth of events that are held besides those in flight."""
+_ACK, _NAK, _WORKING = b"+ACK", b"-NAK", b"+WPI"
+
+_attributes = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def parts_of(message: Message, spec: SourceSpec) -> list[Part]:
+    """What of the message is to be sent; single events when the sink wants them so. Raises MalformedBody."""
+    part = Part.of(message)
+    if spec.filters is None and (spec.format is Format.BATCH or message.count == 1):
+        return [part]
+    parts = part.split()
+    if spec.filters is not None:
+        parts = [item for item in parts if _passes(spec.filters, item.members)]
+    return parts
+
+
+def _passes(filters: All, event: bytes) -> bool:
+    try:
+        members = _attributes.decode(event)
+        attributes = {name: str(msgspec.json.decode(raw)) for name, raw in members.items() if name != "data"}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedBody(f"The message holds something that is no event: {error}.") from error
+    return filters(attributes)
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    messages: int
+    max_bytes: int
+    """0: no limit."""
+
+
+class Held:
+    """The messages that are pulled and neither acked nor given back, and how many more may come."""
+
+    def __init__(self, client: Client, limits: BatchLimits, in_flight: int) -> None:
+        self._client = client
+        self._messages: dict[str, Message] = {}
+        self._events = 0
+        self._bytes = 0
+        self._max_events = limits.max_events * (in_flight + _SPARE_REQUESTS)
+        self._max_bytes = limits.max_bytes * (in_flight + _SPARE_REQUESTS)
+        self._events_per_message = 1.0
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def add(self, message: Message, now: float) -> bool:
+        """False when it is held already: a redelivery, whose ack then counts."""
+        known = self._messages.get(message.key)
+        if known is not None:
+            known.ack_subject, known.touched = message.ack_subject, now
+            return False
+        message.touched = now
+        self._messages[message.key] = message
+        self._events += message.count
+        self._bytes += message.size
+        self._events_per_message += (message.count - self._events_per_message) / 16
+        return True
+
+    def demand(self, waiting: int, waiting_bytes: int, *, too_large: bool) -> Demand | None:
+        """What to ask for, besides what has been asked for; None when that is too little to be worth a request."""
+        if too_large:
+            # The next message is larger than a request may be: it comes alone.
+            return None if self._messages else Demand(1, 0)
+        per_message = max(1.0, self._events_per_message)
+        room = int((self._max_events - self._events) / per_message) - waiting
+        free = self._max_bytes - self._bytes - waiting_bytes
+        if not self._messages and not waiting:
+            return Demand(max(1, room), self._max_bytes)
+        worth = max(1, int(self._max_events / per_message / 4))
+        if room < worth or free < self._max_bytes // 4:
+            return None
+        return Demand(room, free)
+
+    async def settle(self, parts: Iterable[Part]) -> None:
+        """Acks each message of which nothing is left open."""
+        for part in parts:
+            message = part.message
+            message.open -= 1
+            if not message.open:
+                await self.ack(message)
+
+    async def ack(self, message: Message) -> None:
+        if self._forget(message):
+            await self._send(message, _ACK)
+
+    async def give_back(self, parts: Iterable[Part], delay: float = 0.0) -> None:
+        """Lets the server deliver the messages again, after `delay` seconds."""
+        verb = _NAK + (b' {"delay": %d}' % int(delay * 10**9) if delay else b"")
+        for part in parts:
+            if self._forget(part.message):
+                await self._send(part.message, verb)
+
+    async def keep(self, now: float, older_than: float) -> None:
+        """Tells the server of the messages that it has not heard of for so many seconds that they are worked on."""
+        for message in list(self._messages.values()):
+            if now - message.touched >= older_than:
+                message.touched = now
+                await self._send(message, _WORKING)
+
+    def _forget(self, message: Message) -> bool:
+        if self._messages.get(message.key) is not message:
+            return False
+        del self._messages[message.key]
+        self._events -= message.count
+        self._bytes -= message.size
+        return True
+
+    async def _send(self, message: Message, verb: bytes) -> None:
+        try:
+            await self._client.publish(message.ack_subject, verb)
+        except (NatsError, OSError) as error:
+            # Without its ack the message is delivered again, which changes nothing.
+            _log.debug("cannot send %s for message %s: %r", verb, message.key, error)

@@ -1,0 +1,196 @@
+"""What the source holds of a stream: messages, parts of messages, and the parcels that it sends to the sink.
+
+Bodies stay bytes. A batch is kept without its brackets, so that parts are joined by putting commas between them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from nats.aio.msg import Msg
+
+from eventrunner.errors import InvalidInput
+from eventrunner.events.binary import BATCH_TYPE, is_binary, read_binary
+from eventrunner.events.json_format import encode_event, split_batch
+from eventrunner.tenancy import tenant_of_subject
+
+__all__ = ["COUNT_HEADER", "Message", "Parcel", "Part", "count_of", "read_message"]
+
+COUNT_HEADER = "Eventrunner-Count"
+
+_numbers = itertools.count()
+
+
+@dataclass(slots=True, eq=False)
+class Message:
+    """One message of the stream, acked when all parts of it are settled."""
+
+    tenant: str
+    ack_subject: str
+    sequence: str
+    """Of the stream."""
+    stored: str
+    """Nanoseconds since the epoch. With the sequence it names the message, even after the stream was made again."""
+    deliveries: int
+    pending: str
+    """Messages that the consumer had not delivered when it delivered this one."""
+    size: int
+    members: bytes
+    """The events as JSON, separated by commas."""
+    count: int
+    whole: bytes | None = None
+    """The message's own body, when that is a batch."""
+    problem: str = ""
+    """Why the message cannot be sent to any sink; then `members` is what came."""
+    open: int = 1
+    """Parts that are not settled yet."""
+    touched: float = 0.0
+    """When the server last heard that the message is being worked on."""
+
+    @property
+    def key(self) -> str:
+        """The same for each delivery of the message."""
+        return f"{self.sequence}.{self.stored}"
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """Some neighbouring events of a message."""
+
+    message: Message
+    offset: int
+    count: int
+    members: bytes
+
+    @classmethod
+    def of(cls, message: Message) -> Part:
+        return cls(message, 0, message.count, message.members)
+
+    def split(self) -> list[Part]:
+        """A part for each event. Raises MalformedBody."""
+        events = split_batch(b"[" + self.members + b"]")
+        return [Part(self.message, self.offset + number, 1, bytes(event)) for number, event in enumerate(events)]
+
+
+@dataclass(slots=True, eq=False)
+class Parcel:
+    """The parts that make one request."""
+
+    parts: Sequence[Part]
+    attempts: int = 0
+    """Requests so far."""
+    faults: int = 0
+    """Failed requests that the parcel, and not the sink, has to answer for."""
+    first_tried: float = 0.0
+    evidence_from: float = 0.0
+    """Start of the attempt before, or of the first one: success of others since then speaks against this parcel."""
+    last_tried: float = 0.0
+    inherited: int = 0
+    """Attempts of the larger parcels that this one was cut from."""
+    root: int = field(default_factory=_numbers.__next__)
+    """The same for all that was cut from one parcel."""
+    count: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.count = sum(part.count for part in self.parts)
+
+    def begin_attempt(self, now: float) -> None:
+        if not self.attempts:
+            self.first_tried = self.last_tried = now
+        self.attempts += 1
+        self.evidence_from, self.last_tried = self.last_tried, now
+
+    @property
+    def tenants(self) -> set[str]:
+        return {part.message.tenant for part in self.parts}
+
+    def members(self) -> bytes:
+        return self.parts[0].members if len(self.parts) == 1 else b",".join(part.members for part in self.parts)
+
+    def batch(self) -> bytes:
+        """The JSON batch of the events."""
+        if len(self.parts) == 1:
+            part = self.parts[0]
+            if part.message.whole is not None and part.members is part.message.members:
+                return part.message.whole
+        return b"[" + self.members() + b"]"
+
+    def digest(self) -> str:
+        """Names exactly these events of exactly these messages, also when they are delivered again."""
+        text = ";".join(f"{p.message.sequence},{p.message.stored},{p.offset},{p.count}" for p in self.parts)
+        return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+    def halves(self) -> list[Parcel]:
+        """The same events in two parcels, or in one when there is but one event.
+
+        Raises MalformedBody when a single message cannot be cut.
+        """
+        middle = len(self.parts) // 2
+        pieces = [self.parts[:middle], self.parts[middle:]] if middle else [[part] for part in _cut(self.parts[0])]
+        return [Parcel(piece, inherited=self.inherited + self.attempts, root=self.root) for piece in pieces]
+
+
+def read_message(message: Msg) -> Message:
+    """Never raises: what cannot be read has a `problem`."""
+    # $JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<deliveries>.<sequence>.<consumer's>.<time>.<pending>[.<token>]
+    tokens = message.reply.split(".")
+    start = 4 if len(tokens) == 9 else 6
+    deliveries, sequence, _, stored, pending = tokens[start : start + 5]
+    data = message.data
+    read = Message(
+        tenant=tenant_of_subject(message.subject),
+        ack_subject=message.reply,
+        sequence=sequence,
+        stored=stored,
+        deliveries=int(deliveries),
+        pending=pending,
+        size=len(data),
+        members=data,
+        count=1,
+    )
+    try:
+        _read_body(read, message.headers or {})
+    except InvalidInput as error:
+        read.members, read.count, read.whole, read.problem = data, 1, None, str(error)
+    return read
+
+
+def count_of(header: str | None, batch: bytes) -> int:
+    """Events in a batch, from its header if it has a sound one. Raises MalformedBody."""
+    if header is not None and header.isascii() and header.isdigit() and (header != "0" or len(batch) <= 2):
+        return int(header)
+    return len(split_batch(batch))
+
+
+def _read_body(read: Message, headers: Mapping[str, str]) -> None:
+    body = read.members
+    if headers.get("Content-Type") != BATCH_TYPE and is_binary(headers):
+        read.members = encode_event(read_binary(headers, body))
+        return
+    text = body.strip()
+    if text[:1] == b"[" and text[-1:] == b"]":
+        read.members, read.whole = text[1:-1], text
+        read.count = count_of(headers.get(COUNT_HEADER), text)
+    elif text[:1] == b"{":
+        read.members = text
+    else:
+        read.problem = f"neither a CloudEvent nor a batch of type {BATCH_TYPE}"
+
+
+def _cut(part: Part) -> list[Part]:
+    events = part.split()
+    middle = len(events) // 2
+    halves = [_merge(half) for half in (events[:middle], events[middle:]) if half]
+    # The message stays open until each of its parts is settled.
+    part.message.open += len(halves) - 1
+    return halves
+
+
+def _merge(parts: Sequence[Part]) -> Part:
+    first = parts[0]
+    return Part(
+        first.message, first.offset, sum(part.count for part in parts), b",".join(part.members for part in parts)
+    )

@@ -1,0 +1,50 @@
+"""What an adapter tells Prometheus, by source."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+__all__ = ["SourceMetrics"]
+
+_EVENTS = Counter(
+    "eventrunner_source_events_total",
+    "Events by what became of them: delivered, failed (by the stage), dead_letter (by the source), filtered.",
+    ["source", "outcome"],
+)
+_REQUESTS = Counter(
+    "eventrunner_source_requests_total", "Requests to the sink, by status; 0: no answer.", ["source", "status"]
+)
+_RETRIES = Counter("eventrunner_source_retries_total", "Requests that were not the first for their events.", ["source"])
+_REDELIVERED = Counter("eventrunner_source_redelivered_total", "Messages that came again.", ["source"])
+_CRASHES = Counter("eventrunner_source_crashes_total", "Errors that should not be possible; see the log.", ["source"])
+_IN_FLIGHT = Gauge("eventrunner_source_in_flight_requests", "Requests under way.", ["source"])
+_HELD = Gauge("eventrunner_source_held_messages", "Messages pulled and not acked.", ["source"])
+_LAG = Gauge("eventrunner_source_lag_messages", "Messages of the stream not yet delivered to the consumer.", ["source"])
+_LATENCY = Histogram(
+    "eventrunner_source_request_duration_seconds",
+    "Time from a request to its answer.",
+    ["source"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+
+
+class SourceMetrics:
+    """The metrics of one source."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self.delivered = _EVENTS.labels(source, "delivered")
+        self.failed = _EVENTS.labels(source, "failed")
+        self.dead_letters = _EVENTS.labels(source, "dead_letter")
+        self.filtered = _EVENTS.labels(source, "filtered")
+        self.retries = _RETRIES.labels(source)
+        self.redelivered = _REDELIVERED.labels(source)
+        self.crashes = _CRASHES.labels(source)
+        self.in_flight = _IN_FLIGHT.labels(source)
+        self.held = _HELD.labels(source)
+        self.lag = _LAG.labels(source)
+        self.latency = _LATENCY.labels(source)
+
+    def request(self, status: int, seconds: float) -> None:
+        _REQUESTS.labels(self._source, str(status)).inc()
+        self.latency.observe(seconds)

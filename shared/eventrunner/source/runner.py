@@ -1,0 +1,216 @@
+"""One source: asks the stream for messages, makes parcels of them, and keeps what is held from being redelivered."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from eventrunner.errors import EventRunnerError, MalformedBody
+from eventrunner.source.buffer import Buffer
+from eventrunner.source.consumer import ACK_WAIT, ensure_consumer
+from eventrunner.source.courier import Courier
+from eventrunner.source.intake import Held, parts_of
+from eventrunner.source.message import Message, Parcel, Part, read_message
+from eventrunner.source.metrics import SourceMetrics
+from eventrunner.source.publisher import Publisher
+from eventrunner.source.sink import Sink
+from eventrunner.source.spec import Format, SourceSpec
+from eventrunner.storage.jetstream import JetStreamApi
+from eventrunner.storage.pull import PullEnded, PullSubscription
+
+__all__ = ["Links", "SourceRunner"]
+
+_log = logging.getLogger(__name__)
+
+_MAX_DELIVERIES = 50
+"""A message that comes more often without any outcome is what kills the adapters."""
+_GRACE = 20.0
+"""Seconds that requests under way get to end after SIGTERM; Kubernetes allows 30 in all."""
+_PAUSE_MAX = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """What a source works with besides its spec."""
+
+    client: Client
+    publisher: Publisher
+    sink: Sink
+    reply_sink: Sink | None = None
+    """For a reply that is a Destination."""
+    make_streams: Callable[[], Awaitable[None]] | None = None
+    """Makes missing streams again."""
+
+
+class SourceRunner:
+    def __init__(self, spec: SourceSpec, links: Links) -> None:
+        self._spec = spec
+        self._links = links
+        self._api = JetStreamApi(links.client)
+        self._metrics = SourceMetrics(spec.name)
+        self._held = Held(links.client, spec.batch, spec.in_flight)
+        limits = spec.batch if spec.format is Format.BATCH else replace(spec.batch, max_events=1)
+        self._buffer = Buffer(limits, spec.ordering, mixed=spec.reply is None)
+        self._pull = PullSubscription(links.client, self._receive, self._pull_ended)
+        self._arrived = asyncio.Event()
+        self._ask = asyncio.Event()
+        self._no_consumer = True
+        self._too_large = False
+        self._courier = Courier(
+            spec, links.sink, links.reply_sink, links.publisher, self._held, self._metrics, self._ask.set
+        )
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Returns when `stopping` is set and all is finished or given back. Raises what should not be possible."""
+        self._ask.set()
+        stop = asyncio.create_task(stopping.wait())
+        works: list[asyncio.Task[Any]] = [
+            stop,
+            asyncio.create_task(self._keep_asking()),
+            asyncio.create_task(self._keep_sending()),
+        ]
+        keeping = asyncio.create_task(self._keep_held())
+        try:
+            done, _ = await asyncio.wait([*works, keeping], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            await _cancel(works)
+            await self._pull.stop()
+            await self._held.give_back(self._buffer.clear())
+            await self._courier.leave(_GRACE if stopping.is_set() else 0.0)
+            await _cancel([keeping])
+
+    def reconnected(self) -> None:
+        """The server knows nothing of what was asked before."""
+        self._pull.forget()
+        self._no_consumer = True
+        self._ask.set()
+
+    async def _keep_asking(self) -> None:
+        while True:
+            await self._ask.wait()
+            self._ask.clear()
+            if self._no_consumer:
+                await self._find_consumer()
+            demand = self._held.demand(self._pull.waiting, self._pull.waiting_bytes, too_large=self._too_large)
+            if demand is None:
+                continue
+            self._too_large = False
+            try:
+                await self._pull.request(demand.messages, demand.max_bytes)
+            except (NatsError, OSError) as error:
+                _log.debug("%s: cannot ask for messages: %r", self._spec.name, error)
+                self.reconnected()
+                await asyncio.sleep(_PAUSE_MAX / 4)
+
+    async def _find_consumer(self) -> None:
+        pause = 0.1
+        while True:
+            try:
+                await ensure_consumer(self._api, self._spec)
+                await self._pull.start(self._spec.stream, self._spec.consumer)
+                self._no_consumer = False
+                return
+            except (EventRunnerError, NatsError, OSError) as error:
+                _log.warning("%s: no consumer yet: %s", self._spec.name, error)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _PAUSE_MAX)
+            await self._make_streams()
+
+    async def _make_streams(self) -> None:
+        if self._links.make_streams is None:
+            return
+        try:
+            await self._links.make_streams()
+        except EventRunnerError as error:
+            _log.warning("%s: cannot make the streams: %s", self._spec.name, error)
+
+    def _pull_ended(self, end: PullEnded) -> None:
+        self._no_consumer |= end.consumer_gone
+        self._too_large |= end.too_large
+        self._ask.set()
+
+    def _receive(self, received: Msg) -> None:
+        message = read_message(received)
+        if message.deliveries > 1:
+            self._metrics.redelivered.inc()
+        if not self._held.add(message, asyncio.get_running_loop().time()):
+            return
+        parts = self._read(message)
+        if message.problem:
+            self._courier.bury(message)
+        elif not parts:
+            self._courier.ack(message)
+        else:
+            message.open = len(parts)
+            for part in parts:
+                self._buffer.add(part)
+            self._arrived.set()
+
+    def _read(self, message: Message) -> Sequence[Part]:
+        """The parts to send; notes in the message why it cannot be sent."""
+        if message.deliveries > _MAX_DELIVERIES:
+            message.problem = f"delivered {message.deliveries} times without any outcome"
+        if message.problem or not message.count:
+            return ()
+        try:
+            parts = parts_of(message, self._spec)
+        except MalformedBody as error:
+            message.problem = str(error)
+            return ()
+        if self._spec.filters is not None:
+            self._metrics.filtered.inc(message.count - sum(part.count for part in parts))
+        return parts
+
+    async def _keep_sending(self) -> None:
+        window = self._courier.window
+        while True:
+            await window.acquire()
+            try:
+                parcel = await self._next_parcel()
+            except BaseException:
+                window.release()
+                raise
+            self._metrics.lag.set(int(parcel.parts[-1].message.pending))
+            self._metrics.held.set(len(self._held))
+            self._courier.send(parcel, partial(self._done, parcel.tenants))
+
+    async def _next_parcel(self) -> Parcel:
+        """What has arrived by the time that there is something and the linger is over."""
+        while not self._buffer.ready:
+            self._arrived.clear()
+            await self._arrived.wait()
+        if linger := self._spec.batch.linger:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(linger):
+                    while not self._buffer.full:
+                        self._arrived.clear()
+                        await self._arrived.wait()
+        return Parcel(self._buffer.take())
+
+    def _done(self, tenants: set[str]) -> None:
+        self._buffer.done(tenants)
+        self._arrived.set()
+
+    async def _keep_held(self) -> None:
+        """In-progress acks; the server hears of a message at least twice in its ack wait."""
+        interval = ACK_WAIT / 4
+        while True:
+            await asyncio.sleep(interval)
+            await self._held.keep(asyncio.get_running_loop().time(), interval)
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,130 @@
+"""The HTTP side: one request to a sink, and what its answer means."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+import aiohttp
+
+from eventrunner.errors import InvalidInput
+from eventrunner.events.binary import BATCH_TYPE, STRUCTURED_TYPE, is_binary, read_binary, write_binary
+from eventrunner.events.json_format import decode_event, encode_event, join_batch
+from eventrunner.source.health import SinkHealth
+from eventrunner.source.message import COUNT_HEADER, Parcel
+from eventrunner.source.outcomes import Delivered, Failed, Outcome, Refused, Reply
+from eventrunner.source.spec import Destination, Format
+
+__all__ = ["Sink", "make_session", "sink_url"]
+
+_RETRYABLE = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+_REASON_BYTES = 1024
+_LARGE = 2**20
+"""aiohttp wants larger bodies as files, which it writes in pieces."""
+
+_PATHS = {"Service": "http://{name}.{namespace}.svc.cluster.local"}
+_BROKER = "http://broker-ingress.knative-eventing.svc.cluster.local/{namespace}/{name}"
+
+
+def sink_url(destination: Destination, overrides: Mapping[str, str]) -> str:
+    """Where to POST: what `overrides` has for the object's name, else its address in the cluster."""
+    if destination.ref is None:
+        return destination.uri
+    ref = destination.ref
+    base = overrides.get(ref.name)
+    if base is None:
+        template = _BROKER if ref.kind == "Broker" else _PATHS["Service"]
+        base = template.format(name=ref.name, namespace=ref.namespace)
+    if not destination.uri:
+        return base
+    return destination.uri if "://" in destination.uri else base.rstrip("/") + "/" + destination.uri.lstrip("/")
+
+
+def make_session() -> aiohttp.ClientSession:
+    """One for all sinks; the sources bound the connections by their requests in flight."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=15, use_dns_cache=True),
+        headers={"Accept-Encoding": "identity", "User-Agent": "eventrunner-source"},
+        read_bufsize=2**18,
+    )
+
+
+class Sink:
+    def __init__(self, url: str, session: aiohttp.ClientSession, health: SinkHealth) -> None:
+        self.url = url
+        self.health = health
+        self._session = session
+
+    async def deliver(self, parcel: Parcel, form: Format, seconds: float) -> Outcome:
+        """Never raises but for cancellation. `form` is BATCH, or the parcel holds a single event."""
+        try:
+            headers, body = _request(parcel, form)
+        except InvalidInput as error:
+            return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+        return await self.post(headers, body, seconds)
+
+    async def post(self, headers: Mapping[str, str], body: bytes, seconds: float) -> Outcome:
+        data: bytes | io.BytesIO = body if len(body) <= _LARGE else io.BytesIO(body)
+        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(5.0, seconds))
+        try:
+            async with self._session.post(
+                self.url, data=data, headers=headers, timeout=timeout, allow_redirects=False
+            ) as response:
+                return _outcome(response.status, response.headers, await response.read())
+        except aiohttp.ClientConnectorError as error:
+            return Failed(f"cannot connect to {self.url}: {error}", reached=False)
+        except TimeoutError:
+            return Failed(f"{self.url} gave no answer within {seconds:g} s")
+        except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
+            return Failed(f"{self.url} broke the connection: {error!r}")
+
+
+def _request(parcel: Parcel, form: Format) -> tuple[dict[str, str], bytes]:
+    if form is Format.BATCH:
+        return {"Content-Type": BATCH_TYPE, COUNT_HEADER: str(parcel.count)}, parcel.batch()
+    if form is Format.STRUCTURED:
+        return {"Content-Type": STRUCTURED_TYPE}, parcel.members()
+    return write_binary(decode_event(parcel.members()))
+
+
+def _outcome(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
+    if 200 <= status < 300:
+        return _delivered(headers, body)
+    reason = body[:_REASON_BYTES].decode(errors="replace")
+    if status >= 500 or status in _RETRYABLE:
+        retry_after = _seconds(headers.get("Retry-After"))
+        overloaded = status != HTTPStatus.INTERNAL_SERVER_ERROR and (status in _RETRYABLE or retry_after is not None)
+        return Failed(reason or f"status {status}", status, retry_after, overloaded=overloaded)
+    return Refused(status, reason)
+
+
+def _delivered(headers: Mapping[str, str], body: bytes) -> Outcome:
+    content_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if content_type == BATCH_TYPE:
+        count = headers.get(COUNT_HEADER, "")
+        number = int(count) if count.isascii() and count.isdigit() else None
+        return Delivered(Reply(body, content_type, number) if body else None)
+    try:
+        if is_binary(headers):
+            return Delivered(Reply(join_batch([encode_event(read_binary(headers, body))]), BATCH_TYPE, 1))
+    except InvalidInput as error:
+        return Failed(f"the reply cannot be read: {error}")
+    if content_type == STRUCTURED_TYPE and body:
+        return Delivered(Reply(join_batch([body]), BATCH_TYPE))
+    return Delivered(Reply(body, content_type) if body else None)
+
+
+def _seconds(header: str | None) -> float | None:
+    """Retry-After: seconds or an HTTP date."""
+    if not header:
+        return None
+    if header.isascii() and header.isdigit():
+        return float(header)
+    try:
+        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError):
+        return None

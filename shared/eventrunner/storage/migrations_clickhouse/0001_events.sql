@@ -3,6 +3,7 @@
 CREATE TABLE IF NOT EXISTS events
 (
     tenantid LowCardinality(String),
+    tenant_id String ALIAS tenantid COMMENT 'the name that `tenant_usage` has for it',
     source LowCardinality(String),
     id String,
     type LowCardinality(String),

@@ -3,6 +3,7 @@
 CREATE TABLE IF NOT EXISTS usage_events
 (
     tenantid LowCardinality(String),
+    tenant_id String ALIAS tenantid,
     id String,
     stage LowCardinality(String),
     kind LowCardinality(String) COMMENT 'dropped, failed, or what else used something',

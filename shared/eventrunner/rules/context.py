@@ -14,7 +14,7 @@ from eventrunner.rules.access import given, set_element, set_member, usable
 from eventrunner.rules.event_facts import ATTRIBUTES
 from eventrunner.rules.goformat import format_value
 from eventrunner.rules.limits import Limits
-from eventrunner.rules.values import ActionFailed, Failure, encode, kind_name, real
+from eventrunner.rules.values import ActionFailed, Failure, encode, kind_name, measure, real
 
 __all__ = ["NOTHING", "Context", "Emitted", "EventContext", "Program"]
 
@@ -24,6 +24,7 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 _ALL = -1
 _IMMUTABLE = frozenset({"id", "source", "specversion", "tenantid", "traceparent", "receivedtime", "data"})
 _UNREAD = Failure("not decoded")
+_LONG = 256
 _MAX_LOGS = 1_000
 _MAX_EMITTED = 1_000
 _decode = msgspec.json.Decoder().decode
@@ -69,6 +70,8 @@ class Context(msgspec.Struct):
     """Rules to evaluate again beyond what static analysis says; -1 for all."""
     shared: bool = False
     """An object hangs in two places, so a write through one path may be read through another."""
+    large: bool = False
+    """Something was stored that makes it worth measuring what is encoded."""
     complete: bool = False
     logs: list[str] | None = None
     moment: datetime | None = None
@@ -114,7 +117,15 @@ class Context(msgspec.Struct):
 
     def _note(self, value: Any) -> None:
         if type(value) is dict or type(value) is list:
-            self.shared = True
+            self.shared = self.large = True
+        elif type(value) is str and len(value) > _LONG:
+            self.large = True
+
+    def encode(self, value: Any) -> bytes:
+        """JSON bytes. Raises ActionFailed if the value holds itself, or other values so often that it is too large."""
+        if self.large:
+            measure(value)
+        return encode(value)
 
 
 class _Attributes:
@@ -124,6 +135,7 @@ class _Attributes:
         for name in ATTRIBUTES:
             setattr(self, name, getattr(event, name, None))
         self.extensions = dict(event.extensions or {})
+        self.data = event.data
 
 
 class EventContext(Context):
@@ -188,7 +200,7 @@ class EventContext(Context):
         self._note(value)
         slot = self.program.slots.get(name)
         if slot is not None:
-            setattr(self.view, slot, document.get(name, getattr(self.program.view_type(), slot)))
+            setattr(self.view, slot, getattr(self.program.view_type(), slot) if value is None else document[name])
 
     def set_data(self, value: Any) -> None:
         stored = usable(value)
@@ -234,7 +246,7 @@ class EventContext(Context):
         if len(self.emitted) >= _MAX_EMITTED:
             raise ActionFailed(f"more than {_MAX_EMITTED} derived events of one event")
         position = sum([item.rule == rule for item in self.emitted])
-        self.emitted.append(Emitted(name, b"{}" if self.out is NOTHING else encode(self.out), rule, position))
+        self.emitted.append(Emitted(name, b"{}" if self.out is NOTHING else self.encode(self.out), rule, position))
         self.out = {}
 
     def drop(self, reason: Any) -> None:

@@ -16,6 +16,8 @@ _ALWAYS = frozenset({"id", "source", "type", "specversion", "tenantid"})
 _OPTIONAL = frozenset({"subject", "time", "datacontenttype", "dataschema", "traceparent", "receivedtime"})
 ATTRIBUTES = _ALWAYS | _OPTIONAL
 EVENT_FACTS = ("Event", "Tenant", "Out")
+_WHOLE = {"Event": "ctx.snapshot()", "Tenant": "dict(ctx.tenant)", "Out": "ctx.own_out()"}
+"""Facts as values of their own; `Event` and `Tenant` are copies."""
 
 
 def extension(event: Any, name: str, missing: Failure) -> Any:
@@ -82,12 +84,9 @@ class EventFacts:
         return Code(f"extension(event, {self.constants.name(name)}, {missing})", depth=1)
 
     def root(self, name: str, function: Function) -> Code:
-        if name in ("Tenant", "Out"):
-            function.needs.add(name.lower())
-            return Code(name.lower())
         function.needs.add("ctx")
-        if name == "Event":
-            return Code("ctx.snapshot()", depth=1)
+        if name in _WHOLE:
+            return Code(_WHOLE[name], depth=1)
         missing = self.constants.failure(f"there is no fact {name}")
         return Code(f"ctx.variables.get({self.constants.name(name)}, {missing})", depth=1)
 

@@ -17,12 +17,12 @@ _GO_NAMES = {FLOAT: "float64", INT: "int64", UINT: "uint64", STRING: "string", B
 
 
 def sprint(value: float) -> str:
-    """Go's %v of a float64: the shortest text that reads back the same, with an exponent below 1e-4 and from 1e21."""
+    """Go's %v of a float64: the shortest text that reads back the same, with an exponent below 1e-4 and from 1e6."""
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
     sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
     power = len(digits) - 1 + int(exponent) if value else 0
-    if -5 < power < 21:
+    if -5 < power < 6:
         return f"{Decimal(repr(value)).normalize():f}"
     head, tail = str(digits[0]), "".join(map(str, digits[1:]))
     return f"{'-' if sign else ''}{head}{'.' if tail else ''}{tail}e{power:+03d}"

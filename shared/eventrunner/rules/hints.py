@@ -42,10 +42,10 @@ def hint(token: Token, previous: Token | None, expected: str) -> str:
         return f"'{token.text}' is read as an exponent: put blanks around the operator"
     if token.kind == "=" and expected != "'='":
         return "comparison is =="
+    if token.kind in ("+", "-") and expected == "';'":
+        return f"GRL has no {token.kind * 2}: write {token.kind}= 1"
     if token.kind == "-":
         return "a minus sign stands only before a number: write 0 - x"
-    if token.kind == "+" and previous is not None and previous.kind == "+":
-        return "GRL has no ++: write += 1"
     if token.kind in _KEYWORDS and previous is not None and previous.kind == ".":
         return f"'{token.text}' is a keyword: write [\"{token.text}\"]"
     if token.kind == ";" and previous is not None and previous.kind == ";":

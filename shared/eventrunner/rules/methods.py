@@ -139,7 +139,7 @@ def _in(text: str, args: tuple[Any, ...]) -> bool | Failure:
 def _array_method(base: list[Any], name: str, json: bool, args: tuple[Any, ...]) -> Any:
     if name == "Len":
         return GoInt(len(base)) if not args else Failure("Len takes no argument")
-    if name != "Append" or not json:
+    if name != "Append" or (type(base) is Strings and not json):
         return Failure(f"an array has no method {name} here")
     if len(base) + len(args) > MAX_ARRAY:
         return Failure(f"an array of more than {MAX_ARRAY} elements")

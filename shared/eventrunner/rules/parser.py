@@ -203,7 +203,10 @@ class _Parser:
     def integer(self) -> int:
         negative = self.token.kind == "-" and bool(self.advance())
         token = self.expect("int", "a whole number")
-        return int(self.number(token, negative))
+        value = int(self.number(token, negative))
+        if not -(1 << 31) <= value < 1 << 31:
+            raise self.fail("a salience has 32 bits", at=token.at)
+        return value
 
     # Expressions
 

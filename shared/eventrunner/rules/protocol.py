@@ -53,7 +53,12 @@ def answer(line: bytes) -> bytes:
         raise MalformedBody(f"not a request: {error}") from None
     reply = Answer(request.id)
     _process(request, reply)
-    return encode(reply)
+    try:
+        return encode(reply)
+    except RecursionError:
+        # A fact that holds itself has no JSON form.
+        reply.facts, reply.error = {}, "facts"
+        return encode(reply)
 
 
 def _process(request: Request, reply: Answer) -> None:

@@ -16,10 +16,12 @@ from eventrunner.rules.errors import ProblemKind, RuleSyntaxError
 from eventrunner.rules.limits import Limits
 from eventrunner.rules.nodes import Rule
 from eventrunner.rules.parser import Source, parse
-from eventrunner.rules.values import ActionFailed, Failure, encode
+from eventrunner.rules.values import ActionFailed, Failure
 
 __all__ = ["RuleFailure", "RuleSet", "Verdict", "combine", "compile_rules", "local_now"]
 
+_MANY = 64
+"""Firings after which data is measured before it is encoded, as it may have grown."""
 _CLOCK_EVERY = 32
 """Firings between two looks at the clock."""
 
@@ -120,7 +122,11 @@ def run(ctx: EventContext, matching: int) -> Verdict:
     evaluated, error = _cycle(ctx, program, matching, fired)
     data = None
     if ctx.data_changed:
-        data = b"" if type(ctx.document) is Failure else encode(ctx.document)
+        ctx.large = ctx.large or len(fired) > _MANY
+        try:
+            data = b"" if type(ctx.document) is Failure else ctx.encode(ctx.document)
+        except ActionFailed as failed:
+            error = error or RuleFailure(program.names[fired[-1]] if fired else "", str(failed))
     return Verdict(
         tuple([program.names[number] for number in fired]),
         data,

@@ -20,6 +20,8 @@ from typing import Any
 
 import msgspec
 
+from eventrunner.rules.limits import MAX_ARRAY, MAX_STRING
+
 __all__ = [
     "ARRAY",
     "BOOL",
@@ -42,6 +44,7 @@ __all__ = [
     "compact",
     "encode",
     "kind_name",
+    "measure",
     "real",
     "wrap_int64",
 ]
@@ -140,3 +143,20 @@ def _plain(value: Any) -> Any:
 
 encode = msgspec.json.Encoder(enc_hook=_plain).encode
 """Any value but a Failure as JSON bytes; infinities and NaN become null."""
+
+
+def measure(value: Any, nodes: int = MAX_ARRAY, characters: int = 8 * MAX_STRING) -> None:
+    """Raises ActionFailed if a value has more nodes or characters, counted as often as they would be written."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if type(item) is dict:
+            pending.extend(item.values())
+            characters -= sum(map(len, item))
+        elif isinstance(item, list):
+            pending.extend(item)
+        elif type(item) is str:
+            characters -= len(item)
+        nodes -= 1
+        if nodes < len(pending) or characters < 0:
+            raise ActionFailed("what the rules made is too large, or holds itself")

@@ -15,7 +15,7 @@ WINDOWS: tuple[Window, ...] = ("minute", "hour", "day", "month")
 Group: TypeAlias = Literal["type", "source", "subject"]
 GROUPS: tuple[Group, ...] = ("type", "source", "subject")
 
-_Amount: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+_Amount: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class UsageRecord(msgspec.Struct, frozen=True):

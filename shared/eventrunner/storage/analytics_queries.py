@@ -89,9 +89,12 @@ ORDER BY tenantid
 """Events and derived events by tenant."""
 
 TENANTS = """
-SELECT DISTINCT CAST(tenantid AS String) AS tenant FROM events
-UNION DISTINCT
-SELECT DISTINCT CAST(tenantid AS String) AS tenant FROM usage_events
+SELECT DISTINCT tenant FROM
+(
+    SELECT CAST(tenantid AS String) AS tenant FROM events
+    UNION ALL
+    SELECT CAST(tenantid AS String) AS tenant FROM usage_events
+)
 ORDER BY tenant
 """
 

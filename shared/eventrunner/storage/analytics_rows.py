@@ -125,19 +125,20 @@ def usage_records(events: Sequence[Event], clock: Clock) -> list[UsageRecord]:
     problems: list[FieldError] = []
     for index, event in enumerate(events):
         try:
-            if event.type != USAGE_TYPE:
-                raise ValueError(f"is of type {event.type!r}")
-            values = _usage_decoder.decode(event.data)
-            received = _or(_time(event.receivedtime or event.time), now)
-            record = msgspec.convert(
-                {**values, "tenant": event.tenantid, "id": event.id, "received": received}, UsageRecord
-            )
-            records.append(record)
-        except (msgspec.DecodeError, ValueError) as error:
+            records.append(_usage_record(event, now))
+        except msgspec.DecodeError as error:
             problems.append(FieldError(f"events[{index}]", f"no usage record: {error}"))
     if problems:
         raise InvalidInput("Some events are not usage records.", tuple(problems))
     return records
+
+
+def _usage_record(event: Event, now: int) -> UsageRecord:
+    if event.type != USAGE_TYPE:
+        raise msgspec.DecodeError(f"it is of type {event.type!r}")
+    received = _or(_time(event.receivedtime or event.time), now)
+    values = {**_usage_decoder.decode(event.data), "tenant": event.tenantid, "id": event.id, "received": received}
+    return msgspec.convert(values, UsageRecord)
 
 
 def usage_columns(records: Sequence[UsageRecord]) -> list[list[Any]]:

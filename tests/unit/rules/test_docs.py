@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import pytest
-
 from eventrunner.rules import compile_rules, json_to_grl
 
 _GUIDE = (Path(__file__).parents[3] / "docs" / "grl.md").read_text()

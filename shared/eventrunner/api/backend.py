@@ -6,6 +6,7 @@ from collections.abc import Callable
 from threading import Lock
 
 from eventrunner.access.identity import Identity
+from eventrunner.billing.plans import shipped_plan
 from eventrunner.errors import Conflict, Forbidden, NotFound
 from eventrunner.settings import Settings
 from eventrunner.storage import records
@@ -52,6 +53,14 @@ class Backend:
         if record is None:
             raise NotFound(f"There is no tenant {name}: create it with PUT /api/v1/tenants/{name}.")
         return Tenant.from_json(record)
+
+    def plan_document(self, name: str) -> bytes | None:
+        """The JSON of a plan, from the registry or else as it ships."""
+        record = self.registry.get(records.PLANS, name)
+        if record is not None:
+            return record
+        shipped = shipped_plan(name)
+        return None if shipped is None else shipped.to_json()
 
     def change(self, bucket: str, key: str, change: Callable[[bytes | None], bytes]) -> None:
         """Writes what `change` makes of the stored value, again if somebody else was faster. Raises Conflict when

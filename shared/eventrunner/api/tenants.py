@@ -90,7 +90,7 @@ class TenantCalls:
         problems: list[FieldError] = []
         if body.id not in (None, tenant):
             problems.append(FieldError("id", f"the path says {tenant}"))
-        if self._backend.registry.get(records.PLANS, body.plan) is None:
+        if self._backend.plan_document(body.plan) is None:
             problems.append(FieldError("plan", f"there is no plan {body.plan!r}"))
         problems += _quota_problems(body.quota)
         for parse, documents in ((parse_adapters, body.adapters), (parse_routes, body.routes)):

@@ -21,6 +21,8 @@ BOB = Identity("bob", "globex", ("user",))
 RULE = 'rule Late "late flights" salience 10 { when Event.data.delay > 15 then Emit("flight.late"); Retract("Late"); }'
 OTHER = 'rule Early { when Event.data.delay < 0 then Tag("early", "yes"); Retract("Early"); }'
 
+CHARGES = [{"model": "per_unit", "label": "Events", "meter": "events", "unit_price": "0.10", "per": "1000"}]
+
 
 class Caller:
     def __init__(self, client: FlaskClient, registry: Mirror) -> None:
@@ -56,7 +58,6 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
     folder = tmp_path_factory.mktemp("api")
     _store_events(f"sqlite:///{folder}/events.db")
     with api_function(folder) as (app, registry):
-        registry.put("plans", "standard", b'{"name": "standard"}')
         yield Caller(app.test_client(), registry)
 
 
@@ -258,6 +259,36 @@ class TestRules:
         call("PUT", "rules/acme/flights", RULE)
         problem = call.problem(422, "POST", "rules/acme/flights/dry-run", {"events": [{"id": "1"}]})
         assert all(item["field"].startswith("events[0].") for item in problem["errors"])
+
+
+class TestPlans:
+    def test_a_plan_that_ships_is_there_from_the_start(self, call):
+        plan = call.json("GET", "plans/standard", who=ALICE)
+        assert plan["name"] == "standard"
+        assert plan["charges"]
+
+    def test_a_plan_is_created_then_replaced_and_tenants_may_have_it(self, call):
+        call.registry.delete("plans", "cheap")
+        assert call.json("PUT", "plans/cheap", {"charges": CHARGES}, status=201)["name"] == "cheap"
+        call.json("PUT", "plans/cheap", {"charges": CHARGES, "version": 2}, status=200)
+        assert call.json("GET", "plans/cheap")["charges"][0]["unit_price"] == "0.10"
+        assert call.json("PUT", "tenants/acme", {"plan": "cheap"})["plan"] == "cheap"
+
+    @pytest.mark.parametrize(
+        ("body", "field"),
+        [
+            ({}, ""),
+            ({"charges": [], "name": "other"}, "name"),
+            ({"charges": [CHARGES[0] | {"unit_price": 0.1}]}, "charges[0].unit_price"),
+            ({"charges": [CHARGES[0] | {"meter": "smiles"}]}, "charges[0].meter"),
+        ],
+    )
+    def test_a_plan_that_cannot_be_is_refused_by_field(self, call, body, field):
+        assert [item["field"] for item in call.problem(422, "PUT", "plans/odd", body)["errors"]] == [field]
+
+    @pytest.mark.parametrize("name", ["none", "a.b", "..", "a>b", "STANDARD"])
+    def test_an_unknown_plan_is_not_there(self, call, name):
+        call.problem(404, "GET", f"plans/{name}")
 
 
 class TestEvents:

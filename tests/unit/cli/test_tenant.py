@@ -19,7 +19,6 @@ from werkzeug.serving import make_server
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Mirror]]:
     with api_function(tmp_path_factory.mktemp("tenant")) as (app, registry):
-        registry.put("plans", "standard", b'{"name": "standard"}')
         server = make_server("127.0.0.1", 0, app, threaded=True)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

@@ -71,9 +71,20 @@ class InvoiceCalls:
         if self._clock() < period.until:
             message = f"ends at {format_time(period.until)}; close it after that"
             raise InvalidInput(f"{period} {message}.", (FieldError("period", message),))
-        tenants = self._backend.tenants() if order.tenant is None else [check_tenant(order.tenant)]
-        closed = [self._close(tenant, period) for tenant in tenants]
-        return json_response({"period": str(period), "invoices": closed})
+        if order.tenant is not None:
+            closed = [self._close(check_tenant(order.tenant), period)]
+            return json_response({"period": str(period), "invoices": closed, "failed": []})
+        return json_response({"period": str(period), **self._close_all(period)})
+
+    def _close_all(self, period: Period) -> dict[str, list[dict[str, Any]]]:
+        """A tenant whose plan cannot be used keeps no other from its invoice."""
+        closed, failed = [], []
+        for tenant in self._backend.tenants():
+            try:
+                closed.append(self._close(tenant, period))
+            except (InvalidInput, NotFound) as error:
+                failed.append({"tenant": tenant, "detail": error.detail})
+        return {"invoices": closed, "failed": failed}
 
     def _close(self, tenant: str, period: Period) -> dict[str, Any]:
         store = self._backend.store

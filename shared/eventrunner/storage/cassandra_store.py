@@ -39,7 +39,7 @@ _DAY = 86_400_000_000
 _EARLIEST, _LATEST = -377_705_116_800_000_000, 253_402_300_800_000_000
 _BUCKETS = 32
 """Part of the schema: changing it loses track of what is stored."""
-_BATCH_ROWS = 100
+_BATCH_ROWS = 50
 _BATCH_BYTES = 64 * 1024
 
 _Identity: TypeAlias = tuple[str, str, str]

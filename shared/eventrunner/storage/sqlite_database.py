@@ -17,10 +17,9 @@ __all__ = ["SqliteDatabase"]
 _BUSY_SECONDS = 5.0
 
 # Settings that were measured; the figures are in docs/benchmarks.md.
-_PAGE_BYTES = 16384
+_PAGE_BYTES = 8192
 _CACHE_KIB = 32 * 1024
-_CHECKPOINT_PAGES = 1000
-_MMAP_BYTES = 1 << 30
+_CHECKPOINT_PAGES = 2000
 
 _RETRYABLE = {
     sqlite3.SQLITE_BUSY,
@@ -49,6 +48,7 @@ class SqliteDatabase:
         with self._lock, self._errors():
             if self._writer is None:
                 self._writer = self._connect()
+                self._writer.execute("pragma busy_timeout = 0")
             with _transaction(self._writer, "begin immediate"):
                 yield self._writer
 
@@ -113,7 +113,7 @@ class SqliteDatabase:
 
 @contextmanager
 def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
-    connection.execute(begin)
+    _execute_patiently(connection, begin)
     try:
         yield
         connection.execute("commit")
@@ -125,26 +125,26 @@ def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
 
 def _configure(connection: sqlite3.Connection) -> None:
     connection.execute(f"pragma page_size = {_PAGE_BYTES}")
-    _use_wal(connection)
+    _execute_patiently(connection, "pragma journal_mode = wal")
     connection.execute("pragma synchronous = full")
     connection.execute(f"pragma cache_size = -{_CACHE_KIB}")
-    connection.execute(f"pragma mmap_size = {_MMAP_BYTES}")
     connection.execute(f"pragma wal_autocheckpoint = {_CHECKPOINT_PAGES}")
     # Debian's build overwrites freed content with zeros by default.
     connection.execute("pragma secure_delete = off")
 
 
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """The switch to WAL fails at once, without the busy timeout, when another process is making it."""
+def _execute_patiently(connection: sqlite3.Connection, statement: str) -> None:
+    """Tries again every millisecond while another process writes. SQLite's own busy timeout sleeps up to 100 ms at a
+    time, which starves one of two busy writers, and does not apply to the switch to WAL."""
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
-            connection.execute("pragma journal_mode = wal")
+            connection.execute(statement)
             return
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
-            time.sleep(0.01)
+            time.sleep(0.001)
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

@@ -11,33 +11,33 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 
-__all__ = ["Identities", "event_key", "events_of", "id_key"]
+from eventrunner.storage.event_store import Row
+
+__all__ = ["Identities", "event_keys", "events_of"]
 
 KEY_BYTES = 16
 _RECENT_LIMIT = 32_768
 _PROBES = 500
 _PROBE = (
-    "select id_hash, scope_hash, event from identities where id_hash in (" + ", ".join("?" * _PROBES) + ")"  # noqa: S608
+    "select id_hash, source_hash, event from identities where id_hash in (" + ", ".join("?" * _PROBES) + ")"  # noqa: S608
 )
 
 
 @lru_cache(maxsize=8192)
-def _scope(tenant: str, source: str) -> bytes:
-    return blake2b(f"{tenant}\0{source}".encode(), digest_size=8).digest()
+def _source_hash(source: str) -> bytes:
+    return blake2b(source.encode(), digest_size=8).digest()
 
 
-def id_key(id: str) -> bytes:
-    """The first half of the key of every event with that id."""
-    return blake2b(id.encode(), digest_size=8).digest()
-
-
-def event_key(tenant: str, source: str, id: str) -> bytes:
-    """16 bytes of hash: of the id, then of where it is unique."""
-    return id_key(id) + _scope(tenant, source)
+def event_keys(rows: Iterable[Row]) -> list[bytes]:
+    """16 bytes of hash each: of tenant and id, so that they can be looked up alone, then of the source."""
+    return [
+        blake2b(f"{tenant}\0{id}".encode(), digest_size=8).digest() + _source_hash(source)
+        for tenant, source, id, _, _, _, _ in rows
+    ]
 
 
 class Identities:
@@ -60,8 +60,8 @@ class Identities:
         known = {key: recent[key] for key in keys if key in recent}
         wanted = set(keys)
         for start in range(0, len(keys), _PROBES):
-            for id_hash, scope_hash, event in _probe(db, keys[start : start + _PROBES]):
-                key = struct.pack(">qq", id_hash, scope_hash)
+            for id_hash, source_hash, event in _probe(db, keys[start : start + _PROBES]):
+                key = struct.pack(">qq", id_hash, source_hash)
                 if key in wanted:
                     known[key] = event
         return known
@@ -83,13 +83,16 @@ class Identities:
         self._seen = -1
 
 
-def events_of(db: sqlite3.Connection, prefix: bytes) -> list[int]:
-    """Events whose key starts with the prefix: a whole key or its first 8 bytes. Runs in a reader's snapshot."""
-    hashes = struct.unpack(f">{len(prefix) // 8}q", prefix)
-    where = "id_hash = ?" if len(hashes) == 1 else "id_hash = ? and scope_hash = ?"
-    events = [event for (event,) in db.execute(f"select event from identities where {where}", hashes)]  # noqa: S608
+def events_of(db: sqlite3.Connection, tenant: str, source: str | None, id: str) -> list[int]:
+    """The events that are probably it: a hash is not proof. Runs in a reader's snapshot."""
+    key = blake2b(f"{tenant}\0{id}".encode(), digest_size=8).digest()
+    query = "select event from identities where id_hash = ?"
+    if source is not None:
+        key += _source_hash(source)
+        query += " and source_hash = ?"
+    events = [event for (event,) in db.execute(query, struct.unpack(f">{len(key) // 8}q", key))]
     for first, keys in db.execute("select first_event, keys from recent_identities"):
-        events += [first + position for position in _positions(keys, prefix)]
+        events += [first + position for position in _positions(keys, key)]
     return events
 
 
@@ -108,8 +111,8 @@ def _probe(db: sqlite3.Connection, keys: Sequence[bytes]) -> list[tuple[int, int
 
 def _entries(recent: list[tuple[int, bytes]]) -> Iterator[tuple[int, int, int]]:
     for first, keys in recent:
-        for position, (id_hash, scope_hash) in enumerate(struct.iter_unpack(">qq", keys)):
-            yield id_hash, scope_hash, first + position
+        for position, (id_hash, source_hash) in enumerate(struct.iter_unpack(">qq", keys)):
+            yield id_hash, source_hash, first + position
 
 
 def _split(keys: bytes) -> list[bytes]:

@@ -13,7 +13,7 @@ from eventrunner.storage.content import Content, first_writes
 from eventrunner.storage.cursors import decode_cursor, encode_cursor
 from eventrunner.storage.event_store import Page, PutReport, Row
 from eventrunner.storage.sqlite_database import SqliteDatabase
-from eventrunner.storage.sqlite_identities import Identities, event_key, events_of, id_key
+from eventrunner.storage.sqlite_identities import Identities, event_keys, events_of
 
 __all__ = ["SqliteStore"]
 
@@ -49,7 +49,7 @@ class SqliteStore:
     def put(self, rows: Sequence[Row]) -> PutReport:
         if not rows:
             return PutReport(0)
-        keys = [event_key(tenant, source, id) for tenant, source, id, *_ in rows]
+        keys = event_keys(rows)
         with self._database.writing() as db:
             self._identities.refresh(db)
             known = self._identities.lookup(db, keys)
@@ -89,12 +89,12 @@ class SqliteStore:
 
     def get(self, tenant: str, source: str, id: str) -> bytes | None:
         with self._database.reading() as db:
-            rows = [_load(db, event) for event in events_of(db, event_key(tenant, source, id))]
-        return next((row.body for row in rows if (row.tenant, row.source, row.id) == (tenant, source, id)), None)
+            rows = [_load(db, event) for event in events_of(db, tenant, source, id)]
+        return next((row.body for row in rows if row[:3] == (tenant, source, id)), None)
 
     def find(self, tenant: str, id: str) -> builtins.list[bytes]:
         with self._database.reading() as db:
-            rows = [_load(db, event) for event in events_of(db, id_key(id))]
+            rows = [_load(db, event) for event in events_of(db, tenant, None, id)]
         return [row.body for row in rows if (row.tenant, row.id) == (tenant, id)]
 
     def list(

@@ -18,9 +18,9 @@ create index events_by_time on events (tenant, time);
 -- Hashes of (tenant, source, id), see sqlite_identities.py.
 create table identities (
     id_hash integer not null,
-    scope_hash integer not null,
+    source_hash integer not null,
     event integer not null,
-    primary key (id_hash, scope_hash)
+    primary key (id_hash, source_hash)
 ) without rowid;
 
 -- The same for the newest events, one row a batch: 16 bytes each for the events first_event, first_event + 1, ...

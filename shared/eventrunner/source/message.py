@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from nats.aio.msg import Msg
 
 from eventrunner.errors import InvalidInput
-from eventrunner.events.binary import BATCH_TYPE, is_binary, read_binary
+from eventrunner.events.binary import BATCH_TYPE, STRUCTURED_TYPE, is_binary, read_binary
 from eventrunner.events.json_format import encode_event, split_batch
 from eventrunner.tenancy import tenant_of_subject
 
@@ -21,6 +21,7 @@ __all__ = ["COUNT_HEADER", "Message", "Parcel", "Part", "count_of", "read_messag
 
 COUNT_HEADER = "Eventrunner-Count"
 
+_JSON_TYPES = (BATCH_TYPE, STRUCTURED_TYPE)
 _numbers = itertools.count()
 
 
@@ -167,7 +168,7 @@ def count_of(header: str | None, batch: bytes) -> int:
 
 def _read_body(read: Message, headers: Mapping[str, str]) -> None:
     body = read.members
-    if headers.get("Content-Type") != BATCH_TYPE and is_binary(headers):
+    if headers.get("Content-Type") not in _JSON_TYPES and is_binary(headers):
         read.members = encode_event(read_binary(headers, body))
         return
     text = body.strip()

@@ -173,20 +173,17 @@ class SourceRunner:
         return parts
 
     async def _keep_sending(self) -> None:
-        window = self._courier.window
         while True:
-            await window.acquire()
-            try:
-                parcel = await self._next_parcel()
-            except BaseException:
-                window.release()
-                raise
+            await self._ready_to_send()
+            # Only now, because a place held while nothing comes would be lacking to what is sent again.
+            await self._courier.window.acquire()
+            parcel = Parcel(self._buffer.take())
             self._metrics.lag.set(int(parcel.parts[-1].message.pending))
             self._metrics.held.set(len(self._held))
             self._courier.send(parcel, partial(self._done, parcel.tenants))
 
-    async def _next_parcel(self) -> Parcel:
-        """What has arrived by the time that there is something and the linger is over."""
+    async def _ready_to_send(self) -> None:
+        """Returns when something has arrived and the linger is over."""
         while not self._buffer.ready:
             self._arrived.clear()
             await self._arrived.wait()
@@ -196,7 +193,6 @@ class SourceRunner:
                     while not self._buffer.full:
                         self._arrived.clear()
                         await self._arrived.wait()
-        return Parcel(self._buffer.take())
 
     def _done(self, tenants: set[str]) -> None:
         self._buffer.done(tenants)

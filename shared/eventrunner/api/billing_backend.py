@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eventrunner.api.backend import Backend
-from eventrunner.billing.plans import Plan, parse_plan, shipped_plan
+from eventrunner.billing.plans import Plan, parse_plan
 from eventrunner.errors import NotFound
 from eventrunner.storage import records
 from eventrunner.storage.analytics import Analytics
@@ -30,14 +30,11 @@ class BillingBackend(Backend):
         """The tenant's plan, or the standard one for a tenant without a record. Raises NotFound for a plan that is
         neither stored nor shipped."""
         record = self.registry.get(records.TENANTS, check_tenant(tenant))
-        return self.plan((Tenant(tenant) if record is None else Tenant.from_json(record)).plan)
-
-    def plan(self, name: str) -> Plan:
-        document = self.registry.get(records.PLANS, name)
-        plan = shipped_plan(name) if document is None else parse_plan(document, name)
-        if plan is None:
+        name = (Tenant(tenant) if record is None else Tenant.from_json(record)).plan
+        document = self.plan_document(name)
+        if document is None:
             raise NotFound(f"There is no plan {name}.")
-        return plan
+        return parse_plan(document, name)
 
     def tenants(self) -> list[str]:
         """All that have a record or have used anything, sorted."""

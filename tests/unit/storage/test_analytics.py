@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -258,6 +260,15 @@ class TestConnection:
     def test_a_url_of_another_kind_is_refused(self, url: str) -> None:
         with pytest.raises(ConfigurationError):
             Analytics(url)
+
+    def test_an_insert_imports_no_data_frames(self, server: ChdbProcess) -> None:
+        program = (
+            "import sys; from eventrunner.events import Event; from eventrunner.storage.analytics import Analytics\n"
+            "analytics = Analytics(sys.argv[1]); analytics.migrate()\n"
+            "analytics.insert_events([Event(id='1', source='/s', type='t')]); assert analytics.count('') == 1\n"
+            "assert not {'pandas', 'numpy', 'pyarrow'} & set(sys.modules)"
+        )
+        subprocess.run([sys.executable, "-c", program, server.new_url()], check=True, timeout=60)
 
     def test_a_server_that_is_away_is_worth_another_try(self) -> None:
         with pytest.raises(Unavailable):

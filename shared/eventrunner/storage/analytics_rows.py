@@ -97,6 +97,7 @@ def event_columns(events: Sequence[Event], clock: Clock) -> list[list[Any]]:
     # Events of one request share their times, so each text is read once.
     known = {text: _time(text) for text in {*texts, *received}}
     now = _micros(clock())
+    causes, extensions = _extension_columns(events)
     times = [known[text] for text in texts]
     return [
         [event.tenantid for event in events],
@@ -110,9 +111,9 @@ def event_columns(events: Sequence[Event], clock: Clock) -> list[list[Any]]:
         [event.datacontenttype or "" for event in events],
         [event.dataschema or "" for event in events],
         [event.traceparent or "" for event in events],
-        [_cause(event) for event in events],
+        causes,
         *_usage_values(events),
-        [_extensions(event) for event in events],
+        extensions,
         [bytes(event.data) for event in events],
         [event.data_base64 or "" for event in events],
     ]
@@ -165,17 +166,18 @@ def _usage_values(items: Sequence[Event] | Sequence[UsageRecord]) -> list[list[i
     ]
 
 
-def _cause(event: Event) -> str:
-    if isinstance(event, Row):
-        return event.causeid or ""
-    return str((event.extensions or {}).get("causeid", ""))
+def _extension_columns(events: Sequence[Event]) -> tuple[list[str], list[str]]:
+    """`causeid`, and all other attributes as JSON."""
+    rows = [event for event in events if isinstance(event, Row)]
+    if len(rows) == len(events):
+        return [row.causeid or "" for row in rows], ["" if row.causerule is None else _json(row) for row in rows]
+    attributes = [dict(event.extensions or {}) for event in events]
+    causes = [str(others.pop("causeid", "")) for others in attributes]
+    return causes, [msgspec.json.encode(others).decode() if others else "" for others in attributes]
 
 
-def _extensions(event: Event) -> str:
-    if isinstance(event, Row):
-        return msgspec.json.encode({"causerule": event.causerule}).decode() if event.causerule else ""
-    others = {name: value for name, value in (event.extensions or {}).items() if name != "causeid"}
-    return msgspec.json.encode(others).decode() if others else ""
+def _json(row: Row) -> str:
+    return msgspec.json.encode({"causerule": row.causerule}).decode()
 
 
 def _time(text: str | None) -> int | None:

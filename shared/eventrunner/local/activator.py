@@ -46,6 +46,14 @@ class _Response(aiohttp.ClientResponse):
             free()
 
 
+class _Body(aiohttp.BytesPayload):
+    """A whole body. aiohttp's own class warns of every one over 1 MiB: writing it in one go is what is wanted here."""
+
+    def __init__(self, value: bytes) -> None:
+        aiohttp.Payload.__init__(self, value, content_type="application/octet-stream")
+        self._size = len(value)
+
+
 def new_session() -> aiohttp.ClientSession:
     """For requests to functions: no cookies, no redirects, no decompression, connections kept for a minute."""
     return aiohttp.ClientSession(
@@ -87,7 +95,7 @@ class Activator:
                     method,
                     URL(f"http://{HOST}:{replica.port}{path_qs}", encoded=True),
                     headers=headers,
-                    data=body or None,
+                    data=_Body(body) if body else None,
                     allow_redirects=False,
                     timeout=aiohttp.ClientTimeout(total=None, sock_read=revision.service.timeout),
                 )

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from eventrunner.errors import Conflict
+from eventrunner.local.data_dir import DataDir
+
+
+def test_two_platforms_cannot_share_a_folder(tmp_path: Path) -> None:
+    with DataDir(tmp_path), pytest.raises(Conflict, match="another --data-dir"), DataDir(tmp_path):
+        pass
+    with DataDir(tmp_path):
+        pass
+
+
+def test_secrets_are_made_once_and_for_their_owner_only(tmp_path: Path) -> None:
+    first, second = DataDir(tmp_path), DataDir(tmp_path)
+    assert first.gateway_secret() == second.gateway_secret() != first.nats_token()
+    assert first.admin_key(lambda: "a key") == second.admin_key(lambda: "another") == "a key"
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+
+
+def test_the_ready_line_is_there_as_long_as_the_platform(tmp_path: Path) -> None:
+    with DataDir(tmp_path) as data:
+        data.write_ready({"url": "http://here"})
+        assert data.ready_file.read_text() == '{"url": "http://here"}\n'
+        assert data.ready_file.stat().st_mode & 0o777 == 0o600
+    assert not data.ready_file.exists()

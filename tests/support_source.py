@@ -35,6 +35,8 @@ class Request:
     headers: dict[str, str]
     body: bytes
     at: float
+    hang_up: Callable[[], None]
+    """Breaks the connection, as a process that dies does."""
 
     @property
     def events(self) -> list[Event]:
@@ -72,7 +74,9 @@ class LocalSink:
             self._runner = None
 
     async def _handle(self, received: web.Request) -> web.Response:
-        request = Request(dict(received.headers), await received.read(), time.monotonic())
+        transport = received.transport
+        assert transport is not None
+        request = Request(dict(received.headers), await received.read(), time.monotonic(), transport.abort)
         self.requests.append(request)
         answer = self.answer(request)
         return await answer if isinstance(answer, Awaitable) else answer
@@ -137,6 +141,14 @@ class Lab:
 
     async def make_streams(self) -> None:
         await apply_streams(self.api, read_streams([STREAMS]))
+
+    async def stop_nats(self) -> None:
+        self.server.stop()
+        await eventually(lambda: not self.client.is_connected)
+
+    async def start_nats(self) -> None:
+        self.server.start()
+        await eventually(lambda: self.client.is_connected)
 
     async def publish(self, body: bytes | Event | list[Event], subject: str = "raw.acme", **headers: str) -> None:
         if not isinstance(body, bytes):

@@ -53,9 +53,12 @@ class Adapter:
     async def _run_connection(self, session: aiohttp.ClientSession, stopping: asyncio.Event) -> None:
         """Until stopped, or until the client has given the connection up for good, which it does on some errors."""
         runners: dict[str, SourceRunner] = {}
+        publishers: list[Publisher] = []
         closed = asyncio.Event()
 
         async def reconnected() -> None:
+            for publisher in publishers:
+                publisher.reconnected()
             for runner in runners.values():
                 runner.reconnected()
 
@@ -69,6 +72,7 @@ class Adapter:
             return
         client = self._client = await connecting
         publisher = Publisher(client)
+        publishers.append(publisher)
         await publisher.start()
         tasks = [
             asyncio.create_task(

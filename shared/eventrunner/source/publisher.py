@@ -55,6 +55,12 @@ class Publisher:
             f"{self._inbox}.*", cb=self._confirmed, pending_msgs_limit=0, pending_bytes_limit=0
         )
 
+    def reconnected(self) -> None:
+        """No confirmation comes over the old connection any more; what waits for one is sent again at once."""
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_result("the connection was lost")
+
     async def store(self, publications: Sequence[Publication]) -> None:
         """Tries until every one is stored; what a full or absent stream refuses waits here, and its cause unacked."""
         left = list(publications)

@@ -36,6 +36,7 @@ _MAX_DELIVERIES = 50
 _GRACE = 20.0
 """Seconds that requests under way get to end after SIGTERM; Kubernetes allows 30 in all."""
 _PAUSE_MAX = 2.0
+_API_TIMEOUT = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class SourceRunner:
     def __init__(self, spec: SourceSpec, links: Links) -> None:
         self._spec = spec
         self._links = links
-        self._api = JetStreamApi(links.client)
+        self._api = JetStreamApi(links.client, timeout=_API_TIMEOUT)
         self._metrics = SourceMetrics(spec.name)
         self._held = Held(links.client, spec.batch, spec.in_flight)
         limits = spec.batch if spec.format is Format.BATCH else replace(spec.batch, max_events=1)

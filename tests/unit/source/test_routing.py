@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from eventrunner.errors import MalformedBody
+from eventrunner.source.buffer import Buffer
+from eventrunner.source.message import Message, Parcel, Part, read_message
+from eventrunner.source.outcomes import Reply
+from eventrunner.source.publication import Publication
+from eventrunner.source.routing import Unroutable, route
+from eventrunner.source.spec import BatchLimits, Ordering, SourceSpec, parse_source
+from hypothesis import given
+from hypothesis import strategies as st
+from nats.aio.msg import Msg
+from support_source import BATCH, event, manifest
+
+SPEC = parse_source(manifest("http://sink/", batch={"maxEvents": 10}))
+LIMIT = 1_000_000
+
+
+def message(*events: dict[str, Any], tenant: str = "acme", sequence: int = 1, stored: int = 1) -> Message:
+    body = json.dumps(list(events)).encode()
+    reply = f"$JS.ACK.RAW.stage.1.{sequence}.{sequence}.{stored}.0"
+    headers = {"Content-Type": BATCH, "Eventrunner-Count": str(len(events))}
+    return read_message(Msg(None, f"raw.{tenant}", reply, body, headers))  # type: ignore[arg-type]
+
+
+def parcel(*messages: Message) -> Parcel:
+    return Parcel([Part.of(item) for item in messages])
+
+
+def reply(*events: dict[str, Any], count: int | None = -1) -> Reply:
+    number = len(events) if count == -1 else count
+    return Reply(json.dumps(list(events)).encode(), BATCH, number)
+
+
+def routed(answer: Reply, sent: Parcel, spec: SourceSpec = SPEC) -> list[Publication]:
+    return route(answer, sent, spec, LIMIT)
+
+
+def test_the_id_of_a_reply_follows_from_the_messages_alone() -> None:
+    one, other = message(event(1)), message(event(1))
+    (first,) = routed(reply(event("a")), parcel(one))
+    (second,) = routed(reply(event("b")), parcel(other))
+    assert first.message_id == second.message_id
+
+
+@pytest.mark.parametrize("changed", [{"sequence": 2}, {"stored": 2}])
+def test_another_message_makes_another_id_even_in_a_stream_made_again(changed: dict[str, int]) -> None:
+    (first,) = routed(reply(event("a")), parcel(message(event(1))))
+    (second,) = routed(reply(event("a")), parcel(message(event(1), **changed)))
+    assert first.message_id != second.message_id
+
+
+def test_halves_and_regrouped_messages_make_other_ids() -> None:
+    messages = [message(event(1), event(2), sequence=number) for number in range(1, 4)]
+    parcels = [parcel(*messages), parcel(*messages[:2]), parcel(messages[0]), *parcel(messages[0]).halves()]
+    ids = {routed(reply(event("a")), item)[0].message_id for item in parcels}
+    assert len(ids) == 5
+
+
+def test_a_reply_that_is_cut_elsewhere_never_passes_for_what_was_stored_before() -> None:
+    sent = parcel(message(event(1)))
+    events = [event(number) for number in range(30)]
+    before = routed(reply(*events), sent)
+    after = routed(reply(*events[:5], event("new"), *events[5:]), sent)
+    assert [item.count for item in before] == [10, 10, 10]
+    known = {item.message_id: item.body for item in before}
+    assert all(known.get(item.message_id, item.body) == item.body for item in after)
+
+
+def test_the_same_failure_is_the_same_dead_letter_in_any_company() -> None:
+    failed = event(1) | {"knativeerrorcode": 422}
+    first = routed(reply(failed), parcel(message(event(1))))
+    second = routed(reply(failed, event(2)), parcel(message(event(1)), message(event(2), sequence=2)))
+    assert first[0].message_id == second[1].message_id
+    assert first[0].failure
+
+
+def test_without_a_count_the_reply_is_checked() -> None:
+    sent = parcel(message(event(1)))
+    with pytest.raises(MalformedBody):
+        routed(Reply(b"[oops]", BATCH), sent)
+    (publication,) = routed(reply(event(1), event(2), count=None), sent)
+    assert publication.count == 2
+
+
+@pytest.mark.parametrize("tenant", ["", "a.b", "*", ">", "a b"])
+def test_a_tenant_that_cannot_be_one_is_not_routed(tenant: str) -> None:
+    spec = parse_source(manifest("http://sink/"))
+    two = parcel(message(event(1)), message(event(2), tenant="other", sequence=2))
+    with pytest.raises(Unroutable):
+        routed(reply(event(1, tenant)), two, spec)
+
+
+def test_a_source_without_reply_still_passes_on_failures_and_usage() -> None:
+    spec = parse_source(manifest("http://sink/", reply=None))
+    sent = parcel(message(event(1)))
+    assert routed(reply(event(1)), sent, spec) == []
+    assert route(Reply(b"ok", "text/plain"), sent, spec, LIMIT) == []
+    usage = event("u", type="eventrunner.usage")
+    found = routed(reply(event(1), usage, event(2) | {"knativeerrorcode": 409}), sent, spec)
+    assert [item.subject for item in found] == ["usage.acme", "deadletter.stage.acme"]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 4)), max_size=40), st.integers(1, 6), st.booleans())
+def test_the_buffer_gives_everything_once_in_order_and_within_limits(
+    items: list[tuple[str, int]], max_events: int, mixed: bool
+) -> None:
+    buffer = Buffer(BatchLimits(max_events, 10_000), Ordering.UNORDERED, mixed=mixed)
+    for number, (tenant, count) in enumerate(items):
+        events = [event(f"{number}.{index}", tenant) for index in range(count)]
+        buffer.add(Part.of(message(*events, tenant=tenant, sequence=number)))
+    taken: list[Part] = []
+    while buffer.ready:
+        parts = buffer.take()
+        assert parts
+        assert len(parts) == 1 or sum(part.count for part in parts) <= max_events
+        taken += parts
+    assert len(taken) == len(items)
+    for tenant in "abc":
+        numbers = [int(part.message.sequence) for part in taken if part.message.tenant == tenant]
+        assert numbers == sorted(numbers)
+
+
+def test_the_buffer_serves_tenants_in_turn() -> None:
+    buffer = Buffer(BatchLimits(2, 10_000), Ordering.UNORDERED, mixed=False)
+    for number in range(10):
+        buffer.add(Part.of(message(event(number), tenant="loud", sequence=number)))
+    buffer.add(Part.of(message(event("q"), tenant="quiet", sequence=99)))
+    taken = [buffer.take() for _ in range(2)]
+    assert "quiet" in {part.message.tenant for parts in taken for part in parts}
+
+
+def test_an_ordered_tenant_waits_for_what_was_taken() -> None:
+    buffer = Buffer(BatchLimits(1, 10_000), Ordering.BY_TENANT, mixed=False)
+    for number in range(2):
+        buffer.add(Part.of(message(event(number), sequence=number)))
+    buffer.take()
+    assert not buffer.ready
+    buffer.done({"acme"})
+    assert buffer.ready

@@ -10,7 +10,7 @@ import click
 
 from eventrunner.settings import Settings
 from eventrunner.source.streams import Applied, apply_streams, read_streams
-from eventrunner.storage.jetstream import JetStreamApi, connect
+from eventrunner.storage.jetstream import JetStreamApi, connect, without_secrets
 
 __all__ = ["command"]
 
@@ -53,7 +53,7 @@ async def _apply(files: tuple[Path, ...], nats_url: str, replicas: int) -> list[
     try:
         client = await asyncio.wait_for(connect(nats_url, name="eventrunner streams"), _CONNECT_TIMEOUT)
     except TimeoutError:
-        raise click.ClickException(f"no NATS server answers at {nats_url}") from None
+        raise click.ClickException(f"no NATS server answers at {without_secrets(nats_url)}") from None
     try:
         return await apply_streams(JetStreamApi(client), streams, replicas=replicas)
     finally:

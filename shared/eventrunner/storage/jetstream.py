@@ -6,6 +6,7 @@ https://docs.nats.io/reference/reference-protocols/nats_api_reference
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from nats.errors import Error as NatsError
 
 from eventrunner.errors import EventRunnerError, Unavailable
 
-__all__ = ["JetStreamApi", "JetStreamError", "connect", "is_status", "status_of"]
+__all__ = ["JetStreamApi", "JetStreamError", "connect", "is_status", "status_of", "without_secrets"]
 
 _log = logging.getLogger(__name__)
 
@@ -82,6 +83,11 @@ async def connect(
         closed_cb=closed,
     )
     return client
+
+
+def without_secrets(url: str) -> str:
+    """The servers of a NATS URL without the token or password that it may hold, for messages and logs."""
+    return re.sub(r"//[^/,@]*@", "//", url)
 
 
 class JetStreamApi:

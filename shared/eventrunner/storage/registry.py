@@ -26,7 +26,7 @@ from nats.js.kv import KeyValue
 
 from eventrunner.errors import Conflict, FieldError, InvalidInput, Unavailable
 from eventrunner.storage.bucket_watch import BucketWatch, Change
-from eventrunner.storage.jetstream import connect
+from eventrunner.storage.jetstream import connect, without_secrets
 
 __all__ = ["Change", "Mirror", "Registry"]
 
@@ -58,7 +58,7 @@ class Registry:
             async with asyncio.timeout(_TIMEOUT):
                 client = await connect(nats_url, name="eventrunner registry", on_reconnect=reconnected)
         except TimeoutError:
-            raise Unavailable(f"No NATS server answers at {nats_url}.") from None
+            raise Unavailable(f"No NATS server answers at {without_secrets(nats_url)}.") from None
         registry = cls(client)
         return registry
 
@@ -175,7 +175,7 @@ class Mirror:
                 threading.Thread(target=self._run, args=(self._loop,), name="registry", daemon=True).start()
         if not self._loaded.wait(self._timeout):
             names = ", ".join(self._buckets)
-            raise Unavailable(f"The registry cannot be read from {self._nats_url}; buckets: {names}.")
+            raise Unavailable(f"The registry cannot be read from {without_secrets(self._nats_url)}; buckets: {names}.")
 
     def get(self, bucket: str, key: str) -> bytes | None:
         """The same object as before until the value changes."""
@@ -240,7 +240,7 @@ class Mirror:
             return future.result(self._timeout)
         except TimeoutError:
             future.cancel()
-            raise Unavailable(f"The registry at {self._nats_url} does not answer.") from None
+            raise Unavailable(f"The registry at {without_secrets(self._nats_url)} does not answer.") from None
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)

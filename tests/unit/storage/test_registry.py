@@ -176,9 +176,10 @@ class TestMirror:
 
     def test_says_so_when_nats_is_away_at_first_and_works_later(self, tmp_path: Path) -> None:
         server = NatsServer(tmp_path)
-        mirror = Mirror(server.url, BUCKETS, timeout=0.3)
-        with pytest.raises(Unavailable):
+        mirror = Mirror(server.url.replace("//", "//secret@"), BUCKETS, timeout=0.3)
+        with pytest.raises(Unavailable) as caught:
             mirror.get("tenants", "a")
+        assert "secret" not in str(caught.value)
         server.start()
         try:
             asyncio.run(make_buckets(server.url))

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 
 from eventrunner.local.data_dir import DataDir
+from eventrunner.local.ports import free_port, is_listening
 from eventrunner.local.process import Command
 from eventrunner.local.project import Project
 from eventrunner.local.supervisor import Supervised
@@ -17,18 +18,18 @@ class SourceAdapter(Supervised):
     def __init__(
         self, project: Project, data: DataDir, nats_url: str, sinks: Mapping[str, str], log_level: str
     ) -> None:
-        arguments = ["source", "--sources", str(project.sources)]
+        self._port = free_port()
+        arguments = ["--sources", str(project.sources), "--metrics-port", str(self._port)]
         for service, url in sinks.items():
             arguments += ["--sink", f"{service}={url}"]
         command = Command(
             name="source",
-            argv=(sys.executable, "-m", "eventrunner", *arguments),
+            argv=(sys.executable, "-m", "eventrunner", "source", *arguments),
             log=data.logs / "source.log",
             # Not an argument: those can be read by everybody on the machine, and the URL holds the server's token.
             env={"EVENTRUNNER_NATS_URL": nats_url, "EVENTRUNNER_LOG_LEVEL": log_level},
         )
-        super().__init__(command, _runs)
+        super().__init__(command, self._listens)
 
-
-async def _runs() -> bool:
-    return True
+    async def _listens(self) -> bool:
+        return await is_listening(self._port)

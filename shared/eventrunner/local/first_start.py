@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
+from importlib.resources import files
 from pathlib import Path
 
 import msgspec
 
 from eventrunner.access.keys import hash_key, make_key
+from eventrunner.billing.plans import shipped_plan
 from eventrunner.errors import Conflict
 from eventrunner.local.data_dir import DataDir
 from eventrunner.source.streams import apply_streams, read_streams
@@ -19,11 +21,11 @@ from eventrunner.storage.registry import Registry
 __all__ = ["admin_key", "apply_manifests", "register_admin", "register_plans"]
 
 
-async def apply_manifests(nats_url: str, files: Iterable[Path]) -> None:
+async def apply_manifests(nats_url: str, manifests: Iterable[Path]) -> None:
     """Each stream and bucket as declared, with one replica: there is one server."""
     client = await connect(nats_url, name="eventrunner dev")
     try:
-        await apply_streams(JetStreamApi(client), read_streams(files), replicas=1)
+        await apply_streams(JetStreamApi(client), read_streams(manifests), replicas=1)
     finally:
         await client.close()
 
@@ -39,9 +41,11 @@ async def register_admin(registry: Registry, text: str) -> None:
     await _put_if_absent(registry, KEYS, {record.hash: record.to_json()})
 
 
-async def register_plans(registry: Registry, plans: Mapping[str, bytes]) -> None:
-    """Adds the plans that are not there; one that was changed stays changed."""
-    await _put_if_absent(registry, PLANS, plans)
+async def register_plans(registry: Registry) -> None:
+    """Adds the plans that ship; one that is there stays as it was made."""
+    names = [file.name.removesuffix(".yaml") for file in files("eventrunner.billing").joinpath("plans").iterdir()]
+    plans = {name: plan for name in names if (plan := shipped_plan(name)) is not None}
+    await _put_if_absent(registry, PLANS, {name: msgspec.json.encode(plan) for name, plan in plans.items()})
 
 
 async def _put_if_absent(registry: Registry, bucket: str, values: Mapping[str, bytes]) -> None:

@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Coroutine
 from dataclasses import fields
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aiohttp
 from aiohttp import web
@@ -16,7 +15,7 @@ from aiohttp import web
 from eventrunner.access.access_rules import load_access_rules
 from eventrunner.access.credentials import Authenticator
 from eventrunner.access.policy import Policy
-from eventrunner.errors import ConfigurationError, EventRunnerError
+from eventrunner.errors import ConfigurationError, Unavailable
 from eventrunner.local.activator import Activator, new_session
 from eventrunner.local.adapter import SourceAdapter
 from eventrunner.local.broker import BrokerEndpoint
@@ -31,18 +30,21 @@ from eventrunner.local.ports import HOST
 from eventrunner.local.project import Project
 from eventrunner.local.revision import Limits
 from eventrunner.local.sinks import Sinks
+from eventrunner.local.supervisor import Supervised
 from eventrunner.settings import Settings
+from eventrunner.storage.bucket_watch import BucketWatch
 from eventrunner.storage.records import KEYS
 from eventrunner.storage.registry import Registry
 
 __all__ = ["Platform"]
 
+_Part = TypeVar("_Part", bound=Supervised)
+
 _log = logging.getLogger(__name__)
 _NATS_SECONDS: Final = 30.0
 """Large streams take a while to recover."""
-_CLICKHOUSE_SECONDS: Final = 60.0
-_CLICKHOUSE_PATIENCE: Final = 3.0
-"""The platform is ready without ClickHouse if need be; what wants it tries again."""
+_SOON_SECONDS: Final = 3.0
+"""The platform is ready without ClickHouse and the sources if need be; what wants them tries again."""
 _STOP_SECONDS: Final = 10.0
 
 
@@ -76,19 +78,16 @@ class Platform:
 
     async def _start(self, manifests: Manifests) -> None:
         session = await self._parts.enter_async_context(new_session())
-        clickhouse = ClickHouseServer(self._data, session)
-        self._parts.push_async_callback(clickhouse.stop, _STOP_SECONDS)
-        analytics = self._background(clickhouse.start(_CLICKHOUSE_SECONDS))
-        nats = NatsServer(self._data)
-        self._parts.push_async_callback(nats.stop, _STOP_SECONDS)
-        await nats.start(_NATS_SECONDS)
+        clickhouse = await self._run(ClickHouseServer(self._data, session))
+        nats = await self._run(NatsServer(self._data))
+        await nats.until_ready(_NATS_SECONDS)
         key = admin_key(self._data)
         registry = await self._registry(nats.url, manifests, key)
         activator = self._functions(manifests, session, self._addresses(nats.url, clickhouse.url))
-        await self._sources(manifests, activator, nats.url)
+        adapter = await self._sources(manifests, activator, nats.url)
         broker = await self._broker(manifests, activator)
         url = await self._gateway(registry, activator)
-        await asyncio.wait([analytics], timeout=_CLICKHOUSE_PATIENCE)
+        await asyncio.gather(_soon(clickhouse), _soon(adapter))
         self.ready_line = {
             "ready": True,
             "url": url,
@@ -100,12 +99,17 @@ class Platform:
             "admin_key": key,
         }
 
+    async def _run(self, part: _Part) -> _Part:
+        self._parts.push_async_callback(part.stop, _STOP_SECONDS)
+        await part.start()
+        return part
+
     async def _registry(self, nats_url: str, manifests: Manifests, key: str) -> Registry:
         await apply_manifests(nats_url, manifests.streams)
         registry = await Registry.connect(nats_url)
         self._parts.push_async_callback(registry.close)
         await register_admin(registry, key)
-        await register_plans(registry, {})
+        await register_plans(registry)
         return registry
 
     def _functions(self, manifests: Manifests, session: aiohttp.ClientSession, addresses: dict[str, str]) -> Activator:
@@ -116,13 +120,11 @@ class Platform:
         activator.start()
         return activator
 
-    async def _sources(self, manifests: Manifests, activator: Activator, nats_url: str) -> None:
+    async def _sources(self, manifests: Manifests, activator: Activator, nats_url: str) -> SourceAdapter:
         sinks = Sinks(activator)
         self._parts.push_async_callback(sinks.close)
         urls = await sinks.start(sorted(set(manifests.sources.values())))
-        adapter = SourceAdapter(self._project, self._data, nats_url, urls, self._settings.log_level)
-        self._parts.push_async_callback(adapter.stop, _STOP_SECONDS)
-        await adapter.start(_STOP_SECONDS)
+        return await self._run(SourceAdapter(self._project, self._data, nats_url, urls, self._settings.log_level))
 
     async def _broker(self, manifests: Manifests, activator: Activator) -> str:
         broker = BrokerEndpoint(
@@ -137,7 +139,7 @@ class Platform:
 
     async def _gateway(self, registry: Registry, activator: Activator) -> str:
         keys = registry.follow(KEYS, lambda change: None)
-        self._background(keys.run())
+        self._follow(keys)
         await keys.loaded.wait()
         gateway = Gateway(
             load_access_rules(self._project.policies / "access-rules.yaml"),
@@ -173,21 +175,18 @@ class Platform:
         }
         return {f"EVENTRUNNER_{name.upper()}": str(value) for name, value in {**chosen, **here}.items()}
 
-    def _background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """A task that ends with the platform; its failure is logged and is not the platform's."""
-
-        async def guarded() -> None:
-            try:
-                await work
-            except EventRunnerError as error:
-                _log.error("%s", error)
-            except Exception:
-                _log.exception("a part of the platform failed")
+    def _follow(self, watch: BucketWatch) -> None:
+        task = asyncio.create_task(watch.run())
 
         async def cancel() -> None:
             task.cancel()
             await asyncio.wait([task])
 
-        task = asyncio.create_task(guarded())
         self._parts.push_async_callback(cancel)
-        return task
+
+
+async def _soon(part: Supervised) -> None:
+    try:
+        await part.until_ready(_SOON_SECONDS)
+    except Unavailable as error:
+        _log.warning("not ready yet: %s", error)

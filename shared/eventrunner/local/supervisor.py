@@ -51,11 +51,10 @@ async def until_ready(child: Child, probe: Probe, patience: float) -> None:
 
 
 class Supervised:
-    def __init__(self, command: Command, probe: Probe, on_restart: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, command: Command, probe: Probe) -> None:
         self.command = command
         self.restarts = 0
         self._probe = probe
-        self._on_restart = on_restart
         self._child: Child | None = None
         self._keeper: asyncio.Task[None] | None = None
 
@@ -63,15 +62,14 @@ class Supervised:
     def pid(self) -> int | None:
         return self._child.pid if self._child else None
 
-    async def start(self, patience: float) -> None:
-        """Returns when the probe says so. Raises Unavailable with the end of the log if it does not in time."""
+    async def start(self) -> None:
         self._child = await spawn(self.command)
-        try:
-            await until_ready(self._child, self._probe, patience)
-        except BaseException:
-            await self.stop(0)
-            raise
         self._keeper = asyncio.create_task(self._keep())
+
+    async def until_ready(self, patience: float) -> None:
+        """Raises Unavailable when it ends or `patience` seconds pass first; it is kept running all the same."""
+        assert self._child is not None
+        await until_ready(self._child, self._probe, patience)
 
     async def stop(self, grace: float) -> None:
         if self._keeper is not None:
@@ -99,4 +97,3 @@ class Supervised:
             await asyncio.sleep(delay)
             self.restarts += 1
             self._child = await spawn(self.command)
-            self._on_restart()

@@ -40,7 +40,7 @@ def test_a_long_life_makes_the_next_wait_short() -> None:
 def test_what_is_killed_is_started_again(tmp_path: Path) -> None:
     async def scenario() -> None:
         part = Supervised(Command("sleeper", SLEEPER, tmp_path / "log"), always)
-        await part.start(5)
+        await part.start()
         first = part.pid
         assert first
         os.kill(first, signal.SIGKILL)
@@ -54,18 +54,23 @@ def test_what_is_killed_is_started_again(tmp_path: Path) -> None:
 def test_a_part_that_ends_before_it_is_ready_is_reported_with_its_last_words(tmp_path: Path) -> None:
     async def scenario() -> None:
         command = Command("broken", (sys.executable, "-c", "raise SystemExit('no disk')"), tmp_path / "log")
+        part = Supervised(command, never)
+        await part.start()
         with pytest.raises(Unavailable, match="broken ended with 1: no disk"):
-            await Supervised(command, never).start(10)
+            await part.until_ready(10)
+        await part.stop(5)
 
     run(scenario())
 
 
-def test_a_part_that_is_never_ready_is_stopped(tmp_path: Path) -> None:
+def test_a_part_that_is_never_ready_is_reported_and_kept(tmp_path: Path) -> None:
     async def scenario() -> None:
         part = Supervised(Command("slow", SLEEPER, tmp_path / "log"), never)
+        await part.start()
         with pytest.raises(Unavailable, match=r"slow was not ready within 0\.3 s"):
-            await part.start(0.3)
-        assert part.pid is None
+            await part.until_ready(0.3)
+        assert is_alive(part.pid or 0)
+        await part.stop(5)
 
     run(scenario())
 
@@ -79,7 +84,7 @@ def test_what_ignores_sigterm_is_killed_with_all_its_children(tmp_path: Path) ->
     async def scenario() -> None:
         log = tmp_path / "log"
         part = Supervised(Command("stubborn", (sys.executable, "-c", code), log), always)
-        await part.start(5)
+        await part.start()
         await until(lambda: log.read_text() != "")
         pids = [part.pid or 0, int(log.read_text())]
         await part.stop(0.3)
@@ -95,7 +100,7 @@ def test_a_log_that_has_grown_large_makes_room(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         part = Supervised(Command("sleeper", SLEEPER, log), always)
-        await part.start(5)
+        await part.start()
         await part.stop(5)
 
     run(scenario())
@@ -114,7 +119,7 @@ async def main():
         "os.register_at_fork(after_in_child=die_with_parent)\\npid = os.fork()\\n" \\
         "print(os.getpid(), flush=True)\\ntime.sleep(60)"
     parts = [Supervised(Command(name, (sys.executable, "-c", child), Path(sys.argv[1], name)), always) for name in "ab"]
-    for part in parts: await part.start(5)
+    for part in parts: await part.start()
     print("started", flush=True)
     await asyncio.sleep(60)
 uvloop.run(main())

@@ -14,7 +14,7 @@ EventRunnerError
 ├── Unavailable             a server we depend on is away; trying again later is right
 └── ConfigurationError      settings or manifests that cannot work; names what to change
 
-`retryable` tells a delivery loop whether the same input may succeed later; `status` is the HTTP status that says the same.
+`retryable` tells a delivery loop whether the same input may succeed later; `status` is the HTTP status for it.
 """
 
 from __future__ import annotations

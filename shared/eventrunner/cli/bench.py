@@ -6,7 +6,6 @@ import asyncio
 import json
 import platform as machine
 import shutil
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -19,7 +18,7 @@ from rich.table import Table
 from eventrunner.cli.connection import Api, Connection
 from eventrunner.cli.demo import measure_latency
 from eventrunner.cli.flights import read_flights
-from eventrunner.cli.platform_process import RunningPlatform, running_platform
+from eventrunner.cli.platform_process import RunningPlatform, make_folder, running_platform
 from eventrunner.cli.processes import cpu_by_part, sample_tree
 from eventrunner.cli.provision import provision, shipped_rules
 from eventrunner.cli.sender import Batch, Sender, cut
@@ -63,7 +62,7 @@ class Run:
 def command(output: Path, batches: tuple[str, ...]) -> None:
     """Measures the platform on this machine; prints tables and writes them as JSON."""
     sizes = [int(size) for size in batches] or list(_RUNS)
-    folder = Path(tempfile.mkdtemp(prefix="eventrunner-bench-"))
+    folder = make_folder("bench")
     console = Console()
     try:
         started = time.perf_counter()

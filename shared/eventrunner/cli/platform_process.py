@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from typing import IO
 
 from eventrunner.errors import Unavailable
 
-__all__ = ["RunningPlatform", "running_platform"]
+__all__ = ["RunningPlatform", "make_folder", "running_platform"]
 
 _START_TIMEOUT = 60.0
 _STOP_TIMEOUT = 30.0
@@ -33,6 +34,14 @@ class RunningPlatform:
     broker: str
     data_dir: Path
     pid: int
+
+
+def make_folder(purpose: str) -> Path:
+    """A new folder for the state of a platform that is thrown away afterwards, in the current folder.
+
+    Not below the system's folder for temporary files: that is often memory, where fsync costs nothing.
+    """
+    return Path(tempfile.mkdtemp(prefix=f".eventrunner-{purpose}-", dir=Path.cwd()))
 
 
 @contextmanager

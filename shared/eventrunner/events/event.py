@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import msgspec
@@ -58,7 +59,8 @@ def _specversion() -> str:
     return "1.0"
 
 
-class Event(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
+# gc=False: an event can be part of no cycle, and thousands of them at once would keep the collector busy.
+class Event(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_only=True, gc=False):
     """One CloudEvent. Mutable, because a stage that changes an attribute should not pay for a copy."""
 
     id: str
@@ -150,6 +152,7 @@ class Event(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_o
         self.extensions[name] = value
 
 
+@lru_cache(8192)
 def micros(timestamp: str) -> int:
     """Microseconds since the epoch of an RFC 3339 timestamp. Raises ValueError."""
     return (parse_time(timestamp) - _EPOCH) // _MICROSECOND

@@ -19,7 +19,7 @@ from eventrunner.events.event import EXTENSIONS_FIELD, Event
 __all__ = ["decode_batch", "decode_event", "decode_incoming", "encode_batch", "encode_event", "split_batch"]
 
 
-class _Incoming(Event, kw_only=True):
+class _Incoming(Event, kw_only=True, gc=False):
     """An event from outside, where `specversion` must be there."""
 
     specversion: str

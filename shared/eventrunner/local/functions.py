@@ -53,9 +53,15 @@ class FunctionLauncher:
             name=service.name,
             argv=(sys.executable, "-m", "eventrunner.local.function_process", *arguments),
             log=self._logs / f"{service.name}.log",
-            env={"K_SERVICE": service.name, "PORT": str(port), **service.env, **self._env},
+            env={"K_SERVICE": service.name, "PORT": str(port), **service.env, **self._env, "TMPDIR": self._temporary()},
             cwd=self._project.root,
         )
+
+    def _temporary(self) -> str:
+        """The server's heartbeat file, touched after each request, lies with the rest of the state."""
+        folder = self._logs.parent / "tmp"
+        folder.mkdir(parents=True, exist_ok=True)
+        return str(folder)
 
     def _probe(self, service: Service, port: int) -> Probe:
         async def probe() -> bool:

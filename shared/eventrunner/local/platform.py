@@ -16,7 +16,7 @@ from eventrunner.access.access_rules import load_access_rules
 from eventrunner.access.credentials import Authenticator
 from eventrunner.access.policy import Policy
 from eventrunner.errors import ConfigurationError, Unavailable
-from eventrunner.local.activator import Activator, new_session
+from eventrunner.local.activator import Activator
 from eventrunner.local.adapter import SourceAdapter
 from eventrunner.local.broker import BrokerEndpoint
 from eventrunner.local.clickhouse import ClickHouseServer
@@ -31,6 +31,7 @@ from eventrunner.local.project import Project
 from eventrunner.local.revision import Limits
 from eventrunner.local.sinks import Sinks
 from eventrunner.local.supervisor import Supervised
+from eventrunner.local.upstream import new_session
 from eventrunner.settings import Settings
 from eventrunner.storage.bucket_watch import BucketWatch
 from eventrunner.storage.records import KEYS
@@ -115,7 +116,7 @@ class Platform:
     def _functions(self, manifests: Manifests, session: aiohttp.ClientSession, addresses: dict[str, str]) -> Activator:
         launcher = FunctionLauncher(self._project, addresses, self._data.logs, session)
         limits = Limits(replicas=max(2, os.cpu_count() or 1), stop_seconds=_STOP_SECONDS)
-        activator = Activator(manifests.services.values(), launcher, session, limits)
+        activator = Activator(manifests.services.values(), launcher, limits)
         self._parts.push_async_callback(activator.close)
         activator.start()
         return activator

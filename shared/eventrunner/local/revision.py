@@ -10,12 +10,15 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Final
 
+import aiohttp
+
 from eventrunner.errors import EventRunnerError, Unavailable
 from eventrunner.local.autoscale import Autoscaler
 from eventrunner.local.functions import Launcher
 from eventrunner.local.process import Child
 from eventrunner.local.services import Service
 from eventrunner.local.supervisor import Backoff
+from eventrunner.local.upstream import new_session
 
 __all__ = ["Limits", "Replica", "Revision"]
 
@@ -38,6 +41,8 @@ class Limits:
 class Replica:
     child: Child
     port: int
+    session: aiohttp.ClientSession
+    """Its connections. A server that is asked to stop waits for those that are kept open."""
     started: float
     in_flight: int = 0
     draining: bool = False
@@ -172,7 +177,7 @@ class Revision:
                 self._refuse_waiting(f"{self.service.name} could not be started.")
             return
         self._delay = 0.0
-        replica = Replica(child, port, self._time())
+        replica = Replica(child, port, new_session(), self._time())
         self._ready.append(replica)
         self._mind(self._watch(replica))
         _log.info(
@@ -186,6 +191,7 @@ class Revision:
 
     async def _watch(self, replica: Replica) -> None:
         code = await replica.child.wait()
+        await replica.session.close()
         if replica.draining:
             return
         self._delay = self._backoff.after(self._time() - replica.started)
@@ -205,6 +211,7 @@ class Revision:
         deadline = self._time() + min(self.service.timeout, self._limits.stop_seconds)
         while replica.in_flight and self._time() < deadline:
             await asyncio.sleep(0.05)
+        await replica.session.close()
         await replica.child.stop(self._limits.stop_seconds)
 
     def _mind(self, work: Coroutine[None, None, None]) -> None:

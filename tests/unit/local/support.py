@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from eventrunner.local.activator import Activator, new_session
+from eventrunner.local.activator import Activator
 from eventrunner.local.functions import FunctionLauncher
 from eventrunner.local.manifests import load_manifests
 from eventrunner.local.project import Project
 from eventrunner.local.revision import Limits
+from eventrunner.local.upstream import new_session
 
 SERVICE = """
 apiVersion: serving.knative.dev/v1
@@ -70,7 +71,7 @@ async def running_activator(project: Project, limits: Limits | None = None) -> A
     services = load_manifests(project.manifests).services
     async with new_session() as session:
         launcher = FunctionLauncher(project, {}, project.root / "logs", session)
-        activator = Activator(services.values(), launcher, session, limits or Limits())
+        activator = Activator(services.values(), launcher, limits or Limits())
         try:
             yield activator
         finally:

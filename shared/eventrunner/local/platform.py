@@ -31,7 +31,7 @@ from eventrunner.local.project import Project
 from eventrunner.local.revision import Limits
 from eventrunner.local.sinks import Sinks
 from eventrunner.local.supervisor import Supervised
-from eventrunner.local.upstream import new_session
+from eventrunner.local.upstream import new_probe_session
 from eventrunner.settings import Settings
 from eventrunner.storage.bucket_watch import BucketWatch
 from eventrunner.storage.records import KEYS
@@ -78,7 +78,7 @@ class Platform:
         await self._parts.aclose()
 
     async def _start(self, manifests: Manifests) -> None:
-        session = await self._parts.enter_async_context(new_session())
+        session = await self._parts.enter_async_context(new_probe_session())
         clickhouse = await self._run(ClickHouseServer(self._data, session))
         nats = await self._run(NatsServer(self._data))
         await nats.until_ready(_NATS_SECONDS)

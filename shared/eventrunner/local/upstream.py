@@ -7,7 +7,7 @@ from typing import Final
 
 import aiohttp
 
-__all__ = ["Body", "Response", "new_session"]
+__all__ = ["Body", "Response", "new_probe_session", "new_session"]
 
 # The function sees the caller's headers and none that this client would make up.
 _NO_HEADERS_OF_ITS_OWN: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
@@ -53,3 +53,8 @@ def new_session() -> aiohttp.ClientSession:
         auto_decompress=False,
         skip_auto_headers=_NO_HEADERS_OF_ITS_OWN,
     )
+
+
+def new_probe_session() -> aiohttp.ClientSession:
+    """For health checks: no connection is kept, for a server that is stopped would wait for it."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))

@@ -14,7 +14,7 @@ from eventrunner.local.functions import FunctionLauncher
 from eventrunner.local.manifests import load_manifests
 from eventrunner.local.project import Project
 from eventrunner.local.revision import Limits
-from eventrunner.local.upstream import new_session
+from eventrunner.local.upstream import new_probe_session
 
 SERVICE = """
 apiVersion: serving.knative.dev/v1
@@ -69,7 +69,7 @@ def make_project(root: Path, functions: Mapping[str, str], annotations: str = ""
 @asynccontextmanager
 async def running_activator(project: Project, limits: Limits | None = None) -> AsyncIterator[Activator]:
     services = load_manifests(project.manifests).services
-    async with new_session() as session:
+    async with new_probe_session() as session:
         launcher = FunctionLauncher(project, {}, project.root / "logs", session)
         activator = Activator(services.values(), launcher, limits or Limits())
         try:

@@ -17,8 +17,12 @@ __all__ = ["DEFAULT_DATA_DIR", "Api", "ApiError", "Connection", "find_connection
 DEFAULT_DATA_DIR = Path(".eventrunner")
 
 
+@dataclass(eq=False)
 class ApiError(EventRunnerError):
     """The platform answered with an error; the detail is the platform's own."""
+
+    http_status: int = 0
+    """Status of the answer."""
 
     code = "api-error"
 
@@ -55,6 +59,10 @@ class Api:
         self._connection = connection
         self._session: aiohttp.ClientSession | None = None
 
+    @property
+    def url(self) -> str:
+        return self._connection.url
+
     async def __aenter__(self) -> Api:
         headers = {"Authorization": f"Bearer {self._connection.key}"}
         self._session = aiohttp.ClientSession(self._connection.url, headers=headers)
@@ -77,5 +85,5 @@ class Api:
             raise Unavailable(f"{self._connection.url} does not answer: {error}") from error
         if response.status >= 400:
             detail = answer.get("detail") if isinstance(answer, dict) else None
-            raise ApiError(f"{method} {path}: {response.status} {detail or response.reason}")
+            raise ApiError(f"{method} {path}: {response.status} {detail or response.reason}", response.status)
         return answer

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from eventrunner.cli.connection import Api
+from eventrunner.cli.connection import Api, ApiError, Connection
 from eventrunner.errors import ConfigurationError
 
 __all__ = ["provision", "shipped_rules"]
@@ -33,6 +33,20 @@ async def provision(
             await api.call("PUT", f"/api/v1/rules/{tenant}/{name}", text=text)
             await api.call("POST", f"/api/v1/rules/{tenant}/{name}/activate")
         key = await api.call("POST", f"/api/v1/tenants/{tenant}/keys", {"roles": ["event_publisher", "user"]})
+        await _until_live(api.url, key["key"])
         return tenant, key["key"]
 
     return dict(await asyncio.gather(*(one(tenant) for tenant in tenants)))
+
+
+async def _until_live(url: str, key: str) -> None:
+    """Returns when the gateway knows the key and ingest the tenant: a change of the registry takes a moment."""
+    async with asyncio.timeout(10), Api(Connection(url, key)) as api:
+        while True:
+            try:
+                # A request without an event: refused for that as soon as it is let through.
+                await api.call("POST", "/api/v1/events")
+            except ApiError as error:
+                if error.http_status not in (401, 403):
+                    return
+            await asyncio.sleep(0.05)

@@ -21,7 +21,7 @@ import aiohttp
 from aiohttp import web
 
 from eventrunner.access.identity import Identity, sign
-from eventrunner.errors import EventRunnerError, InvalidInput, NotFound, Unavailable
+from eventrunner.errors import EventRunnerError, InvalidInput, NotFound, Unavailable, UnsupportedMedia
 from eventrunner.events import Event, decode_event, encode_event
 from eventrunner.events.binary import STRUCTURED_TYPE, is_binary, read_binary
 from eventrunner.local.activator import Activator
@@ -115,13 +115,13 @@ class BrokerEndpoint:
 
 
 def _read_event(headers: Mapping[str, str], body: bytes) -> Event:
-    """Raises InvalidInput for anything but one CloudEvent."""
+    """Raises UnsupportedMedia or InvalidInput for anything but one CloudEvent."""
     media = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if media == STRUCTURED_TYPE:
         return decode_event(body)
     if is_binary(headers.keys()):
         return read_binary(headers, body)
-    raise InvalidInput("Send one CloudEvent in binary or structured mode.")
+    raise UnsupportedMedia("Send one CloudEvent in binary or structured mode.")
 
 
 def _attributes(event: Event) -> dict[str, str]:

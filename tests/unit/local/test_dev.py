@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 from eventrunner.cli.processes import sample_tree
-from eventrunner.local.project import find_project
 
 from tests.unit.local.support import ECHO, is_alive, make_project
 
@@ -126,10 +125,6 @@ def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
         with running(tmp_path / "second", "--port", port) as (process, second):
             assert not second
             assert f"Port {port} cannot be used" in process.communicate(timeout=20)[1]
-
-
-def test_the_repository_is_the_default_project() -> None:
-    assert (find_project().root / "functions" / "ingest_http" / "main.py").is_file()
 
 
 _JSON = {"Content-Type": "application/json"}

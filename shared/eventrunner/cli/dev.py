@@ -7,8 +7,10 @@ import contextlib
 import json
 import logging
 import os
+import resource
 import signal
 from pathlib import Path
+from typing import Final
 
 import click
 import uvloop
@@ -23,6 +25,7 @@ from eventrunner.telemetry import configure_logging
 __all__ = ["command"]
 
 _log = logging.getLogger(__name__)
+_FILES: Final = 65_536
 
 
 @click.command("dev", help="Run the platform on this machine until Ctrl-C.")
@@ -42,6 +45,7 @@ _log = logging.getLogger(__name__)
 def command(port: int, data_dir: Path, manifests: Path | None) -> None:
     settings = Settings.from_env()
     project = find_project(manifests)
+    _allow_many_files()
     with DataDir(data_dir) as data:
         configure_logging("platform", settings.log_level)
         _log_to_file(data.logs / "platform.log")
@@ -75,6 +79,13 @@ def _stop_on_signals() -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
+def _allow_many_files() -> None:
+    """Every connection is a file, here twice; the usual limit of 1024 is meant for programs that use select(2)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
 def _log_to_file(path: Path) -> None:

@@ -53,9 +53,11 @@ class Activator:
                     allow_redirects=False,
                     timeout=aiohttp.ClientTimeout(total=None, sock_read=revision.service.timeout),
                 )
-            except aiohttp.ClientConnectorError:
-                # Never reached, so another replica can have it without doing anything twice.
+            except aiohttp.ClientConnectorError as error:
                 revision.release(replica)
+                if not isinstance(error.os_error, ConnectionRefusedError):
+                    raise
+                # Never reached, so another replica can have it without doing anything twice.
                 revision.discard(replica)
                 continue
             except BaseException:

@@ -89,4 +89,5 @@ class Autoscaler:
             if moment > now - window:
                 break
             start, busy = moment, amount
-        return (self._busy - busy) / max(now - start, 1.0)
+        # Nobody decides, so nothing is sampled, while a service is at zero: that time does not dilute a sudden rise.
+        return (self._busy - busy) / max(min(now - start, window + 1.0), 1.0)

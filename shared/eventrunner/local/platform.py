@@ -31,6 +31,7 @@ from eventrunner.local.project import Project
 from eventrunner.local.revision import Limits
 from eventrunner.local.sinks import Sinks
 from eventrunner.local.supervisor import Supervised
+from eventrunner.local.tasks import start_task
 from eventrunner.local.upstream import new_probe_session
 from eventrunner.settings import Settings
 from eventrunner.storage.bucket_watch import BucketWatch
@@ -177,7 +178,7 @@ class Platform:
         return {f"EVENTRUNNER_{name.upper()}": str(value) for name, value in {**chosen, **here}.items()}
 
     def _follow(self, watch: BucketWatch) -> None:
-        task = asyncio.create_task(watch.run())
+        task = start_task(watch.run())
 
         async def cancel() -> None:
             task.cancel()

@@ -12,12 +12,13 @@ from typing import Final
 
 import aiohttp
 
-from eventrunner.errors import EventRunnerError, Unavailable
+from eventrunner.errors import Unavailable
 from eventrunner.local.autoscale import Autoscaler
 from eventrunner.local.functions import Launcher
 from eventrunner.local.process import Child
 from eventrunner.local.services import Service
 from eventrunner.local.supervisor import Backoff
+from eventrunner.local.tasks import start_task
 from eventrunner.local.upstream import new_session
 
 __all__ = ["Limits", "Replica", "Revision"]
@@ -99,7 +100,7 @@ class Revision:
     def wake(self) -> None:
         """Starts deciding, and with it what `min-scale` asks for."""
         if self._ticker is None and not self._closed:
-            self._ticker = asyncio.create_task(self._tick())
+            self._ticker = start_task(self._tick())
 
     async def close(self) -> None:
         """Lets requests end, then stops every replica."""
@@ -130,15 +131,18 @@ class Revision:
             async with asyncio.timeout(self._limits.start_seconds):
                 return await future
         except TimeoutError:
+            self._leave(future)
             raise Unavailable(f"{self.service.name} has no room for the request; try again.") from None
-        except asyncio.CancelledError:
-            # The caller may leave in the moment in which it was given its place.
-            if future.done() and not future.cancelled() and future.exception() is None:
-                self._vacate(future.result())
+        except BaseException:
+            self._leave(future)
             raise
-        finally:
-            with contextlib.suppress(ValueError):
-                self._waiting.remove(future)
+
+    def _leave(self, future: asyncio.Future[Replica]) -> None:
+        with contextlib.suppress(ValueError):
+            self._waiting.remove(future)
+        # It may have been given its place in the moment in which it gave up.
+        if future.done() and not future.cancelled() and future.exception() is None:
+            self._vacate(future.result())
 
     def _vacate(self, replica: Replica) -> None:
         replica.in_flight -= 1
@@ -159,7 +163,7 @@ class Revision:
                 future.set_exception(Unavailable(reason))
 
     def _start_one(self) -> None:
-        task = asyncio.create_task(self._start())
+        task = start_task(self._start())
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
 
@@ -168,7 +172,7 @@ class Revision:
         started = self._time()
         try:
             child, port = await self._launch(self.service, self._limits.start_seconds)
-        except (EventRunnerError, OSError) as error:
+        except Exception as error:
             self._delay = self._backoff.after(0)
             _log.error(
                 "%s could not be started, next try in %g s at the earliest: %s", self.service.name, self._delay, error
@@ -191,15 +195,15 @@ class Revision:
 
     async def _watch(self, replica: Replica) -> None:
         code = await replica.child.wait()
+        if not replica.draining:
+            _log.error("%s: a replica ended with %d: %s", self.service.name, code, replica.child.last_words())
+            self._delay = self._backoff.after(self._time() - replica.started)
+            replica.draining = True
+            self._ready.remove(replica)
+            if self._waiting and not self._ready and not self._starting and not self._closed:
+                self._start_one()
+        await self._until_quiet(replica)
         await replica.session.close()
-        if replica.draining:
-            return
-        self._delay = self._backoff.after(self._time() - replica.started)
-        _log.error("%s: a replica ended with %d: %s", self.service.name, code, replica.child.last_words())
-        replica.draining = True
-        self._ready.remove(replica)
-        if self._waiting and not self._ready and not self._starting and not self._closed:
-            self._start_one()
 
     def _retire(self, replica: Replica) -> None:
         if not replica.draining:
@@ -208,14 +212,17 @@ class Revision:
             self._mind(self._stop(replica))
 
     async def _stop(self, replica: Replica) -> None:
-        deadline = self._time() + min(self.service.timeout, self._limits.stop_seconds)
-        while replica.in_flight and self._time() < deadline:
-            await asyncio.sleep(0.05)
+        await self._until_quiet(replica)
         await replica.session.close()
         await replica.child.stop(self._limits.stop_seconds)
 
-    def _mind(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
+    async def _until_quiet(self, replica: Replica) -> None:
+        deadline = self._time() + min(self.service.timeout, self._limits.stop_seconds)
+        while replica.in_flight and self._time() < deadline:
+            await asyncio.sleep(0.05)
+
+    def _mind(self, work: Coroutine[object, object, None]) -> None:
+        task = start_task(work)
         self._minding.add(task)
         task.add_done_callback(self._minding.discard)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from eventrunner.errors import Unavailable
 from eventrunner.local.process import Child, Command, spawn
+from eventrunner.local.tasks import start_task
 
 __all__ = ["Backoff", "Probe", "Supervised", "until_ready"]
 
@@ -64,7 +65,7 @@ class Supervised:
 
     async def start(self) -> None:
         self._child = await spawn(self.command)
-        self._keeper = asyncio.create_task(self._keep())
+        self._keeper = start_task(self._keep())
 
     async def until_ready(self, patience: float) -> None:
         """Raises Unavailable when it ends or `patience` seconds pass first; it is kept running all the same."""
@@ -86,14 +87,18 @@ class Supervised:
             assert self._child is not None
             started = time.monotonic()
             code = await self._child.wait()
+            words = self._child.last_words()
             delay = backoff.after(time.monotonic() - started)
-            _log.error(
-                "%s ended with %d and is started again in %g s: %s",
-                self.command.name,
-                code,
-                delay,
-                self._child.last_words(),
-            )
+            _log.error("%s ended with %d and is started again in %g s: %s", self.command.name, code, delay, words)
             await asyncio.sleep(delay)
             self.restarts += 1
-            self._child = await spawn(self.command)
+            self._child = await self._spawn_at_last(backoff)
+
+    async def _spawn_at_last(self, backoff: Backoff) -> Child:
+        while True:
+            try:
+                return await spawn(self.command)
+            except OSError as error:
+                delay = backoff.after(0)
+                _log.error("%s cannot be started, next try in %g s: %s", self.command.name, delay, error)
+                await asyncio.sleep(delay)

@@ -44,6 +44,12 @@ def test_a_lasting_rise_is_answered_within_the_panic_window() -> None:
     assert decide(scaler, 101, 106, ready) >= 4
 
 
+def test_a_rise_after_a_long_time_at_zero_is_answered_as_quickly() -> None:
+    scaler = Autoscaler(SCALING, 0.0)
+    scaler.change(10_000.0, 40)
+    assert decide(scaler, 10_001, 10_006, 1) >= 4
+
+
 def test_nothing_is_stopped_while_panic_lasts() -> None:
     scaler = Autoscaler(SCALING, 0.0)
     scaler.change(0.0, 40)

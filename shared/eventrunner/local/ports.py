@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 import socket
+from collections import deque
 
 __all__ = ["HOST", "free_port", "is_listening"]
 
 HOST = "127.0.0.1"
 
+# Below the range from which the system itself takes ports for connections and for port 0: one of those could be taken
+# by anybody before the process that it was chosen for has bound it.
+_RANGE = range(10_000, 32_768)
+
+_handed_out: deque[int] = deque(maxlen=1000)
+
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nothing listens on and that this process has not handed out lately."""
+    while True:
+        port = random.choice(_RANGE)
+        if port in _handed_out:
+            continue
+        _handed_out.append(port)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+            return port
 
 
 async def is_listening(port: int) -> bool:

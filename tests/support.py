@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 
 import pytest
+from eventrunner.local.ports import free_port
 
 __all__ = ["free_port", "require", "unavailable"]
 
@@ -23,9 +23,3 @@ def require(*tools: str) -> None:
     missing = [tool for tool in tools if shutil.which(tool) is None]
     if missing:
         unavailable(f"needs {', '.join(missing)}")
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -15,13 +15,9 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
+from eventrunner.local.ports import free_port
+
 __all__ = ["NatsServer", "eventually", "free_port", "nats_server"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class NatsServer:

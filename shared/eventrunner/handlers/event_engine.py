@@ -42,8 +42,8 @@ class EventEngine:
         outcomes = Outcomes()
         for event in batch.events:
             self._judge(event, outcomes)
-        self._keep(outcomes.results)
-        self._keep(outcomes.derived)
+        # One put, because each is a transaction with an fsync of its own.
+        self._keep(outcomes.results + outcomes.derived)
         return outcomes
 
     def _judge(self, event: Event, outcomes: Outcomes) -> None:

@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
+import time
+from collections.abc import Callable
 
 from flask import Request, Response
 
 from eventrunner.errors import EventRunnerError, QuotaExceeded, Unauthenticated, Unavailable
-from eventrunner.telemetry import METRICS_CONTENT_TYPE, metrics_page
+from eventrunner.telemetry import METRICS_CONTENT_TYPE, REQUEST_SECONDS, current_traceparent, metrics_page
 
-__all__ = ["json_response", "problem_response", "service_response"]
+__all__ = ["guarded", "json_response", "problem_response"]
+
+_log = logging.getLogger(__name__)
 
 
-def service_response(request: Request) -> Response | None:
+def guarded(name: str, request: Request, answer: Callable[[Request], Response]) -> Response:
+    """Probes and scrapes, else what `answer` gives; every error as a problem document, timed under `name`."""
+    page = _service_response(request)
+    if page is not None:
+        return page
+    started = time.perf_counter()
+    token = current_traceparent.set(request.headers.get("traceparent"))
+    try:
+        response = answer(request)
+    except EventRunnerError as error:
+        response = problem_response(error)
+    except Exception:
+        _log.exception("%s: %s %s failed", name, request.method, request.path)
+        response = problem_response(EventRunnerError(f"{name} failed on this request; see its log."))
+    finally:
+        current_traceparent.reset(token)
+    REQUEST_SECONDS.labels(name, response.status_code).observe(time.perf_counter() - started)
+    return response
+
+
+def _service_response(request: Request) -> Response | None:
     """The answer to a probe or a scrape; None for any other request."""
     if request.method not in ("GET", "HEAD"):
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import threading
 import time
@@ -13,18 +12,16 @@ from typing import Protocol
 
 from flask import Request, Response
 
-from eventrunner.errors import EventRunnerError
 from eventrunner.events import Event, encode_batch
 from eventrunner.events.binary import BATCH_TYPE
 from eventrunner.settings import Settings
-from eventrunner.stage.answers import problem_response, service_response
+from eventrunner.stage.answers import guarded
 from eventrunner.stage.batch import Batch
 from eventrunner.stage.outcomes import Cost, Outcomes
-from eventrunner.telemetry import EVENTS_TOTAL, REQUEST_SECONDS, configure_logging, current_traceparent
+from eventrunner.telemetry import EVENTS_TOTAL, configure_logging
 
 __all__ = ["Handler", "Stage"]
 
-_log = logging.getLogger(__name__)
 _PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
@@ -46,22 +43,7 @@ class Stage:
 
     def main(self, request: Request) -> Response:
         """Answers one request: 200 with a JSON batch, 204, or a problem document."""
-        page = service_response(request)
-        if page is not None:
-            return page
-        started = time.perf_counter()
-        token = current_traceparent.set(request.headers.get("traceparent"))
-        try:
-            response = self._answer(request)
-        except EventRunnerError as error:
-            response = problem_response(error)
-        except Exception:
-            _log.exception("%s failed on a batch", self.name)
-            response = problem_response(EventRunnerError(f"{self.name} failed on this batch; see its log."))
-        finally:
-            current_traceparent.reset(token)
-        REQUEST_SECONDS.labels(self.name, response.status_code).observe(time.perf_counter() - started)
-        return response
+        return guarded(self.name, request, self._answer)
 
     def _answer(self, request: Request) -> Response:
         if request.method != "POST":

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -12,14 +10,13 @@ from typing import Any, TypeAlias
 from flask import Request, Response
 
 from eventrunner.access.identity import Identity, verify
-from eventrunner.errors import EventRunnerError, NotFound
+from eventrunner.errors import NotFound
 from eventrunner.settings import Settings
-from eventrunner.stage.answers import problem_response, service_response
-from eventrunner.telemetry import REQUEST_SECONDS, configure_logging, current_traceparent
+from eventrunner.stage.answers import guarded
+from eventrunner.telemetry import configure_logging
 
 __all__ = ["HttpFunction", "RouteHandler"]
 
-_log = logging.getLogger(__name__)
 
 RouteHandler: TypeAlias = Callable[..., Response]
 """`(request, identity, **path parameters) -> response`; raises EventRunnerError for every other answer."""
@@ -52,22 +49,7 @@ class HttpFunction:
 
     def main(self, request: Request) -> Response:
         """What functions-framework calls. Every error leaves as a problem document."""
-        page = service_response(request)
-        if page is not None:
-            return page
-        started = time.perf_counter()
-        token = current_traceparent.set(request.headers.get("traceparent"))
-        try:
-            response = self._answer(request)
-        except EventRunnerError as error:
-            response = problem_response(error)
-        except Exception:
-            _log.exception("%s %s failed", request.method, request.path)
-            response = problem_response(EventRunnerError(f"{self.name} failed on this request; see its log."))
-        finally:
-            current_traceparent.reset(token)
-        REQUEST_SECONDS.labels(self.name, response.status_code).observe(time.perf_counter() - started)
-        return response
+        return guarded(self.name, request, self._answer)
 
     def settings(self) -> Settings:
         """Settings of this process, read on first use."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import zlib
 
-import zstandard
-
 from eventrunner.errors import BodyTooLarge, MalformedBody, UnsupportedMedia
+from eventrunner.events.packing import unpack
 
 __all__ = ["decompress"]
 
@@ -23,7 +22,7 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
         case "gzip" | "x-gzip":
             return _gunzip(body, limit)
         case "zstd":
-            return _unzstd(body, limit)
+            return unpack(body, limit)
         case other:
             raise UnsupportedMedia(f"Content-Encoding {other}: send gzip, zstd or none.")
 
@@ -43,17 +42,6 @@ def _gunzip(body: bytes, limit: int) -> bytes:
             raise MalformedBody("The gzip body ends too early.")
         body = unpacker.unused_data
     return bytes(plain)
-
-
-def _unzstd(body: bytes, limit: int) -> bytes:
-    try:
-        with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(body) as reader:
-            plain = reader.read(limit + 1)
-    except zstandard.ZstdError as error:
-        raise MalformedBody(f"The zstd body cannot be unpacked: {error}.") from error
-    if len(plain) > limit:
-        raise _too_large(limit)
-    return plain
 
 
 def _too_large(limit: int) -> BodyTooLarge:

@@ -28,7 +28,7 @@ WORTH = 2048
 """Bytes from which on packing pays for its headers."""
 
 _LEVEL = 1
-_OPTIONS = {zstd.DecompressionParameter.window_log_max: 27}
+_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 27}
 
 
 def pack(text: bytes) -> bytes:

@@ -19,6 +19,7 @@ from eventrunner.cli.connection import DEFAULT_DATA_DIR
 from eventrunner.local.data_dir import DataDir
 from eventrunner.local.platform import Platform
 from eventrunner.local.project import Project, find_project
+from eventrunner.memory import keep_memory
 from eventrunner.settings import Settings
 from eventrunner.telemetry import configure_logging
 
@@ -56,6 +57,7 @@ async def _serve(project: Project, data: DataDir, port: int, settings: Settings)
     _stop_on_signals()
     with contextlib.suppress(asyncio.CancelledError):
         async with Platform(project, data, port, settings) as platform:
+            keep_memory()
             data.write_ready(platform.ready_line | {"pid": os.getpid()})
             click.echo(json.dumps(platform.ready_line))
             _log.info("ready at %s", platform.ready_line["url"])

@@ -1,4 +1,5 @@
-"""Sends NDJSON batches to the public API over a few connections, and tries again what the platform asks to."""
+"""Sends NDJSON batches, packed when that pays, to the public API over a few connections, and tries again what the
+platform asks to."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from typing import Any
 import aiohttp
 
 from eventrunner.errors import EventRunnerError, Unavailable
+from eventrunner.events.packing import ENCODING, WORTH, pack
 
 __all__ = ["Batch", "SendFailed", "SendReport", "Sender", "cut"]
 
@@ -86,11 +88,15 @@ class Sender:
 
     async def _send_one(self, session: aiohttp.ClientSession, batch: Batch, report: SendReport) -> None:
         headers = {"Authorization": f"Bearer {batch.key}", "Content-Type": "application/x-ndjson"}
+        body = batch.body
+        if len(body) >= WORTH:
+            headers["Content-Encoding"] = ENCODING
+            body = pack(body)
         target = f"{self._target}?{batch.query}" if batch.query else self._target
         reason = ""
         for attempt in range(_TRIES):
             try:
-                async with session.post(target, data=batch.body, headers=headers) as response:
+                async with session.post(target, data=body, headers=headers) as response:
                     answer = await response.json(content_type=None)
                     if response.status == 202:
                         report.accepted += answer["accepted"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import uvloop
 
+from eventrunner.memory import keep_memory
 from eventrunner.settings import Settings
 from eventrunner.source.adapter import Adapter
 from eventrunner.source.spec import read_sources
@@ -64,6 +65,7 @@ def command(
         metrics_port=metrics_port,
         metrics_host=metrics_host,
     )
+    keep_memory()
     uvloop.run(_run(adapter))
 
 

@@ -11,6 +11,8 @@ import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from eventrunner.events.packing import ENCODING, unpack
+
 __all__ = ["ResultWatch", "percentile"]
 
 
@@ -19,6 +21,7 @@ class _Id(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(list[_Id])
+_UNPACK_LIMIT = 64 * 1024 * 1024
 
 
 class ResultWatch:
@@ -45,7 +48,8 @@ class ResultWatch:
 
     async def _note(self, message: Msg) -> None:
         now = time.perf_counter()
-        for event in _decoder.decode(message.data):
+        packed = (message.headers or {}).get("Content-Encoding") == ENCODING
+        for event in _decoder.decode(unpack(message.data, _UNPACK_LIMIT) if packed else message.data):
             self.seen.setdefault(event.id, now)
 
     async def wait_for(self, count: int, timeout: float) -> None:

@@ -31,7 +31,7 @@ _LEVEL = 1
 _OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 27}
 
 
-def pack(text: bytes) -> bytes:
+def pack(text: bytes | memoryview) -> bytes:
     """One frame."""
     return zstd.compress(text, _LEVEL)
 

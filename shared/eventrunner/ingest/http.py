@@ -30,6 +30,7 @@ from eventrunner.ids import new_id
 from eventrunner.ingest.body import decompress
 from eventrunner.ingest.intake import Intake, Request, read_request
 from eventrunner.ingest.publisher import Publisher
+from eventrunner.memory import keep_memory
 from eventrunner.settings import Settings
 from eventrunner.storage.registry import Mirror
 from eventrunner.telemetry import (
@@ -130,6 +131,7 @@ class HttpIngest:
                 self._publisher = Publisher(
                     client, max_events=settings.max_message_events, max_bytes=settings.max_message_bytes
                 )
+                keep_memory()
         return self._publisher
 
 

@@ -48,7 +48,7 @@ class Buffer:
                 self._turns.append(tenant)
         queue.append(part)
         self._events += part.count
-        self._bytes += len(part.members)
+        self._bytes += part.size
 
     def take(self) -> list[Part]:
         """The parts of the next request; a part that is over the limits by itself is a request."""
@@ -60,7 +60,7 @@ class Buffer:
             before = len(taken)
             while queue:
                 part = queue[0]
-                count, length = events + part.count, size + len(part.members) + 1
+                count, length = events + part.count, size + part.size + 1
                 if taken and (count > self._limits.max_events or length > self._limits.max_bytes):
                     break
                 taken.append(queue.popleft())

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from eventrunner.errors import MalformedBody
+from eventrunner.errors import InvalidInput
+from eventrunner.events.headers import COUNT_HEADER
 from eventrunner.events.json_format import split_batch
 from eventrunner.source.deadletter import Verdict, dead_letter, letter_of_reply
 from eventrunner.source.intake import Held
-from eventrunner.source.message import COUNT_HEADER, Message, Parcel, Part
+from eventrunner.source.message import Message, Parcel, Part
 from eventrunner.source.metrics import SourceMetrics
 from eventrunner.source.outcomes import (
     DeadLetter,
@@ -146,7 +147,7 @@ class Courier:
             started = loop.time()
             parcel.begin_attempt(started)
             with self.metrics.in_flight.track_inprogress():
-                outcome = await self.sink.deliver(parcel, self.spec.format, self.spec.delivery.timeout)
+                outcome = await self.sink.deliver(parcel, self.spec)
             ended = loop.time()
             self.metrics.request(HTTPStatus.OK if isinstance(outcome, Delivered) else outcome.status, ended - started)
             outcome, publications = self._read(outcome, parcel)
@@ -167,7 +168,7 @@ class Courier:
             return outcome, ()
         try:
             return outcome, route(outcome.reply, parcel, self.spec, self.publisher.max_payload)
-        except MalformedBody as error:
+        except InvalidInput as error:
             return Failed(f"unreadable reply: {error}"), ()
         except Unroutable as error:
             return Refused(HTTPStatus.BAD_GATEWAY, str(error)), ()
@@ -175,7 +176,7 @@ class Courier:
     async def _deliver_halves(self, parcel: Parcel) -> None:
         try:
             halves = parcel.halves()
-        except MalformedBody as error:
+        except InvalidInput as error:
             await self._settle_dead(parcel, HTTPStatus.BAD_REQUEST, str(error))
             return
         if self.spec.ordering is Ordering.BY_TENANT:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import msgspec
 
 from eventrunner.clock import Clock, format_time, utc_now
+from eventrunner.errors import InvalidInput
 from eventrunner.events.binary import STRUCTURED_TYPE
 from eventrunner.source.message import Message, Part
 from eventrunner.source.publication import HEADER_ROOM, Publication
@@ -45,10 +46,10 @@ def dead_letter(
     part: Part, verdict: Verdict, spec: SourceSpec, max_payload: int, clock: Clock = utc_now
 ) -> Publication:
     """Of a part that is a single event, or that cannot be read as events."""
-    message = part.message
-    event = (None if message.problem else _event(part.members)) or _wrapped(part, spec)
+    message, body = part.message, _readable(part)
+    event = (None if message.problem else _event(body)) or _wrapped(part, body, spec)
     origin = f"{spec.stream}.{spec.consumer}.{message.sequence}.{message.stored}.{part.offset}"
-    return _letter(event, message.tenant, verdict, spec, max_payload, f"{origin}.{_digest(part.members)}.dead", clock)
+    return _letter(event, message.tenant, verdict, spec, max_payload, f"{origin}.{_digest(body)}.dead", clock)
 
 
 def letter_of_reply(
@@ -85,6 +86,14 @@ def _errors(verdict: Verdict, reason: str, clock: Clock) -> dict[str, str | int]
     }
 
 
+def _readable(part: Part) -> bytes:
+    """The JSON; what came, if that cannot be unpacked."""
+    try:
+        return part.text()
+    except InvalidInput:
+        return part.members
+
+
 def _event(members: bytes) -> dict[str, msgspec.Raw] | None:
     try:
         return _members.decode(members)
@@ -92,7 +101,7 @@ def _event(members: bytes) -> dict[str, msgspec.Raw] | None:
         return None
 
 
-def _wrapped(part: Part, spec: SourceSpec) -> dict[str, msgspec.Raw]:
+def _wrapped(part: Part, body: bytes, spec: SourceSpec) -> dict[str, msgspec.Raw]:
     """An event that carries what came, because that is none itself."""
     message: Message = part.message
     attributes = {
@@ -102,7 +111,7 @@ def _wrapped(part: Part, spec: SourceSpec) -> dict[str, msgspec.Raw]:
         "type": "eventrunner.undecodable",
         "tenantid": message.tenant,
         "datacontenttype": "application/octet-stream",
-        "data_base64": base64.b64encode(part.members[:_BODY_LIMIT]).decode(),
+        "data_base64": base64.b64encode(body[:_BODY_LIMIT]).decode(),
     }
     return {name: msgspec.Raw(_encode(value)) for name, value in attributes.items()}
 

@@ -1,6 +1,7 @@
 """What the source holds of a stream: messages, parts of messages, and the parcels that it sends to the sink.
 
-Bodies stay bytes. A batch is kept without its brackets, so that parts are joined by putting commas between them.
+Bodies stay bytes, packed ones packed. A batch is kept without its brackets, so that parts are joined by putting commas
+between them.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ from dataclasses import dataclass, field
 
 from nats.aio.msg import Msg
 
-from eventrunner.errors import InvalidInput
+from eventrunner.errors import InvalidInput, MalformedBody
 from eventrunner.events.binary import BATCH_TYPE, STRUCTURED_TYPE, is_binary, read_binary
+from eventrunner.events.headers import COUNT_HEADER
 from eventrunner.events.json_format import encode_event, split_batch
+from eventrunner.events.packing import ENCODING, bracket, join_packed, pack, packed_members, unpack, unpacked_size
 from eventrunner.tenancy import tenant_of_subject
 
-__all__ = ["COUNT_HEADER", "Message", "Parcel", "Part", "count_of", "read_message"]
+__all__ = ["UNPACK_LIMIT", "Message", "Parcel", "Part", "count_of", "read_message"]
 
-COUNT_HEADER = "Eventrunner-Count"
+UNPACK_LIMIT = 64 * 1024 * 1024
+"""Bytes; what our own stages pack is a message of JetStream or less."""
 
 _JSON_TYPES = (BATCH_TYPE, STRUCTURED_TYPE)
 _numbers = itertools.count()
@@ -40,10 +44,11 @@ class Message:
     """Messages that the consumer had not delivered when it delivered this one."""
     size: int
     members: bytes
-    """The events as JSON, separated by commas."""
+    """The events as JSON, separated by commas; in one zstd frame when `packed`."""
     count: int
+    packed: bool = False
     whole: bytes | None = None
-    """The message's own body, when that is a batch."""
+    """The message's own body, when that is a plain batch."""
     problem: str = ""
     """Why the message cannot be sent to any sink; then `members` is what came."""
     open: int = 1
@@ -65,14 +70,25 @@ class Part:
     offset: int
     count: int
     members: bytes
+    """As in the message."""
+    packed: bool = False
 
     @classmethod
     def of(cls, message: Message) -> Part:
-        return cls(message, 0, message.count, message.members)
+        return cls(message, 0, message.count, message.members, message.packed)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the JSON."""
+        return unpacked_size(self.members) if self.packed else len(self.members)
+
+    def text(self) -> bytes:
+        """The JSON. Raises MalformedBody or BodyTooLarge."""
+        return unpack(self.members, UNPACK_LIMIT) if self.packed else self.members
 
     def split(self) -> list[Part]:
-        """A part for each event. Raises MalformedBody."""
-        events = split_batch(b"[" + self.members + b"]")
+        """A part for each event, unpacked. Raises MalformedBody or BodyTooLarge."""
+        events = split_batch(b"[" + self.text() + b"]")
         return [Part(self.message, self.offset + number, 1, bytes(event)) for number, event in enumerate(events)]
 
 
@@ -108,16 +124,26 @@ class Parcel:
     def tenants(self) -> set[str]:
         return {part.message.tenant for part in self.parts}
 
+    @property
+    def packed(self) -> bool:
+        """Whether some of the parts are."""
+        return any(part.packed for part in self.parts)
+
     def members(self) -> bytes:
-        return self.parts[0].members if len(self.parts) == 1 else b",".join(part.members for part in self.parts)
+        """The JSON of the events. Raises MalformedBody or BodyTooLarge."""
+        return self.parts[0].text() if len(self.parts) == 1 else b",".join(part.text() for part in self.parts)
 
     def batch(self) -> bytes:
-        """The JSON batch of the events."""
+        """The JSON batch of the events. Raises MalformedBody or BodyTooLarge."""
         if len(self.parts) == 1:
             part = self.parts[0]
             if part.message.whole is not None and part.members is part.message.members:
                 return part.message.whole
         return b"[" + self.members() + b"]"
+
+    def packed_batch(self) -> bytes:
+        """The same, packed; what is packed already is not opened."""
+        return bracket(join_packed(part.members if part.packed else pack(part.members) for part in self.parts))
 
     def digest(self) -> str:
         """Names exactly these events of exactly these messages, also when they are delivered again."""
@@ -156,6 +182,7 @@ def read_message(message: Msg) -> Message:
         _read_body(read, message.headers or {})
     except InvalidInput as error:
         read.members, read.count, read.whole, read.problem = data, 1, None, str(error)
+        read.packed = False
     return read
 
 
@@ -167,6 +194,25 @@ def count_of(header: str | None, batch: bytes) -> int:
 
 
 def _read_body(read: Message, headers: Mapping[str, str]) -> None:
+    if encoding := headers.get("Content-Encoding", ""):
+        if encoding != ENCODING:
+            raise MalformedBody(f"the body is encoded as {encoding!r}, which is not {ENCODING}")
+        _read_packed(read, headers)
+    else:
+        _read_plain(read, headers)
+
+
+def _read_packed(read: Message, headers: Mapping[str, str]) -> None:
+    members, count = packed_members(read.members), headers.get(COUNT_HEADER, "")
+    if members is not None and count.isascii() and count.isdigit() and count != "0":
+        read.members, read.count, read.packed = members, int(count), True
+    else:
+        # Packed by somebody else: it can only be seen from inside what it is.
+        read.members = unpack(read.members, UNPACK_LIMIT)
+        _read_plain(read, headers)
+
+
+def _read_plain(read: Message, headers: Mapping[str, str]) -> None:
     body = read.members
     if headers.get("Content-Type") not in _JSON_TYPES and is_binary(headers):
         read.members = encode_event(read_binary(headers, body))
@@ -184,6 +230,7 @@ def _read_body(read: Message, headers: Mapping[str, str]) -> None:
 def _cut(part: Part) -> list[Part]:
     events = part.split()
     middle = len(events) // 2
+    # What has been taken apart stays unpacked.
     halves = [_merge(half) for half in (events[:middle], events[middle:]) if half]
     # The message stays open until each of its parts is settled.
     part.message.open += len(halves) - 1

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from eventrunner.events.binary import BATCH_TYPE
-from eventrunner.source.message import COUNT_HEADER
+from eventrunner.events.headers import COUNT_HEADER
+from eventrunner.events.packing import ENCODING
 
 __all__ = ["HEADER_ROOM", "TO_DESTINATION", "Publication"]
 
@@ -25,10 +26,14 @@ class Publication:
     count: int = 1
     failure: bool = False
     """A dead letter that the stage itself has made."""
+    packed: bool = False
+    """Whether the body is in zstd."""
 
     @property
     def headers(self) -> dict[str, str]:
         headers = {"Nats-Msg-Id": self.message_id, "Content-Type": self.content_type}
         if self.content_type == BATCH_TYPE:
             headers[COUNT_HEADER] = str(self.count)
+        if self.packed:
+            headers["Content-Encoding"] = ENCODING
         return headers

@@ -1,13 +1,14 @@
 """What a reply holds and where each part of it goes.
 
-A reply of one tenant without failures and usage records is published as it came, undecoded. Any other is taken apart.
+A reply of one tenant without failures and usage records is published as it came, undecoded and, if the sink vouches for
+that, unread. Any other is taken apart.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
 import msgspec
@@ -16,11 +17,12 @@ from eventrunner.errors import EventRunnerError, MalformedBody
 from eventrunner.events import USAGE_TYPE
 from eventrunner.events.binary import BATCH_TYPE, STRUCTURED_TYPE
 from eventrunner.events.json_format import join_batch, split_batch
+from eventrunner.events.packing import packed_members, unpack
 from eventrunner.source.deadletter import Verdict, letter_of_reply
-from eventrunner.source.message import Parcel
+from eventrunner.source.message import UNPACK_LIMIT, Parcel
 from eventrunner.source.outcomes import Reply
 from eventrunner.source.publication import HEADER_ROOM, TO_DESTINATION, Publication
-from eventrunner.source.spec import SourceSpec, SubjectPattern
+from eventrunner.source.spec import Destination, SourceSpec, SubjectPattern
 from eventrunner.tenancy import is_tenant
 
 __all__ = ["Unroutable", "route"]
@@ -58,33 +60,41 @@ class _Group:
 
 
 def route(reply: Reply, parcel: Parcel, spec: SourceSpec, max_payload: int) -> list[Publication]:
-    """Raises MalformedBody for a reply that is no batch, Unroutable."""
+    """Raises MalformedBody or BodyTooLarge for a reply that is no batch, Unroutable."""
     if reply.content_type != BATCH_TYPE:
         if spec.reply is None:
             return []
         raise MalformedBody(f"The reply is of type {reply.content_type or 'unknown'}, not {BATCH_TYPE}.")
-    if _FAILURE_MARK not in reply.body and _USAGE_MARK not in reply.body:
+    if not reply.tenant or isinstance(spec.reply, Destination):
+        reply = _unpacked(reply)
+    if reply.tenant or (_FAILURE_MARK not in reply.body and _USAGE_MARK not in reply.body):
         if spec.reply is None:
             return []
         if (publication := _as_it_came(reply, parcel, spec, max_payload)) is not None:
             return [publication]
-    return _Sorting(parcel, spec, max_payload).sort(reply)
+    return _Sorting(parcel, spec, max_payload).sort(_unpacked(reply))
+
+
+def _unpacked(reply: Reply) -> Reply:
+    return replace(reply, body=unpack(reply.body, UNPACK_LIMIT), packed=False) if reply.packed else reply
 
 
 def _as_it_came(reply: Reply, parcel: Parcel, spec: SourceSpec, max_payload: int) -> Publication | None:
     """None when the reply must be decoded. Without a count nobody has vouched for the body, so it must."""
     tenants = parcel.tenants
     body = reply.body
+    whole = packed_members(body) is not None if reply.packed else body[:1] == b"[" and body[-1:] == b"]"
     if (
         len(tenants) != 1
+        or reply.tenant not in ("", *tenants)
         or not reply.count
         or reply.count > _OVERSIZE * spec.batch.max_events
         or len(body) > max_payload - HEADER_ROOM
-        or body[:1] != b"["
-        or body[-1:] != b"]"
+        or not whole
     ):
         return None
-    return Publication(_results_subject(spec, tenants.pop()), body, BATCH_TYPE, _prefix(parcel, spec), reply.count)
+    subject = _results_subject(spec, tenants.pop())
+    return Publication(subject, body, BATCH_TYPE, _prefix(parcel, spec), reply.count, packed=reply.packed)
 
 
 class _Sorting:

@@ -14,7 +14,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
-from eventrunner.errors import EventRunnerError, MalformedBody
+from eventrunner.errors import EventRunnerError, InvalidInput
 from eventrunner.source.buffer import Buffer
 from eventrunner.source.consumer import ACK_WAIT, ensure_consumer
 from eventrunner.source.courier import Courier
@@ -166,7 +166,7 @@ class SourceRunner:
             return ()
         try:
             parts = parts_of(message, self._spec)
-        except MalformedBody as error:
+        except InvalidInput as error:
             message.problem = str(error)
             return ()
         if self._spec.filters is not None:

@@ -13,11 +13,13 @@ import aiohttp
 
 from eventrunner.errors import InvalidInput
 from eventrunner.events.binary import BATCH_TYPE, STRUCTURED_TYPE, is_binary, read_binary, write_binary
+from eventrunner.events.headers import COUNT_HEADER, TENANT_HEADER
 from eventrunner.events.json_format import decode_event, encode_event, join_batch
+from eventrunner.events.packing import ENCODING, unpack
 from eventrunner.source.health import SinkHealth
-from eventrunner.source.message import COUNT_HEADER, Parcel
+from eventrunner.source.message import UNPACK_LIMIT, Parcel
 from eventrunner.source.outcomes import Delivered, Failed, Outcome, Refused, Reply
-from eventrunner.source.spec import Destination, Format
+from eventrunner.source.spec import Compression, Destination, Format, SourceSpec
 
 __all__ = ["Sink", "make_session", "sink_url"]
 
@@ -50,6 +52,8 @@ def make_session() -> aiohttp.ClientSession:
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=15, use_dns_cache=True),
         headers={"Accept-Encoding": "identity", "User-Agent": "eventrunner-source"},
         read_bufsize=2**18,
+        # A packed reply is published as it came.
+        auto_decompress=False,
     )
 
 
@@ -59,13 +63,13 @@ class Sink:
         self.health = health
         self._session = session
 
-    async def deliver(self, parcel: Parcel, form: Format, seconds: float) -> Outcome:
-        """Never raises but for cancellation. `form` is BATCH, or the parcel holds a single event."""
+    async def deliver(self, parcel: Parcel, spec: SourceSpec) -> Outcome:
+        """Never raises but for cancellation. The spec's format is BATCH, or the parcel holds a single event."""
         try:
-            headers, body = _request(parcel, form)
+            headers, body = _request(parcel, spec)
         except InvalidInput as error:
             return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
-        return await self.post(headers, body, seconds)
+        return await self.post(headers, body, spec.delivery.timeout)
 
     async def post(self, headers: Mapping[str, str], body: bytes, seconds: float) -> Outcome:
         data: bytes | io.BytesIO = body if len(body) <= _LARGE else io.BytesIO(body)
@@ -83,10 +87,16 @@ class Sink:
             return Failed(f"{self.url} broke the connection: {error!r}")
 
 
-def _request(parcel: Parcel, form: Format) -> tuple[dict[str, str], bytes]:
-    if form is Format.BATCH:
-        return {"Content-Type": BATCH_TYPE, COUNT_HEADER: str(parcel.count)}, parcel.batch()
-    if form is Format.STRUCTURED:
+def _request(parcel: Parcel, spec: SourceSpec) -> tuple[dict[str, str], bytes]:
+    if spec.format is Format.BATCH:
+        headers = {"Content-Type": BATCH_TYPE, COUNT_HEADER: str(parcel.count)}
+        if spec.compression is Compression.NONE:
+            return headers, parcel.batch()
+        headers["Accept-Encoding"] = ENCODING
+        if not parcel.packed:
+            return headers, parcel.batch()
+        return headers | {"Content-Encoding": ENCODING}, parcel.packed_batch()
+    if spec.format is Format.STRUCTURED:
         return {"Content-Type": STRUCTURED_TYPE}, parcel.members()
     return write_binary(decode_event(parcel.members()))
 
@@ -104,11 +114,18 @@ def _outcome(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
 
 def _delivered(headers: Mapping[str, str], body: bytes) -> Outcome:
     content_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    encoding = headers.get("Content-Encoding", "identity").lower()
+    if encoding not in ("identity", ENCODING):
+        return Failed(f"the reply is encoded as {encoding!r}, which it was not asked for")
+    packed = encoding == ENCODING
     if content_type == BATCH_TYPE:
         count = headers.get(COUNT_HEADER, "")
         number = int(count) if count.isascii() and count.isdigit() else None
-        return Delivered(Reply(body, content_type, number) if body else None)
+        tenant = headers.get(TENANT_HEADER, "")
+        return Delivered(Reply(body, content_type, number, tenant, packed) if body else None)
     try:
+        if packed:
+            body = unpack(body, UNPACK_LIMIT)
         if is_binary(headers):
             return Delivered(Reply(join_batch([encode_event(read_binary(headers, body))]), BATCH_TYPE, 1))
     except InvalidInput as error:

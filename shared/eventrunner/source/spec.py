@@ -20,6 +20,7 @@ __all__ = [
     "KIND",
     "Backoff",
     "BatchLimits",
+    "Compression",
     "Delivery",
     "Destination",
     "Format",
@@ -53,6 +54,14 @@ class Format(StrEnum):
     """One event a request."""
     BINARY = "binary"
     """One event a request."""
+
+
+class Compression(StrEnum):
+    """Of the bodies that the sink takes and gives."""
+
+    NONE = "none"
+    ZSTD = "zstd"
+    """Batches that are packed in the stream stay so; the sink may pack its replies."""
 
 
 class Backoff(StrEnum):
@@ -129,6 +138,7 @@ class SourceSpec:
     ordering: Ordering = Ordering.UNORDERED
     delivery: Delivery = Delivery()
     format: Format = Format.BATCH
+    compression: Compression = Compression.NONE
     filters: All | None = None
     """An event that does not pass is acked and goes nowhere."""
     reply: SubjectPattern | Destination | None = None
@@ -163,6 +173,7 @@ def parse_source(manifest: Manifest) -> SourceSpec:
         ordering=_choice(spec, "ordering", Ordering, Ordering.UNORDERED),
         delivery=_delivery(spec.fields("delivery")),
         format=_choice(spec, "format", Format, Format.BATCH),
+        compression=_choice(spec, "compression", Compression, Compression.NONE),
         filters=parse_filters(spec.sequence("filters"), "spec.filters", errors),
         sink=_required_destination(spec, namespace),
         reply=_reply(spec, namespace),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import threading
 import time
@@ -14,6 +13,9 @@ from flask import Request, Response
 
 from eventrunner.events import Event, encode_batch
 from eventrunner.events.binary import BATCH_TYPE
+from eventrunner.events.headers import COUNT_HEADER, TENANT_HEADER
+from eventrunner.events.packing import ENCODING, WORTH, bracket, pack
+from eventrunner.memory import keep_memory
 from eventrunner.settings import Settings
 from eventrunner.stage.answers import guarded
 from eventrunner.stage.batch import Batch
@@ -57,7 +59,8 @@ class Stage:
             memory=_resident_kib() * (time.monotonic_ns() - started) // 1_000_000 // count,
         )
         self._count(outcomes)
-        return _reply(outcomes.to_events(self.name, cost))
+        tenant = outcomes.only_tenant()
+        return _reply(outcomes.to_events(self.name, cost), tenant, packs=_takes_packed(request))
 
     def _ready_handler(self) -> Handler:
         # Made on the first request and not at import: functions-framework's server forks after the import, and no
@@ -68,7 +71,7 @@ class Stage:
                     settings = Settings.from_env()
                     configure_logging(self.name, settings.log_level)
                     self._handler = self._make_handler(settings)
-                    _calm_collector()
+                    keep_memory()
         return self._handler
 
     def _count(self, outcomes: Outcomes) -> None:
@@ -82,17 +85,22 @@ class Stage:
                 EVENTS_TOTAL.labels(self.name, outcome).inc(number)
 
 
-def _calm_collector() -> None:
-    """A batch makes tens of thousands of objects that all die with it; looking through them meanwhile finds nothing."""
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
-
-
-def _reply(events: list[Event]) -> Response:
+def _reply(events: list[Event], tenant: str, *, packs: bool) -> Response:
+    """`tenant`: of all events, when that can be vouched for. Only then is the reply packed, as nobody looks into it."""
     if not events:
         return Response(status=HTTPStatus.NO_CONTENT)
-    headers = {"Eventrunner-Count": str(len(events))}
-    return Response(encode_batch(events), headers=headers, content_type=BATCH_TYPE)
+    headers = {COUNT_HEADER: str(len(events))}
+    body = encode_batch(events)
+    if tenant:
+        headers[TENANT_HEADER] = tenant
+        if packs and len(body) >= WORTH:
+            headers["Content-Encoding"] = ENCODING
+            body = bracket(pack(memoryview(body)[1:-1]))
+    return Response(body, headers=headers, content_type=BATCH_TYPE)
+
+
+def _takes_packed(request: Request) -> bool:
+    return ENCODING in request.headers.get("Accept-Encoding", "")
 
 
 def _resident_kib() -> int:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["COUNT_HEADER", "TENANT_HEADER"]
+__all__ = ["COUNT_HEADER"]
 
 COUNT_HEADER = "Eventrunner-Count"
 """Events in the batch."""
-TENANT_HEADER = "Eventrunner-Tenant"
-"""On a stage's reply: every event is a result of that tenant, and none is a failure or a usage record."""

@@ -20,7 +20,19 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-__all__ = ["ENCODING", "WORTH", "bracket", "join_packed", "pack", "packed_members", "unpack", "unpacked_size"]
+__all__ = [
+    "CLOSE",
+    "COMMA",
+    "ENCODING",
+    "OPEN",
+    "WORTH",
+    "bracket",
+    "join_packed",
+    "pack",
+    "packed_members",
+    "unpack",
+    "unpacked_size",
+]
 
 ENCODING = "zstd"
 """The `Content-Encoding` of packed bodies."""
@@ -36,24 +48,24 @@ def pack(text: bytes | memoryview) -> bytes:
     return zstd.compress(text, _LEVEL)
 
 
-_OPEN, _COMMA, _CLOSE = pack(b"["), pack(b","), pack(b"]")
+OPEN, COMMA, CLOSE = pack(b"["), pack(b","), pack(b"]")
 
 
 def bracket(members: bytes) -> bytes:
     """The packed batch of packed members."""
-    return _OPEN + members + _CLOSE
+    return OPEN + members + CLOSE
 
 
 def packed_members(batch: bytes) -> bytes | None:
     """What `bracket` was given; None for a body that was packed in another way."""
-    if len(batch) > len(_OPEN) + len(_CLOSE) and batch.startswith(_OPEN) and batch.endswith(_CLOSE):
-        return batch[len(_OPEN) : -len(_CLOSE)]
+    if len(batch) > len(OPEN) + len(CLOSE) and batch.startswith(OPEN) and batch.endswith(CLOSE):
+        return batch[len(OPEN) : -len(CLOSE)]
     return None
 
 
 def join_packed(parts: Iterable[bytes]) -> bytes:
     """The packed members of several batches as those of one."""
-    return _COMMA.join(parts)
+    return COMMA.join(parts)
 
 
 def unpacked_size(packed: bytes) -> int:

@@ -31,8 +31,8 @@ class Reply:
     content_type: str
     count: int | None = None
     """Events in the body, when the sink says so."""
-    tenant: str = ""
-    """Of all events, none of which is a failure or a usage record, when the sink says so."""
+    sections: str = ""
+    """`events.sections.SECTIONS_HEADER`, when the sink sends it."""
     packed: bool = False
     """Whether the body is a batch in zstd."""
 

@@ -1,7 +1,7 @@
 """What a reply holds and where each part of it goes.
 
-A reply of one tenant without failures and usage records is published as it came, undecoded and, if the sink vouches for
-that, unread. Any other is taken apart.
+A reply in sections is cut by them, unopened. One of a single tenant without failures and usage records is published as
+it came, undecoded. Any other is taken apart.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from eventrunner.errors import EventRunnerError, MalformedBody
 from eventrunner.events import USAGE_TYPE
 from eventrunner.events.binary import BATCH_TYPE, STRUCTURED_TYPE
 from eventrunner.events.json_format import join_batch, split_batch
-from eventrunner.events.packing import packed_members, unpack
+from eventrunner.events.packing import bracket, unpack
+from eventrunner.events.sections import read_sections
 from eventrunner.source.deadletter import Verdict, letter_of_reply
 from eventrunner.source.message import UNPACK_LIMIT, Parcel
 from eventrunner.source.outcomes import Reply
 from eventrunner.source.publication import HEADER_ROOM, TO_DESTINATION, Publication
-from eventrunner.source.spec import Destination, SourceSpec, SubjectPattern
+from eventrunner.source.spec import SourceSpec, SubjectPattern
 from eventrunner.tenancy import is_tenant
 
 __all__ = ["Unroutable", "route"]
@@ -65,14 +66,37 @@ def route(reply: Reply, parcel: Parcel, spec: SourceSpec, max_payload: int) -> l
         if spec.reply is None:
             return []
         raise MalformedBody(f"The reply is of type {reply.content_type or 'unknown'}, not {BATCH_TYPE}.")
-    if not reply.tenant or isinstance(spec.reply, Destination):
-        reply = _unpacked(reply)
-    if reply.tenant or (_FAILURE_MARK not in reply.body and _USAGE_MARK not in reply.body):
+    if reply.sections:
+        if spec.reply is None:
+            return []
+        if (publications := _by_sections(reply, parcel, spec, max_payload)) is not None:
+            return publications
+    reply = _unpacked(reply)
+    if _FAILURE_MARK not in reply.body and _USAGE_MARK not in reply.body:
         if spec.reply is None:
             return []
         if (publication := _as_it_came(reply, parcel, spec, max_payload)) is not None:
             return [publication]
-    return _Sorting(parcel, spec, max_payload).sort(_unpacked(reply))
+    return _Sorting(parcel, spec, max_payload).sort(reply)
+
+
+def _by_sections(reply: Reply, parcel: Parcel, spec: SourceSpec, max_payload: int) -> list[Publication] | None:
+    """A publication for each tenant, unopened. None when one would be too large, or the destination is no stream."""
+    if not isinstance(spec.reply, SubjectPattern):
+        return None
+    prefix = _prefix(parcel, spec)
+    max_events, max_bytes = _OVERSIZE * spec.batch.max_events, max_payload - HEADER_ROOM
+    publications = []
+    for section in read_sections(reply.sections, reply.body, packed=reply.packed):
+        if not is_tenant(section.tenant):
+            raise Unroutable(f"The reply has a section of {section.tenant!r}, which is no tenant.")
+        body = bracket(section.members) if reply.packed else b"[" + section.members + b"]"
+        if section.events > max_events or len(body) > max_bytes:
+            return None
+        message_id = f"{prefix}.{section.tenant}"
+        subject = spec.reply.of(section.tenant)
+        publications.append(Publication(subject, body, BATCH_TYPE, message_id, section.events, packed=reply.packed))
+    return publications
 
 
 def _unpacked(reply: Reply) -> Reply:
@@ -83,18 +107,16 @@ def _as_it_came(reply: Reply, parcel: Parcel, spec: SourceSpec, max_payload: int
     """None when the reply must be decoded. Without a count nobody has vouched for the body, so it must."""
     tenants = parcel.tenants
     body = reply.body
-    whole = packed_members(body) is not None if reply.packed else body[:1] == b"[" and body[-1:] == b"]"
     if (
         len(tenants) != 1
-        or reply.tenant not in ("", *tenants)
         or not reply.count
         or reply.count > _OVERSIZE * spec.batch.max_events
         or len(body) > max_payload - HEADER_ROOM
-        or not whole
+        or body[:1] != b"["
+        or body[-1:] != b"]"
     ):
         return None
-    subject = _results_subject(spec, tenants.pop())
-    return Publication(subject, body, BATCH_TYPE, _prefix(parcel, spec), reply.count, packed=reply.packed)
+    return Publication(_results_subject(spec, tenants.pop()), body, BATCH_TYPE, _prefix(parcel, spec), reply.count)
 
 
 class _Sorting:

@@ -23,7 +23,7 @@ from eventrunner.source.message import Message, Parcel, Part, read_message
 from eventrunner.source.metrics import SourceMetrics
 from eventrunner.source.publisher import Publisher
 from eventrunner.source.sink import Sink
-from eventrunner.source.spec import Format, SourceSpec
+from eventrunner.source.spec import Compression, Format, SourceSpec
 from eventrunner.storage.jetstream import JetStreamApi
 from eventrunner.storage.pull import PullEnded, PullSubscription
 
@@ -60,7 +60,7 @@ class SourceRunner:
         self._metrics = SourceMetrics(spec.name)
         self._held = Held(links.client, spec.batch, spec.in_flight)
         limits = spec.batch if spec.format is Format.BATCH else replace(spec.batch, max_events=1)
-        self._buffer = Buffer(limits, spec.ordering, mixed=spec.reply is None)
+        self._buffer = Buffer(limits, spec.ordering, mixed=spec.reply is None or spec.compression is Compression.ZSTD)
         self._pull = PullSubscription(links.client, self._receive, self._pull_ended)
         self._arrived = asyncio.Event()
         self._ask = asyncio.Event()

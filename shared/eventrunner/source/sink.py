@@ -13,9 +13,10 @@ import aiohttp
 
 from eventrunner.errors import InvalidInput
 from eventrunner.events.binary import BATCH_TYPE, STRUCTURED_TYPE, is_binary, read_binary, write_binary
-from eventrunner.events.headers import COUNT_HEADER, TENANT_HEADER
+from eventrunner.events.headers import COUNT_HEADER
 from eventrunner.events.json_format import decode_event, encode_event, join_batch
 from eventrunner.events.packing import ENCODING, unpack
+from eventrunner.events.sections import SECTIONS_HEADER
 from eventrunner.source.health import SinkHealth
 from eventrunner.source.message import UNPACK_LIMIT, Parcel
 from eventrunner.source.outcomes import Delivered, Failed, Outcome, Refused, Reply
@@ -121,8 +122,8 @@ def _delivered(headers: Mapping[str, str], body: bytes) -> Outcome:
     if content_type == BATCH_TYPE:
         count = headers.get(COUNT_HEADER, "")
         number = int(count) if count.isascii() and count.isdigit() else None
-        tenant = headers.get(TENANT_HEADER, "")
-        return Delivered(Reply(body, content_type, number, tenant, packed) if body else None)
+        sections = headers.get(SECTIONS_HEADER, "")
+        return Delivered(Reply(body, content_type, number, sections, packed) if body else None)
     try:
         if packed:
             body = unpack(body, UNPACK_LIMIT)

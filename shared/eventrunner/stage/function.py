@@ -13,8 +13,9 @@ from flask import Request, Response
 
 from eventrunner.events import Event, encode_batch
 from eventrunner.events.binary import BATCH_TYPE
-from eventrunner.events.headers import COUNT_HEADER, TENANT_HEADER
-from eventrunner.events.packing import ENCODING, WORTH, bracket, pack
+from eventrunner.events.headers import COUNT_HEADER
+from eventrunner.events.packing import ENCODING
+from eventrunner.events.sections import SECTIONS_HEADER, by_tenant, write_sections
 from eventrunner.memory import keep_memory
 from eventrunner.settings import Settings
 from eventrunner.stage.answers import guarded
@@ -59,8 +60,10 @@ class Stage:
             memory=_resident_kib() * (time.monotonic_ns() - started) // 1_000_000 // count,
         )
         self._count(outcomes)
-        tenant = outcomes.only_tenant()
-        return _reply(outcomes.to_events(self.name, cost), tenant, packs=_takes_packed(request))
+        events = outcomes.to_events(self.name, cost)
+        if not events:
+            return Response(status=HTTPStatus.NO_CONTENT)
+        return _reply_by_tenant(events, request) if outcomes.all_go_on else _reply(events)
 
     def _ready_handler(self) -> Handler:
         # Made on the first request and not at import: functions-framework's server forks after the import, and no
@@ -85,22 +88,21 @@ class Stage:
                 EVENTS_TOTAL.labels(self.name, outcome).inc(number)
 
 
-def _reply(events: list[Event], tenant: str, *, packs: bool) -> Response:
-    """`tenant`: of all events, when that can be vouched for. Only then is the reply packed, as nobody looks into it."""
-    if not events:
-        return Response(status=HTTPStatus.NO_CONTENT)
+def _reply(events: list[Event]) -> Response:
     headers = {COUNT_HEADER: str(len(events))}
-    body = encode_batch(events)
-    if tenant:
-        headers[TENANT_HEADER] = tenant
-        if packs and len(body) >= WORTH:
-            headers["Content-Encoding"] = ENCODING
-            body = bracket(pack(memoryview(body)[1:-1]))
+    return Response(encode_batch(events), headers=headers, content_type=BATCH_TYPE)
+
+
+def _reply_by_tenant(events: list[Event], request: Request) -> Response:
+    """So that the source can publish it without looking inside."""
+    packs = ENCODING in request.headers.get("Accept-Encoding", "")
+    body, sections, packed = write_sections(by_tenant(events), packs=packs)
+    headers = {COUNT_HEADER: str(len(events))}
+    if sections:
+        headers[SECTIONS_HEADER] = sections
+    if packed:
+        headers["Content-Encoding"] = ENCODING
     return Response(body, headers=headers, content_type=BATCH_TYPE)
-
-
-def _takes_packed(request: Request) -> bool:
-    return ENCODING in request.headers.get("Accept-Encoding", "")
 
 
 def _resident_kib() -> int:

@@ -50,13 +50,10 @@ class Outcomes:
     def fail(self, event: Event, code: int, reason: str) -> None:
         self.failures.append(Failure(event, code, reason))
 
-    def only_tenant(self) -> str:
-        """The tenant of all that goes on; empty when there are several, or also failures and usage records."""
-        if self.failures or self.dropped:
-            return ""
-        tenants = {event.tenantid for event in self.results}
-        tenants.update(event.tenantid for event in self.derived)
-        return tenants.pop() if len(tenants) == 1 else ""
+    @property
+    def all_go_on(self) -> bool:
+        """Whether the reply holds neither failures nor usage records."""
+        return not (self.failures or self.dropped)
 
     def to_events(self, stage: str, cost: Cost) -> list[Event]:
         """The reply: results with their share of the cost, derived events, failures, usage records.

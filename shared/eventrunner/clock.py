@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-__all__ = ["Clock", "format_time", "parse_time", "utc_now"]
+__all__ = ["Clock", "format_time", "parse_local_time", "parse_time", "utc_now"]
 
 Clock = Callable[[], datetime]
 """Returns the current time as an aware datetime in UTC."""
@@ -22,10 +22,15 @@ def format_time(moment: datetime) -> str:
 
 def parse_time(text: str) -> datetime:
     """Reads an RFC 3339 timestamp into UTC. Raises ValueError for anything else, a missing offset included."""
+    return parse_local_time(text).astimezone(UTC)
+
+
+def parse_local_time(text: str) -> datetime:
+    """The same, in the timestamp's own offset."""
     # fromisoformat reads more of ISO 8601 than RFC 3339 allows (week dates, a bare date, a missing offset).
     if len(text) < 20 or text[4] != "-" or text[7] != "-" or text[10] not in "Tt ":
         raise ValueError(f"not an RFC 3339 timestamp: {text!r}")
     moment = datetime.fromisoformat(text.upper())
     if moment.tzinfo is None:
         raise ValueError(f"timestamp without an offset: {text!r}")
-    return moment.astimezone(UTC)
+    return moment

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, TypeAlias
 
 import msgspec
 
-from eventrunner.clock import parse_time
+from eventrunner.clock import parse_local_time
 from eventrunner.errors import FieldError, InvalidInput
 
 __all__ = [
@@ -51,7 +51,7 @@ EXTENSIONS_FIELD = "(extensions)"
 NO_DATA = msgspec.Raw(b"")
 """The only value of `data` that is left out when the event is written: the encoder compares by identity."""
 
-_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -155,7 +155,7 @@ class Event(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_o
 @lru_cache(8192)
 def micros(timestamp: str) -> int:
     """Microseconds since the epoch of an RFC 3339 timestamp. Raises ValueError."""
-    return (parse_time(timestamp) - _EPOCH) // _MICROSECOND
+    return (parse_local_time(timestamp) - _EPOCH) // _MICROSECOND
 
 
 def is_json_type(datacontenttype: str | None) -> bool:

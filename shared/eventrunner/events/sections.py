@@ -49,7 +49,7 @@ def by_tenant(events: Iterable[Event]) -> dict[str, list[Event]]:
 
 def write_sections(groups: Mapping[str, Sequence[Event]], *, packs: bool) -> Sections:
     """The JSON batch of all events, packed if the caller may and it pays."""
-    texts = [encode_batch(events)[1:-1] for events in groups.values()]
+    texts = [memoryview(encode_batch(events))[1:-1] for events in groups.values()]
     packed = packs and sum(map(len, texts)) >= WORTH * len(texts)
     bodies = [pack(text) for text in texts] if packed else texts
     counts = zip(groups.items(), bodies, strict=True)

@@ -12,6 +12,7 @@ import msgspec
 from eventrunner.errors import InvalidInput
 from eventrunner.events import Event, encode_event
 from eventrunner.events.event import CORE_ATTRIBUTES, micros
+from eventrunner.events.sections import by_tenant
 from eventrunner.handlers.tenants import PerTenant
 from eventrunner.ids import derived_id
 from eventrunner.rules import RuleSet, Verdict, combine, compile_rules
@@ -40,33 +41,17 @@ class EventEngine:
 
     def __call__(self, batch: Batch) -> Outcomes:
         outcomes = Outcomes()
-        for event in batch.events:
-            self._judge(event, outcomes)
+        for tenant, events in by_tenant(batch.events).items():
+            rules = self._rules.get(tenant)
+            if rules is None:
+                outcomes.results += events
+                continue
+            facts = self._facts.get(tenant)
+            for event in events:
+                _judge(event, rules, facts, outcomes)
         # One put, because each is a transaction with an fsync of its own.
         self._keep(outcomes.results + outcomes.derived)
         return outcomes
-
-    def _judge(self, event: Event, outcomes: Outcomes) -> None:
-        rules = self._rules.get(event.tenantid)
-        if rules is None:
-            outcomes.results.append(event)
-            return
-        verdict = rules.evaluate(event, self._facts.get(event.tenantid))
-        if verdict is None:
-            event.usagerules += rules.conditions
-            outcomes.results.append(event)
-            return
-        event.usagerules += verdict.evaluated
-        if verdict.error is not None:
-            reason = f"rule {verdict.error.rule}: {verdict.error.message}"
-            outcomes.fail(event, HTTPStatus.UNPROCESSABLE_ENTITY, reason)
-            return
-        outcomes.derived += _derive(event, verdict)
-        if verdict.dropped is not None:
-            outcomes.dropped.append(event)
-            return
-        _apply(event, verdict)
-        outcomes.results.append(event)
 
     def _keep(self, events: list[Event]) -> None:
         if not events:
@@ -89,6 +74,26 @@ class EventEngine:
                 )
             )
         self._store.put(rows)
+
+
+def _judge(event: Event, rules: RuleSet, facts: Mapping[str, Any], outcomes: Outcomes) -> None:
+    verdict = rules.evaluate(event, facts)
+    if verdict is None:
+        event.usagerules += rules.conditions
+        outcomes.results.append(event)
+        return
+    event.usagerules += verdict.evaluated
+    if verdict.error is not None:
+        reason = f"rule {verdict.error.rule}: {verdict.error.message}"
+        outcomes.fail(event, HTTPStatus.UNPROCESSABLE_ENTITY, reason)
+        return
+    if verdict.emitted:
+        outcomes.derived += _derive(event, verdict)
+    if verdict.dropped is not None:
+        outcomes.dropped.append(event)
+        return
+    _apply(event, verdict)
+    outcomes.results.append(event)
 
 
 def _apply(event: Event, verdict: Verdict) -> None:

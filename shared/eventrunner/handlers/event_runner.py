@@ -8,6 +8,7 @@ from eventrunner.errors import InvalidInput
 from eventrunner.events import Event
 from eventrunner.events.adapters import RAW_TYPE, AdapterSpec, adapt, parse_adapters
 from eventrunner.events.routing import Route, apply, choose, parse_routes
+from eventrunner.events.sections import by_tenant
 from eventrunner.handlers.tenants import PerTenant
 from eventrunner.stage import Batch, Outcomes
 from eventrunner.storage.records import Tenant
@@ -26,17 +27,18 @@ class EventRunner:
     def __call__(self, batch: Batch) -> Outcomes:
         outcomes = Outcomes()
         results = outcomes.results
-        for event in batch.events:
-            adapters, routes = self._plans.get(event.tenantid)
-            if event.type != RAW_TYPE and not routes:
-                results.append(event)
-                continue
-            try:
-                if event.type == RAW_TYPE:
-                    adapt(event, adapters)
-                self._route(event, routes, outcomes)
-            except InvalidInput as error:
-                outcomes.fail(event, int(error.status), error.detail)
+        for tenant, events in by_tenant(batch.events).items():
+            adapters, routes = self._plans.get(tenant)
+            for event in events:
+                if event.type != RAW_TYPE and not routes:
+                    results.append(event)
+                    continue
+                try:
+                    if event.type == RAW_TYPE:
+                        adapt(event, adapters)
+                    self._route(event, routes, outcomes)
+                except InvalidInput as error:
+                    outcomes.fail(event, int(error.status), error.detail)
         return outcomes
 
     @staticmethod

@@ -18,6 +18,9 @@ class Content(msgspec.Struct):
     """The attributes of a stored body that matter here; usage and the time of receipt may differ on a redelivery."""
 
     id: str
+    source: str = ""
+    type: str = ""
+    tenantid: str = ""
     time: str | None = None
     data: msgspec.Raw = msgspec.Raw(b"")
     data_base64: str | None = None

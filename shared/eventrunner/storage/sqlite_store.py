@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eventrunner.errors import ConfigurationError
-from eventrunner.storage.content import Content, first_writes
+from eventrunner.storage.content import first_writes
 from eventrunner.storage.cursors import decode_cursor, encode_cursor
 from eventrunner.storage.event_store import Page, PutReport, Row
 from eventrunner.storage.sqlite_database import SqliteDatabase
 from eventrunner.storage.sqlite_identities import Identities, event_keys, events_of
+from eventrunner.storage.sqlite_segments import Segments, append, next_number
 
 __all__ = ["SqliteStore"]
 
-_COLUMNS = 6
+_COLUMNS = 5
 _ROWS = 50
 _ONE = "(" + ", ".join("?" * _COLUMNS) + ")"
 # One statement for many rows: a step of SQLite's machine for each row costs more than the row.
@@ -56,18 +57,20 @@ class SqliteStore:
             if not known and len(set(keys)) == len(keys):
                 self._append(db, rows, keys)
                 return PutReport(len(rows))
-            fresh, report = first_writes(rows, keys, lambda key: _load(db, known[key]) if key in known else None)
+            load = Segments(db).row
+            fresh, report = first_writes(rows, keys, lambda key: load(known[key]) if key in known else None)
             if fresh:
                 self._append(db, list(fresh.values()), list(fresh))
             return report
 
     def _append(self, db: sqlite3.Connection, rows: Sequence[Row], keys: Sequence[bytes]) -> None:
-        (first,) = db.execute("select coalesce(max(number), 0) + 1 from events").fetchone()
+        first = next_number(db)
+        append(db, first, rows)
         tenants = {tenant: self._tenant_number(db, tenant) for tenant in {row.tenant for row in rows}}
         values = [
             value
-            for number, (tenant, source, _, type, time, _, body) in enumerate(rows, first)
-            for value in (number, tenants[tenant], time, type, source, body)
+            for number, (tenant, source, _, type, time, _, _) in enumerate(rows, first)
+            for value in (tenants[tenant], time, number, type, source)
         ]
         whole = len(rows) // _ROWS * _ROWS * _COLUMNS
         for at in range(0, whole, _ROWS * _COLUMNS):
@@ -89,12 +92,14 @@ class SqliteStore:
 
     def get(self, tenant: str, source: str, id: str) -> bytes | None:
         with self._database.reading() as db:
-            rows = [_load(db, event) for event in events_of(db, tenant, source, id)]
+            load = Segments(db).row
+            rows = [load(event) for event in events_of(db, tenant, source, id)]
         return next((row.body for row in rows if row[:3] == (tenant, source, id)), None)
 
     def find(self, tenant: str, id: str) -> builtins.list[bytes]:
         with self._database.reading() as db:
-            rows = [_load(db, event) for event in events_of(db, tenant, None, id)]
+            load = Segments(db).row
+            rows = [load(event) for event in events_of(db, tenant, None, id)]
         return [row.body for row in rows if (row.tenant, row.id) == (tenant, id)]
 
     def list(
@@ -112,9 +117,10 @@ class SqliteStore:
         query = _Listing(tenant, type, source, since, until, newest_first, limit + 1)
         with self._database.reading() as db:
             rows = query.rows(db, decode_cursor(cursor, tuple[int, int]) if cursor else None)
+            segments = Segments(db)
+            page = [segments.body(number) for _, number in rows[:limit]]
         more = len(rows) > limit
-        last = rows[limit - 1][:2] if more else ()
-        return Page([body for _, _, body in rows[:limit]], encode_cursor(last) if more else None)
+        return Page(page, encode_cursor(rows[limit - 1]) if more else None)
 
     def count(self, tenant: str) -> int:
         with self._database.reading() as db:
@@ -142,15 +148,6 @@ class SqliteStore:
             return [body for (body,) in db.execute(query, (tenant,))]
 
 
-def _load(db: sqlite3.Connection, event: int) -> Row:
-    query = (
-        "select tenants.name, source, type, time, body from events join tenants on tenants.number = events.tenant "
-        "where events.number = ?"
-    )
-    tenant, source, type, time, body = db.execute(query, (event,)).fetchone()
-    return Row(tenant, source, Content.of(body).id, type, time, 0, body)
-
-
 @dataclass(frozen=True, slots=True)
 class _Listing:
     tenant: str
@@ -161,8 +158,8 @@ class _Listing:
     newest_first: bool
     limit: int
 
-    def rows(self, db: sqlite3.Connection, after: tuple[int, int] | None) -> list[tuple[int, int, bytes]]:
-        """(time, number, body), from after that (time, number) on."""
+    def rows(self, db: sqlite3.Connection, after: tuple[int, int] | None) -> list[tuple[int, int]]:
+        """(time, number), from after that (time, number) on."""
         if after is None:
             return self._select(db, [], [], self.limit)
         time, number = after
@@ -173,7 +170,7 @@ class _Listing:
 
     def _select(
         self, db: sqlite3.Connection, conditions: list[str], values: list[int], limit: int
-    ) -> list[tuple[int, int, bytes]]:
+    ) -> list[tuple[int, int]]:
         wanted = {
             "tenant = (select number from tenants where name = ?)": self.tenant,
             "type = ?": self.type,
@@ -184,5 +181,5 @@ class _Listing:
         given = {condition: value for condition, value in wanted.items() if value is not None}
         where = " and ".join([*given, *conditions])
         order = "desc" if self.newest_first else "asc"
-        query = f"select time, number, body from events where {where} order by time {order}, number {order} limit ?"  # noqa: S608
+        query = f"select time, number from events where {where} order by time {order}, number {order} limit ?"  # noqa: S608
         return db.execute(query, (*given.values(), *values, limit)).fetchall()

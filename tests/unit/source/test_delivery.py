@@ -36,7 +36,8 @@ async def test_joins_messages_of_all_content_modes_into_one_request(server: Nats
             b'{"a": 1}', ce_specversion="1.0", ce_id="4", ce_source="/b", ce_type="t", content_type="application/json"
         )
         await lab.publish(b" [ " + json.dumps(event(5)).encode() + b" ] ")
-        async with lab.adapter():
+        # The linger, because the messages may come in several pieces.
+        async with lab.adapter(batch={"linger": "PT0.3S"}):
             await lab.finished()
         (request,) = lab.sink.requests
         assert request.ids == ["1", "2", "3", "4", "5"]

@@ -9,6 +9,8 @@ from cloudevents.conversion import to_binary, to_structured
 from cloudevents.http import CloudEvent
 from eventrunner.errors import InvalidInput, Unavailable
 from eventrunner.events import Event, decode_batch, encode_batch
+from eventrunner.events.packing import bracket, pack, unpack
+from eventrunner.events.sections import read_sections
 from eventrunner.settings import Settings
 from eventrunner.stage import Batch, Outcomes, Stage
 from flask import Flask, request
@@ -116,3 +118,49 @@ def test_functions_framework_serves_a_stage(tmp_path) -> None:  # type: ignore[n
     client = create_app("main", str(source)).test_client()
     response = client.post("/", data=encode_batch([Event(id="1", source="/s", type="t")]), content_type=_BATCH)
     assert [event.id for event in decode_batch(response.data)] == ["1"]
+
+
+# --- packed bodies
+
+
+def _tenants(*tenants: str) -> list[Event]:
+    return [Event(id=str(n), source="/s", type="t", tenantid=t, subject="x" * 3000) for n, t in enumerate(tenants)]
+
+
+def test_a_packed_batch_is_answered_packed_and_in_sections() -> None:
+    events = _tenants("acme", "globex", "acme")
+    body = bracket(pack(encode_batch(events)[1:-1]))
+    headers = {"Content-Type": _BATCH, "Content-Encoding": "zstd", "Accept-Encoding": "zstd"}
+    response = _client(_echo).post("/", data=body, headers=headers)
+    assert (response.status_code, response.headers["Content-Encoding"]) == (200, "zstd")
+    sections = read_sections(response.headers["Eventrunner-Tenants"], response.data, packed=True)
+    assert [(section.tenant, section.events) for section in sections] == [("acme", 2), ("globex", 1)]
+    assert [event.id for event in decode_batch(unpack(response.data, 100_000))] == ["0", "2", "1"]
+
+
+def test_who_does_not_ask_for_it_is_answered_plain() -> None:
+    response = _client(_echo).post("/", data=encode_batch(_tenants("acme")), content_type=_BATCH)
+    assert "Content-Encoding" not in response.headers
+    assert response.headers["Eventrunner-Tenants"].startswith("acme;1;")
+    assert len(decode_batch(response.data)) == 1
+
+
+def test_a_reply_with_a_failure_must_be_looked_into() -> None:
+    def fail(batch: Batch) -> Outcomes:
+        outcomes = Outcomes(results=list(batch.events[1:]))
+        outcomes.fail(batch.events[0], 422, "no")
+        return outcomes
+
+    headers = {"Content-Type": _BATCH, "Accept-Encoding": "zstd"}
+    response = _client(fail).post("/", data=encode_batch(_tenants("acme", "acme")), headers=headers)
+    assert "Eventrunner-Tenants" not in response.headers
+    assert "Content-Encoding" not in response.headers
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "status"),
+    [(b"x", "br", 415), (b"no frame", "zstd", 400), (pack(bytes(100_000_000)), "zstd", 413)],
+)
+def test_a_body_that_cannot_be_unpacked_is_refused(body: bytes, encoding: str, status: int) -> None:
+    headers = {"Content-Type": _BATCH, "Content-Encoding": encoding}
+    assert _client(_echo).post("/", data=body, headers=headers).status_code == status

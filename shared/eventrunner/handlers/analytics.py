@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from eventrunner.stage import Batch, Outcomes
 from eventrunner.storage.analytics import Analytics
-from eventrunner.storage.analytics_rows import decode_rows
 
 __all__ = ["EventAnalytics"]
 
@@ -17,5 +16,5 @@ class EventAnalytics:
         self._analytics = analytics
 
     def __call__(self, batch: Batch) -> Outcomes:
-        self._analytics.insert_events(decode_rows(batch.body))
+        self._analytics.insert_events(batch.events)
         return Outcomes()

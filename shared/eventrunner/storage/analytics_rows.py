@@ -15,11 +15,11 @@ import msgspec
 
 from eventrunner.clock import Clock
 from eventrunner.errors import FieldError, InvalidInput
-from eventrunner.events import USAGE_TYPE, Event, decode_batch
-from eventrunner.events.event import EXTENSIONS_FIELD, micros
+from eventrunner.events import USAGE_TYPE, Event
+from eventrunner.events.event import micros
 from eventrunner.storage.analytics_model import UsageRecord
 
-__all__ = ["EVENT_COLUMNS", "USAGE_COLUMNS", "Row", "decode_rows", "event_columns", "usage_columns", "usage_records"]
+__all__ = ["EVENT_COLUMNS", "USAGE_COLUMNS", "event_columns", "usage_columns", "usage_records"]
 
 _TIME: Final = "DateTime64(6, 'UTC')"
 
@@ -69,25 +69,7 @@ _MAX_MICROS: Final = 10_413_791_999_999_999
 """2299-12-31 23:59:59.999999"""
 
 
-class Row(Event, kw_only=True, gc=False):
-    """An event with the extension attributes that rules give to derived ones, so that most batches need no longer way
-    through a dict."""
-
-    causeid: str | None = None
-    causerule: str | None = None
-    extensions: dict[str, str | int | bool] | None = msgspec.field(default=None, name=EXTENSIONS_FIELD)
-
-
-_decoder = msgspec.json.Decoder(list[Row])
 _usage_decoder = msgspec.json.Decoder(dict[str, Any])
-
-
-def decode_rows(body: bytes) -> Sequence[Event]:
-    """Reads a JSON batch. Raises MalformedBody or InvalidInput."""
-    try:
-        return _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return decode_batch(body)
 
 
 def event_columns(events: Sequence[Event], clock: Clock) -> list[list[Any]]:
@@ -168,16 +150,14 @@ def _usage_values(items: Sequence[Event] | Sequence[UsageRecord]) -> list[list[i
 
 def _extension_columns(events: Sequence[Event]) -> tuple[list[str], list[str]]:
     """`causeid`, and all other attributes as JSON."""
-    rows = [event for event in events if isinstance(event, Row)]
-    if len(rows) == len(events):
-        return [row.causeid or "" for row in rows], ["" if row.causerule is None else _json(row) for row in rows]
-    attributes = [dict(event.extensions or {}) for event in events]
-    causes = [str(others.pop("causeid", "")) for others in attributes]
-    return causes, [msgspec.json.encode(others).decode() if others else "" for others in attributes]
-
-
-def _json(row: Row) -> str:
-    return msgspec.json.encode({"causerule": row.causerule}).decode()
+    causes, texts = [""] * len(events), [""] * len(events)
+    for position, event in enumerate(events):
+        if event.extensions:
+            others = dict(event.extensions)
+            causes[position] = str(others.pop("causeid", ""))
+            if others:
+                texts[position] = msgspec.json.encode(others).decode()
+    return causes, texts
 
 
 def _time(text: str | None) -> int | None:

@@ -9,8 +9,9 @@ long way.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -25,27 +26,36 @@ _NEW_NAMES = 8
 _Extension = str | int | bool | None
 
 
+class _Learned(NamedTuple):
+    fields: tuple[tuple[str, str], ...]
+    """Field of the struct and name of the attribute."""
+    values: Callable[[Event], tuple[Any, ...]]
+    decoder: Any
+
+
 class ExtendedDecoder:
     """Safe to share between threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._names: tuple[str, ...] = ()
-        self._learned: tuple[tuple[tuple[str, str], ...], Any] | None = None
+        self._learned: _Learned | None = None
 
     def decode(self, body: bytes | memoryview) -> list[Event] | None:
         """The events of a JSON batch. None when one has a name that is not known yet, or is wrong in some way."""
         learned = self._learned
         if learned is None:
             return None
-        fields, decoder = learned
+        fields, values_of, decoder = learned
         try:
             events: list[Event] = decoder.decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
-        for event in events:
-            for field, name in fields:
-                value = getattr(event, field)
+        nothing = (None,) * (len(fields) + 1)
+        for event, values in zip(events, map(values_of, events), strict=True):
+            if values == nothing:
+                continue
+            for (field, name), value in zip(fields, values, strict=False):
                 if value is not None:
                     event.set_extension(name, value)
                     setattr(event, field, None)
@@ -62,7 +72,7 @@ class ExtendedDecoder:
             self._learned = _decoder_for(self._names)
 
 
-def _decoder_for(names: tuple[str, ...]) -> tuple[tuple[tuple[str, str], ...], Any]:
+def _decoder_for(names: tuple[str, ...]) -> _Learned:
     # Field names of our own, because an attribute may be called like a method or a keyword.
     fields = {f"x{number}": name for number, name in enumerate(sorted(names))}
     struct = msgspec.defstruct(
@@ -73,4 +83,6 @@ def _decoder_for(names: tuple[str, ...]) -> tuple[tuple[tuple[str, str], ...], A
         gc=False,
         eq=False,
     )
-    return tuple(fields.items()), msgspec.json.Decoder(list[struct])  # type: ignore[valid-type]
+    # With one field more, because a getter of a single one gives no tuple.
+    values_of = attrgetter(*fields, "extensions")
+    return _Learned(tuple(fields.items()), values_of, msgspec.json.Decoder(list[struct]))  # type: ignore[valid-type]

@@ -11,7 +11,7 @@ where each copy through a socket, a stream or a file costs about as much for the
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from eventrunner.errors import BodyTooLarge, MalformedBody
 
@@ -31,6 +31,7 @@ __all__ = [
     "pack",
     "packed_members",
     "unpack",
+    "unpack_frames",
     "unpacked_size",
 ]
 
@@ -79,18 +80,22 @@ def unpacked_size(packed: bytes) -> int:
 
 def unpack(packed: bytes, limit: int) -> bytes:
     """The content of all frames. Raises BodyTooLarge beyond `limit` bytes, MalformedBody for what is not zstd."""
-    pieces: list[bytes] = []
+    return b"".join(unpack_frames(packed, limit))
+
+
+def unpack_frames(packed: bytes, limit: int) -> Iterator[bytes]:
+    """The content of each frame. Raises as `unpack`."""
     room = limit + 1
     while packed:
         decompressor = zstd.ZstdDecompressor(options=_OPTIONS)
         try:
-            pieces.append(decompressor.decompress(packed, room))
+            piece = decompressor.decompress(packed, room)
         except zstd.ZstdError as error:
             raise MalformedBody(f"The zstd body cannot be unpacked: {error}.") from error
-        room -= len(pieces[-1])
+        room -= len(piece)
         if room <= 0:
             raise BodyTooLarge(f"The body has more than {limit} bytes.")
         if not decompressor.eof:
             raise MalformedBody("The zstd body ends too early.")
         packed = decompressor.unused_data
-    return b"".join(pieces)
+        yield piece

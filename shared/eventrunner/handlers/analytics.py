@@ -16,5 +16,5 @@ class EventAnalytics:
         self._analytics = analytics
 
     def __call__(self, batch: Batch) -> Outcomes:
-        self._analytics.insert_events(batch.events)
+        self._analytics.insert_chunks(batch.chunks())
         return Outcomes()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -37,14 +37,19 @@ class Analytics:
         migrate(self._clickhouse)
 
     def insert_events(self, events: Sequence[Event]) -> None:
-        """Writes the events as one block; thousands at once cost least. Raises InvalidInput for a value that
+        """Writes the events in one insert; thousands at once cost least. Raises InvalidInput for a value that
         ClickHouse cannot hold, and then nothing is written."""
-        if events:
-            self._clickhouse.insert("events", EVENT_COLUMNS, event_columns(events, self._clock))
+        self.insert_chunks([events])
+
+    def insert_chunks(self, chunks: Iterable[Sequence[Event]]) -> None:
+        """The same, also in one insert; each chunk may be let go before the next is made."""
+        self._clickhouse.insert(
+            "events", EVENT_COLUMNS, (event_columns(chunk, self._clock) for chunk in chunks if chunk)
+        )
 
     def insert_usage(self, records: Sequence[UsageRecord]) -> None:
         if records:
-            self._clickhouse.insert("usage_events", USAGE_COLUMNS, usage_columns(records))
+            self._clickhouse.insert("usage_events", USAGE_COLUMNS, [usage_columns(records)])
 
     def usage(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -69,16 +69,13 @@ class ClickHouse:
         with _errors():
             self._connected().command(sql, use_database=use_database)
 
-    def insert(self, table: str, columns: dict[str, str], values: Sequence[Sequence[Any]]) -> None:
-        """Writes whole columns in one block; `columns` gives the type of each, in the order of `values`."""
+    def insert(self, table: str, columns: dict[str, str], blocks: Iterable[Sequence[Sequence[Any]]]) -> None:
+        """Writes blocks of whole columns in one statement; `columns` gives the type of each, in the order of a block's
+        values. Each block is written out before the next is taken. Nothing happens without a block."""
         with _errors():
-            self._connected().insert(
-                table,
-                values,
-                column_names=list(columns),
-                column_type_names=list(columns.values()),
-                column_oriented=True,
-            )
+            client = self._connected()
+            if body := b"".join(_native(columns, block) for block in blocks):
+                client.raw_insert(table, list(columns), body, fmt="Native")
 
     def close(self) -> None:
         with self._lock:
@@ -116,6 +113,22 @@ class ClickHouse:
         # Only now: the database need not exist yet when the connection is made.
         client.database = self._url.database
         return client
+
+
+def _native(columns: dict[str, str], values: Sequence[Sequence[Any]]) -> bytes:
+    """A block in ClickHouse's Native format, of which a body may hold several."""
+    from clickhouse_connect.datatypes.registry import get_from_name
+    from clickhouse_connect.driver.insert import InsertContext
+    from clickhouse_connect.driver.transform import NativeTransform
+
+    types = [get_from_name(name) for name in columns.values()]
+    context = InsertContext("", list(columns), types, data=values, column_oriented=True)
+    text = b"".join(NativeTransform().build_insert(context))
+    # What it cannot write it puts there, and something unreadable into the block.
+    if context.insert_exception is not None:
+        raise context.insert_exception
+    # It begins with a statement of its own.
+    return text.partition(b" FORMAT Native\n")[2]
 
 
 @contextmanager

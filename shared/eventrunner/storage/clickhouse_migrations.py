@@ -45,6 +45,6 @@ def migrate(clickhouse: ClickHouse) -> list[int]:
         for statement in migration.statements:
             clickhouse.command(statement.rstrip(";"))
         columns = {"version": "UInt32", "name": "String"}
-        clickhouse.insert("schema_migrations", columns, [[migration.version], [migration.name]])
+        clickhouse.insert("schema_migrations", columns, [[[migration.version], [migration.name]]])
         applied.append(migration.version)
     return applied

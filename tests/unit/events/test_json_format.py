@@ -33,6 +33,13 @@ def test_a_batch_decodes_to_the_same_events(batch: list[Event]) -> None:
     assert decode_batch(encode_batch(batch)) == batch
 
 
+def _json_or_none(payload: bytes) -> object:
+    try:
+        return json.loads(payload)
+    except ValueError:
+        return None
+
+
 @given(events())
 def test_the_cloudevents_package_reads_what_is_written_here(event: Event) -> None:
     theirs = from_json(encode_event(event))
@@ -46,7 +53,8 @@ def test_the_cloudevents_package_reads_what_is_written_here(event: Event) -> Non
     for name, value in (event.extensions or {}).items():
         assert theirs.get_attributes()[name] == value
     if event.data_base64 is not None:
-        assert theirs.data == event.payload()
+        # Theirs reads bytes that happen to be JSON, whatever their type says.
+        assert theirs.data in (event.payload(), _json_or_none(event.payload()))
     else:
         assert theirs.data == event.decoded_data()
 

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from unittest.mock import ANY
 
 import pytest
+from backports import zstd
 from cloudevents.conversion import to_binary, to_structured
 from cloudevents.http import CloudEvent
 from eventrunner.errors import InvalidInput, Unavailable
 from eventrunner.events import Event, decode_batch, encode_batch
-from eventrunner.events.packing import bracket, pack, unpack
+from eventrunner.events.packing import bracket, join_packed, pack, unpack
 from eventrunner.events.sections import read_sections
 from eventrunner.settings import Settings
 from eventrunner.stage import Batch, Outcomes, Stage
@@ -164,3 +165,14 @@ def test_a_reply_with_a_failure_must_be_looked_into() -> None:
 def test_a_body_that_cannot_be_unpacked_is_refused(body: bytes, encoding: str, status: int) -> None:
     headers = {"Content-Type": _BATCH, "Content-Encoding": encoding}
     assert _client(_echo).post("/", data=body, headers=headers).status_code == status
+
+
+def test_chunks_are_the_events_some_at_a_time() -> None:
+    events = [Event(id=str(n), source="/s", type="t", subject="x" * 1000, extensions={"n": n}) for n in range(1000)]
+    frames = [pack(encode_batch(events[start : start + 100])[1:-1]) for start in range(0, 1000, 100)]
+    packed = Batch(bracket(join_packed(frames)), packed=True)
+    chunks = list(packed.chunks())
+    assert 3 <= len(chunks) <= 5
+    assert [event for chunk in chunks for event in chunk] == events == packed.events
+    assert list(Batch(encode_batch(events)).chunks()) == [events]
+    assert list(Batch(zstd.compress(encode_batch(events)), packed=True).chunks()) == [events]

@@ -143,7 +143,12 @@ class Parcel:
 
     def packed_batch(self) -> bytes:
         """The same, packed; what is packed already is not opened."""
-        return bracket(join_packed(part.members if part.packed else pack(part.members) for part in self.parts))
+        frames: list[bytes] = []
+        for packed, parts in itertools.groupby(self.parts, lambda part: part.packed):
+            members = [part.members for part in parts]
+            # Small messages share a frame, for a frame of its own costs more than a small event.
+            frames += members if packed else [pack(b",".join(members))]
+        return bracket(join_packed(frames))
 
     def digest(self) -> str:
         """Names exactly these events of exactly these messages, also when they are delivered again."""

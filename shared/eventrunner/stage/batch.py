@@ -62,12 +62,14 @@ class Batch:
             yield self.events
             return
         pieces: list[bytes] = []
+        size = 0
         for piece in unpack_frames(members, _UNPACK_LIMIT):
             if piece != b",":
                 pieces.append(piece)
-            if sum(map(len, pieces)) >= _CHUNK_BYTES:
+                size += len(piece)
+            if size >= _CHUNK_BYTES:
                 yield decode_batch(join_batch(pieces))
-                pieces = []
+                pieces, size = [], 0
         if pieces:
             yield decode_batch(join_batch(pieces))
 

@@ -15,7 +15,8 @@ from email.parser import BytesParser
 from http import HTTPStatus
 from urllib.parse import parse_qsl, urlsplit
 
-import zstandard
+from eventrunner.errors import InvalidInput
+from eventrunner.events.packing import unpack
 
 __all__ = [
     "BAD_REQUEST_CODE",
@@ -27,6 +28,9 @@ __all__ = [
     "split_insert",
     "status_of",
 ]
+
+_UNPACK_LIMIT = 2**31
+"""Bytes; ClickHouse itself sets no limit."""
 
 BAD_REQUEST_CODE = 36
 """BAD_ARGUMENTS, for requests that are wrong before the engine sees them."""
@@ -154,8 +158,8 @@ def decode_body(body: bytes, encoding: str) -> bytes:
             case "lz4":
                 return bytes(importlib.import_module("lz4.frame").decompress(body))
             case "zstd":
-                return zstandard.ZstdDecompressor().decompressobj().decompress(body)
-    except (ImportError, OSError, EOFError, RuntimeError, ValueError, zlib.error, zstandard.ZstdError) as error:
+                return unpack(body, _UNPACK_LIMIT)
+    except (ImportError, OSError, EOFError, RuntimeError, ValueError, zlib.error, InvalidInput) as error:
         raise ClickHouseError(f"The body is not readable as {encoding}: {error}.", BAD_REQUEST_CODE) from error
     raise ClickHouseError(f"Unknown content encoding {encoding!r}.", BAD_REQUEST_CODE)
 

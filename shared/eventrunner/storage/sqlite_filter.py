@@ -13,9 +13,10 @@ from itertools import combinations
 
 __all__ = ["KeyFilter"]
 
-_LEAST_CELLS = 1 << 18
+_LEAST_CELLS = 1 << 22
 _CELLS_PER_KEY = 4
-"""At least. Below 1 % of other keys pass after three doublings; after ten it is 10 %."""
+"""At least. Some 0.3 % of other keys pass a filter of 3 million keys that grew with them, fewer one that was made for
+them; what passes is looked up in every run, which costs more than the bits."""
 _PATTERNS = tuple(sum(1 << bit for bit in bits) for bits in combinations(range(16), 3))
 
 

@@ -20,7 +20,6 @@ class Content(msgspec.Struct):
     id: str
     source: str = ""
     type: str = ""
-    tenantid: str = ""
     time: str | None = None
     data: msgspec.Raw = msgspec.Raw(b"")
     data_base64: str | None = None

@@ -2,87 +2,108 @@
 
 A row of its own for each body costs three times what the packed segment does, in the write-ahead log and again in the
 checkpoint, and fifteen times the space.
+
+A segment is the JSON batch of its events in zstd, and in columns beside it their times, tenants and sizes. A body is
+cut out by its size, so it comes back as it was whatever it holds; a parser would refuse the whole batch for one event
+that is nested as deeply as an event may be.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from array import array
-from collections.abc import Iterator, Sequence
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
-import msgspec
-
-from eventrunner.events.json_format import join_batch, split_batch
+from eventrunner.events.json_format import join_batch
 from eventrunner.events.packing import pack, unpack
 from eventrunner.storage.content import Content
 from eventrunner.storage.event_store import Row
 
-__all__ = ["Segments", "append", "next_number"]
+__all__ = ["append_segments", "next_number", "read_bodies", "read_rows"]
 
 _SEGMENT_BYTES = 1024 * 1024
 """Of JSON, so that whoever wants one event never unpacks much more."""
-_UNPACK_LIMIT = 2**31
-_TIME_BYTES = 8
 
 
 def next_number(db: sqlite3.Connection) -> int:
     """The number of the next event that is stored."""
-    query = "select first_event, length(times) from segments order by first_event desc limit 1"
-    row = db.execute(query).fetchone()
-    return 1 if row is None else int(row[0]) + int(row[1]) // _TIME_BYTES
+    row = db.execute("select first_event + count from segments order by first_event desc limit 1").fetchone()
+    return 1 if row is None else int(row[0])
 
 
-def append(db: sqlite3.Connection, first: int, rows: Sequence[Row]) -> None:
-    for start, end in _cuts(rows):
-        segment = rows[start:end]
-        times = array("q", [row.time for row in segment]).tobytes()
-        bodies = pack(join_batch([row.body for row in segment]))
-        db.execute("insert into segments values (?, ?, ?)", (first + start, times, bodies))
+def append_segments(
+    db: sqlite3.Connection, first: int, tenants: Sequence[int], times: Sequence[int], bodies: Sequence[bytes]
+) -> None:
+    """One event each, `first` the number of the first; tenants by their numbers."""
+    sizes = list(map(len, bodies))
+    for start, end in _cuts(sizes):
+        columns = struct.pack(_layout(end - start), *times[start:end], *tenants[start:end], *sizes[start:end])
+        packed = pack(join_batch(bodies[start:end]))
+        db.execute("insert into segments values (?, ?, ?, ?)", (first + start, end - start, columns, packed))
+
+
+def read_bodies(db: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, bytes]:
+    """The bodies of the events of those numbers."""
+    return {number: segment.body(number) for number, segment in _segments_of(db, numbers)}
+
+
+def read_rows(db: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, Row]:
+    """The events of those numbers, without the times of receipt."""
+    names: dict[int, str] = {}
+    return {number: _row(db, segment, number, names) for number, segment in _segments_of(db, numbers)}
 
 
 class _Segment(NamedTuple):
     first: int
-    times: array[int]
-    bodies: list[msgspec.Raw]
-
-
-class Segments:
-    """Reads events by number, each segment once. For one snapshot."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-        self._read: list[_Segment] = []
+    times: Sequence[int]
+    tenants: Sequence[int]
+    ends: Sequence[int]
+    """Where each body ends in the batch."""
+    batch: bytes
 
     def body(self, number: int) -> bytes:
-        segment = self._of(number)
-        return bytes(segment.bodies[number - segment.first])
-
-    def row(self, number: int) -> Row:
-        """Without the time of receipt."""
-        segment, body = self._of(number), self.body(number)
-        content = Content.of(body)
-        time = segment.times[number - segment.first]
-        return Row(content.tenantid, content.source, content.id, content.type, time, 0, body)
-
-    def _of(self, number: int) -> _Segment:
-        for segment in reversed(self._read):
-            if segment.first <= number < segment.first + len(segment.bodies):
-                return segment
-        query = (
-            "select first_event, times, bodies from segments where first_event <= ? order by first_event desc limit 1"
-        )
-        first, times, packed = self._db.execute(query, (number,)).fetchone()
-        segment = _Segment(first, array("q", times), split_batch(unpack(packed, _UNPACK_LIMIT)))
-        self._read.append(segment)
-        return segment
+        at = number - self.first
+        # What is before a body, a bracket or a comma, is one byte.
+        return self.batch[self.ends[at - 1] + 1 if at else 1 : self.ends[at]]
 
 
-def _cuts(rows: Sequence[Row]) -> Iterator[tuple[int, int]]:
-    start = size = 0
-    for position, row in enumerate(rows):
-        size += len(row.body)
-        if size > _SEGMENT_BYTES and position > start:
+def _segments_of(db: sqlite3.Connection, numbers: Iterable[int]) -> Iterator[tuple[int, _Segment]]:
+    """Each number with its segment, in an order that unpacks each segment once and keeps one at a time."""
+    segment: _Segment | None = None
+    for number in sorted(numbers):
+        if segment is None or number >= segment.first + len(segment.ends):
+            segment = _load(db, number)
+        yield number, segment
+
+
+def _load(db: sqlite3.Connection, number: int) -> _Segment:
+    query = "select * from segments where first_event <= ? order by first_event desc limit 1"
+    first, count, columns, bodies = db.execute(query, (number,)).fetchone()
+    values = struct.unpack(_layout(count), columns)
+    ends = list(accumulate(size + 1 for size in values[2 * count :]))
+    return _Segment(first, values[:count], values[count : 2 * count], ends, unpack(bodies, ends[-1] + 1))
+
+
+def _row(db: sqlite3.Connection, segment: _Segment, number: int, names: dict[int, str]) -> Row:
+    body, at = segment.body(number), number - segment.first
+    tenant = segment.tenants[at]
+    if tenant not in names:
+        (names[tenant],) = db.execute("select name from tenants where number = ?", (tenant,)).fetchone()
+    content = Content.of(body)
+    return Row(names[tenant], content.source, content.id, content.type, segment.times[at], 0, body)
+
+
+def _layout(count: int) -> str:
+    """Of the columns: times, tenants, sizes."""
+    return f"<{count}q{count}I{count}I"
+
+
+def _cuts(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    start = before = 0
+    for position, total in enumerate(accumulate(sizes)):
+        if total - before > _SEGMENT_BYTES and position > start:
             yield start, position
-            start, size = position, len(row.body)
-    yield start, len(rows)
+            start, before = position, total - sizes[position]
+    yield start, len(sizes)

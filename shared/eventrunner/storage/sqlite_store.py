@@ -6,6 +6,7 @@ import builtins
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from eventrunner.errors import ConfigurationError
@@ -13,8 +14,15 @@ from eventrunner.storage.content import first_writes
 from eventrunner.storage.cursors import decode_cursor, encode_cursor
 from eventrunner.storage.event_store import Page, PutReport, Row
 from eventrunner.storage.sqlite_database import SqliteDatabase
-from eventrunner.storage.sqlite_identities import Identities, event_keys, events_of
-from eventrunner.storage.sqlite_segments import Segments, append, next_number
+from eventrunner.storage.sqlite_identities import (
+    Identities,
+    event_keys,
+    events_of_id,
+    events_of_key,
+    next_key,
+    own_keys,
+)
+from eventrunner.storage.sqlite_segments import append_segments, next_number, read_bodies, read_rows
 
 __all__ = ["SqliteStore"]
 
@@ -50,28 +58,45 @@ class SqliteStore:
     def put(self, rows: Sequence[Row]) -> PutReport:
         if not rows:
             return PutReport(0)
-        keys = event_keys(rows)
+        tenants, sources, ids, *_ = zip(*rows, strict=True)
+        keys = event_keys(tenants, sources, ids)
+        distinct = set(keys)
         with self._database.writing() as db:
             self._identities.refresh(db)
-            known = self._identities.lookup(db, keys)
-            if not known and len(set(keys)) == len(keys):
-                self._append(db, rows, keys)
-                return PutReport(len(rows))
-            load = Segments(db).row
-            fresh, report = first_writes(rows, keys, lambda key: load(known[key]) if key in known else None)
-            if fresh:
-                self._append(db, list(fresh.values()), list(fresh))
-            return report
+            known = self._identities.lookup(db, distinct)
+            if known or len(distinct) < len(keys):
+                return self._put_unknown(db, rows, keys, known)
+            self._append(db, rows, keys)
+        return PutReport(len(rows))
 
-    def _append(self, db: sqlite3.Connection, rows: Sequence[Row], keys: Sequence[bytes]) -> None:
+    def _put_unknown(
+        self, db: sqlite3.Connection, rows: Sequence[Row], keys: Sequence[int], known: dict[int, int]
+    ) -> PutReport:
+        """Puts those of the rows that are not there yet. `known` are the events of the keys."""
+        stored = read_rows(db, known.values())
+        looked_up = set(keys)
+
+        def stored_by(key: int) -> Row | None:
+            if key not in looked_up:
+                looked_up.add(key)
+                found = self._identities.lookup(db, {key})
+                known.update(found)
+                stored.update(read_rows(db, found.values()))
+            return stored[known[key]] if key in known else None
+
+        fresh, report = first_writes(rows, own_keys(rows, keys, stored_by), stored_by)
+        if fresh:
+            self._append(db, list(fresh.values()), list(fresh))
+        return report
+
+    def _append(self, db: sqlite3.Connection, rows: Sequence[Row], keys: Sequence[int]) -> None:
         first = next_number(db)
-        append(db, first, rows)
-        tenants = {tenant: self._tenant_number(db, tenant) for tenant in {row.tenant for row in rows}}
-        values = [
-            value
-            for number, (tenant, source, _, type, time, _, _) in enumerate(rows, first)
-            for value in (tenants[tenant], time, number, type, source)
-        ]
+        names, sources, _, types, times, _, bodies = zip(*rows, strict=True)
+        numbers = {name: self._tenant_number(db, name) for name in set(names)}
+        tenants = [numbers[name] for name in names]
+        append_segments(db, first, tenants, times, bodies)
+        entries = zip(tenants, times, range(first, first + len(rows)), types, sources, strict=True)
+        values = list(chain.from_iterable(entries))
         whole = len(rows) // _ROWS * _ROWS * _COLUMNS
         for at in range(0, whole, _ROWS * _COLUMNS):
             db.execute(_INSERT_MANY, values[at : at + _ROWS * _COLUMNS])
@@ -91,15 +116,18 @@ class SqliteStore:
         return number
 
     def get(self, tenant: str, source: str, id: str) -> bytes | None:
+        (key,) = event_keys([tenant], [source], [id])
         with self._database.reading() as db:
-            load = Segments(db).row
-            rows = [load(event) for event in events_of(db, tenant, source, id)]
-        return next((row.body for row in rows if row[:3] == (tenant, source, id)), None)
+            while rows := read_rows(db, events_of_key(db, key)):
+                for row in rows.values():
+                    if row[:3] == (tenant, source, id):
+                        return row.body
+                key = next_key(key)
+        return None
 
     def find(self, tenant: str, id: str) -> builtins.list[bytes]:
         with self._database.reading() as db:
-            load = Segments(db).row
-            rows = [load(event) for event in events_of(db, tenant, None, id)]
+            rows = read_rows(db, events_of_id(db, tenant, id)).values()
         return [row.body for row in rows if (row.tenant, row.id) == (tenant, id)]
 
     def list(
@@ -117,10 +145,9 @@ class SqliteStore:
         query = _Listing(tenant, type, source, since, until, newest_first, limit + 1)
         with self._database.reading() as db:
             rows = query.rows(db, decode_cursor(cursor, tuple[int, int]) if cursor else None)
-            segments = Segments(db)
-            page = [segments.body(number) for _, number in rows[:limit]]
+            bodies = read_bodies(db, [number for _, number in rows[:limit]])
         more = len(rows) > limit
-        return Page(page, encode_cursor(rows[limit - 1]) if more else None)
+        return Page([bodies[number] for _, number in rows[:limit]], encode_cursor(rows[limit - 1]) if more else None)
 
     def count(self, tenant: str) -> int:
         with self._database.reading() as db:

@@ -146,6 +146,19 @@ class EventStoreSuite:
         assert store.put(rows) == PutReport(3)
         assert store.get(tenant, "/s", "2") == rows[2].body
 
+    def test_a_put_of_megabytes_is_found_listed_and_known_again(self, store: EventStore, tenant: str) -> None:
+        rows = [make_row(tenant, f"{n:03}", time=NOON + n, data=f"{n % 10}" * 30_000) for n in range(120)]
+        assert store.put(rows) == PutReport(120)
+        assert [store.get(tenant, "/s", row.id) for row in rows[::17]] == [row.body for row in rows[::17]]
+        assert store.list(tenant, limit=200).bodies == [row.body for row in rows]
+        assert store.put(rows[60:]) == PutReport(0, duplicates=tuple(range(60)))
+
+    def test_whitespace_around_a_body_is_kept(self, store: EventStore, tenant: str) -> None:
+        rows = [make_row(tenant, id) for id in "ab"]
+        rows = [row._replace(body=b" \n" + row.body + b"\n") for row in rows]
+        store.put(rows)
+        assert [store.get(tenant, "/s", id) for id in "ab"] == [row.body for row in rows]
+
     def test_threads_putting_the_same_events_store_each_once(self, store: EventStore, tenant: str) -> None:
         batches = [[make_row(tenant, f"{n}", time=NOON + n) for n in range(k, k + 40)] for k in range(0, 200, 20)]
         inserted: list[int] = []
@@ -218,6 +231,13 @@ class EventStoreSuite:
         assert _walk(store, tenant, limit=4, newest_first=newest_first, source="/1") == [
             body for body in whole if json.loads(body)["source"] == "/1"
         ]
+
+    def test_a_page_may_join_many_puts(self, store: EventStore, tenant: str) -> None:
+        rows = [make_row(tenant, f"{n:02}", time=NOON + n) for n in range(60)]
+        for start in range(10):
+            store.put(rows[start::10])
+        assert store.list(tenant, limit=100).bodies == [row.body for row in rows]
+        assert _walk(store, tenant, limit=7, newest_first=True) == [row.body for row in rows[::-1]]
 
     def test_both_orders_are_each_others_mirror(self, store: EventStore, tenant: str) -> None:
         store.put([make_row(tenant, f"{n}", time=NOON + n // 4) for n in range(12)])

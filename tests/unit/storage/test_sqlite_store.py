@@ -7,12 +7,15 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 from eventrunner.errors import ConfigurationError, Unavailable
-from eventrunner.storage import sqlite_database, sqlite_identities
+from eventrunner.events.packing import unpack
+from eventrunner.storage import sqlite_database, sqlite_filter, sqlite_identities, sqlite_segments
 from eventrunner.storage.event_store import EventStore, PutReport, open_store
 from eventrunner.storage.migrations import migrations
+from eventrunner.storage.sqlite_filter import KeyFilter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -47,6 +50,27 @@ class TestSqliteStoreWithSettledIdentities(TestSqliteStore):
     @pytest.fixture(autouse=True)
     def _small_recent(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sqlite_identities, "_RECENT_LIMIT", 16)
+
+
+class TestSqliteStoreWhoseKeysCollide(TestSqliteStore):
+    """The same with hashes that say hardly more than the length of the id."""
+
+    @pytest.fixture(autouse=True)
+    def _weak_hashes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sqlite_identities, "_RECENT_LIMIT", 16)
+        monkeypatch.setattr(sqlite_identities, "_source_hash", len)
+        monkeypatch.setattr(sqlite_identities, "_tenant_hash", lambda tenant: _WeakHash())
+
+
+class _WeakHash:
+    def copy(self) -> _WeakHash:
+        return _WeakHash()
+
+    def update(self, data: bytes) -> None:
+        self._data = data
+
+    def digest(self) -> bytes:
+        return bytes([len(self._data) % 3] * 8)
 
 
 def test_every_connection_is_durable_and_in_wal_mode(store: EventStore, path: Path) -> None:
@@ -162,6 +186,74 @@ def test_two_stores_over_one_file_see_each_others_events(
     other.close()
 
 
+def test_a_store_that_is_opened_again_knows_its_events(
+    store: EventStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_identities, "_RECENT_LIMIT", 100)
+    rows = [make_row("T", f"{n}", time=NOON + n) for n in range(350)]
+    for start in range(0, 350, 50):
+        store.put(rows[start : start + 50])
+    store.close()
+    again = open_store(f"sqlite:///{path}")
+    assert again.put(rows) == PutReport(0, duplicates=tuple(range(350)))
+    again.close()
+
+
+def test_keys_that_settle_in_a_put_that_fails_are_still_known(
+    store: EventStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_identities, "_RECENT_LIMIT", 40)
+    other = open_store(f"sqlite:///{path}")
+    rows = [make_row("T", f"{n}", time=NOON + n) for n in range(80)]
+    store.put(rows[:50])
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite_identities.Identities, "add", _fail)
+        with pytest.raises(RuntimeError):
+            store.put(rows[50:60])
+    with sqlite3.connect(path) as db:
+        assert db.execute("select count(*) from runs").fetchone() == (0,)
+    db.close()
+    assert store.put(rows[:10]) == PutReport(0, duplicates=tuple(range(10)))
+    assert other.put(rows[40:70]) == PutReport(20, duplicates=tuple(range(10)))
+    assert other.put(rows[70:]) == PutReport(10)
+    assert store.put(rows) == PutReport(0, duplicates=tuple(range(80)))
+    other.close()
+
+
+def test_a_call_unpacks_each_segment_once(store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    unpacked: list[int] = []
+    rows = [make_row("T", f"{n}", time=NOON + n % 7) for n in range(90)]
+    for start in range(3):
+        store.put(rows[start::3])
+
+    def count(packed: bytes, limit: int) -> bytes:
+        unpacked.append(limit)
+        return unpack(packed, limit)
+
+    monkeypatch.setattr(sqlite_segments, "unpack", count)
+    assert len(store.list("T").bodies) == 90
+    assert len(unpacked) == 3
+    assert store.put(rows).duplicates == tuple(range(90))
+    assert len(unpacked) == 6
+
+
+def test_an_event_nested_as_deeply_as_can_be_hides_no_other(store: EventStore) -> None:
+    plain = [make_row("T", "a", time=NOON), make_row("T", "c", time=NOON + 2)]
+    deep = make_row("T", "b", time=NOON + 1)
+    deep = deep._replace(body=deep.body.replace(b'{"n":1}', b"[" * 20_000 + b"]" * 20_000))
+    assert store.put([plain[0], deep, plain[1]]) == PutReport(3)
+    assert [store.get("T", "/s", row.id) for row in plain] == [row.body for row in plain]
+    assert store.list("T").bodies == [plain[0].body, deep.body, plain[1].body]
+
+
+def test_a_large_put_is_cut_into_segments(store: EventStore, path: Path) -> None:
+    sizes = [600_000, 600_000, 300_000, 2_000_000, 10, 10]
+    store.put([make_row("T", f"{n}", data="x" * size) for n, size in enumerate(sizes)])
+    with sqlite3.connect(path) as db:
+        assert [count for (count,) in db.execute("select count from segments order by first_event")] == [1, 2, 1, 2]
+    db.close()
+
+
 _PUT_MANY = """
 import sys
 from eventrunner.storage.event_store import open_store
@@ -261,3 +353,30 @@ def test_any_sequence_of_puts_keeps_the_first_of_each_identity(
         assert body in store.find(tenant, id)
     assert sum(store.count(tenant) for tenant in "AB") == len(model)
     store.close()
+
+
+_random = Random(7)
+
+
+def _keys(count: int) -> list[int]:
+    return [_random.getrandbits(64) - (1 << 63) for _ in range(count)]
+
+
+def test_all_keys_that_were_added_pass_and_few_others_do() -> None:
+    filter, added = KeyFilter(20_000), _keys(20_000)
+    filter.add(added)
+    assert filter.passing(added) == added
+    assert len(filter.passing(_keys(10_000))) < 100
+
+
+def test_nothing_is_lost_when_the_filter_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_filter, "_LEAST_CELLS", 1 << 12)
+    filter, added = KeyFilter(), _keys(8000)
+    for first in range(0, len(added), 500):
+        filter.add(added[first : first + 500])
+    assert filter.passing(added) == added
+    assert len(filter.passing(_keys(10_000))) < 150
+
+
+def test_an_empty_filter_lets_nothing_pass() -> None:
+    assert KeyFilter().passing(_keys(1000)) == []

@@ -3,11 +3,11 @@ create table tenants (
     name text not null unique
 );
 
--- The bodies of a put: a JSON array in zstd, of the events first_event, first_event + 1, ...; and their times, 8 bytes
--- each in the order of the machine.
+-- The events first_event, first_event + 1, ... of a put, packed; see sqlite_segments.py.
 create table segments (
     first_event integer primary key,
-    times blob not null,
+    count integer not null,
+    columns blob not null,
     bodies blob not null
 );
 
@@ -21,15 +21,21 @@ create table events (
     primary key (tenant, time, number)
 ) without rowid;
 
--- Hashes of (tenant, source, id), see sqlite_identities.py.
+-- Keys of (tenant, source, id) in sorted runs, see sqlite_identities.py.
 create table identities (
-    id_hash integer not null,
-    source_hash integer not null,
+    run integer not null,
+    key integer not null,
     event integer not null,
-    primary key (id_hash, source_hash)
+    primary key (run, key)
 ) without rowid;
 
--- The same for the newest events, one row a batch: 16 bytes each for the events first_event, first_event + 1, ...
+-- A run has the keys of all events up to last_event that the runs before it do not have.
+create table runs (
+    number integer primary key,
+    last_event integer not null
+);
+
+-- The keys of later events, one row a put: 8 bytes each for the events first_event, first_event + 1, ...
 create table recent_identities (
     first_event integer primary key,
     keys blob not null

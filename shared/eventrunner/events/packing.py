@@ -10,8 +10,10 @@ where each copy through a socket, a stream or a file costs about as much for the
 
 from __future__ import annotations
 
+import struct
 import sys
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from eventrunner.errors import BodyTooLarge, MalformedBody
 
@@ -26,12 +28,14 @@ __all__ = [
     "ENCODING",
     "OPEN",
     "WORTH",
+    "Frame",
     "bracket",
+    "frames",
     "join_packed",
+    "note",
     "pack",
     "packed_members",
     "unpack",
-    "unpack_frames",
     "unpacked_size",
 ]
 
@@ -43,6 +47,17 @@ WORTH = 2048
 _LEVEL = 1
 _OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 27}
 
+_NOTE_MAGIC = 0x184D2A5E
+_NOTE = _NOTE_MAGIC.to_bytes(4, "little")
+_NOTE_HEAD = struct.Struct("<II")
+
+
+class Frame(NamedTuple):
+    content: bytes
+    end: int
+    """Where the next frame begins."""
+    is_note: bool
+
 
 def pack(text: bytes | memoryview) -> bytes:
     """One frame."""
@@ -50,6 +65,11 @@ def pack(text: bytes | memoryview) -> bytes:
 
 
 OPEN, COMMA, CLOSE = pack(b"["), pack(b","), pack(b"]")
+
+
+def note(content: bytes) -> bytes:
+    """A frame that every decoder passes over (RFC 8878, section 3.1.2), for whoever knows of it."""
+    return _NOTE_HEAD.pack(_NOTE_MAGIC, len(content)) + content
 
 
 def bracket(members: bytes) -> bytes:
@@ -71,8 +91,11 @@ def join_packed(parts: Iterable[bytes]) -> bytes:
 
 def unpacked_size(packed: bytes) -> int:
     """Bytes of the first frame's content as its header says; those of the frame itself when it says nothing."""
+    at = 0
+    while packed.startswith(_NOTE, at):
+        at += _NOTE_HEAD.size + _NOTE_HEAD.unpack_from(packed, at)[1]
     try:
-        size = zstd.get_frame_info(packed).decompressed_size
+        size = zstd.get_frame_info(memoryview(packed)[at:]).decompressed_size
     except zstd.ZstdError:
         size = None
     return len(packed) if size is None else size
@@ -80,22 +103,43 @@ def unpacked_size(packed: bytes) -> int:
 
 def unpack(packed: bytes, limit: int) -> bytes:
     """The content of all frames. Raises BodyTooLarge beyond `limit` bytes, MalformedBody for what is not zstd."""
-    return b"".join(unpack_frames(packed, limit))
+    return b"".join(frame.content for frame in frames(packed, limit) if not frame.is_note)
 
 
-def unpack_frames(packed: bytes, limit: int) -> Iterator[bytes]:
-    """The content of each frame. Raises as `unpack`."""
-    room = limit + 1
-    while packed:
-        decompressor = zstd.ZstdDecompressor(options=_OPTIONS)
-        try:
-            piece = decompressor.decompress(packed, room)
-        except zstd.ZstdError as error:
-            raise MalformedBody(f"The zstd body cannot be unpacked: {error}.") from error
-        room -= len(piece)
+def frames(packed: bytes, limit: int) -> Iterator[Frame]:
+    """All frames, notes too. Raises as `unpack`."""
+    view, at, room = memoryview(packed), 0, limit + 1
+    while at < len(packed):
+        if packed.startswith(COMMA, at):
+            content, end = b",", at + len(COMMA)
+        else:
+            end = at + _frame_size(view[at:])
+            if packed.startswith(_NOTE, at):
+                yield Frame(packed[at + _NOTE_HEAD.size : end], end, is_note=True)
+                at = end
+                continue
+            content = _decompress(view[at:end], room)
+        room -= len(content)
         if room <= 0:
             raise BodyTooLarge(f"The body has more than {limit} bytes.")
-        if not decompressor.eof:
-            raise MalformedBody("The zstd body ends too early.")
-        packed = decompressor.unused_data
-        yield piece
+        yield Frame(content, end, is_note=False)
+        at = end
+
+
+def _frame_size(packed: memoryview) -> int:
+    try:
+        return zstd.get_frame_size(packed)
+    except zstd.ZstdError as error:
+        raise MalformedBody("The zstd body cannot be unpacked: it is not zstd, or it ends too early.") from error
+
+
+def _decompress(frame: memoryview, room: int) -> bytes:
+    """At most `room` bytes of the content."""
+    decompressor = zstd.ZstdDecompressor(options=_OPTIONS)
+    try:
+        content = decompressor.decompress(frame, room)
+    except zstd.ZstdError as error:
+        raise MalformedBody(f"The zstd body cannot be unpacked: {error}.") from error
+    if len(content) < room and not decompressor.eof:
+        raise MalformedBody("The zstd body ends too early.")
+    return content

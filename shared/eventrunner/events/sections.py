@@ -6,18 +6,17 @@ order between the brackets, packed or plain, with a comma between two of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from eventrunner.errors import MalformedBody
 from eventrunner.events.event import Event
-from eventrunner.events.json_format import encode_batch
-from eventrunner.events.packing import CLOSE, COMMA, OPEN, WORTH, pack
+from eventrunner.events.packing import CLOSE, COMMA, OPEN
 
-__all__ = ["SECTIONS_HEADER", "Section", "Sections", "by_tenant", "read_sections", "write_sections"]
+__all__ = ["SECTIONS_HEADER", "Section", "by_tenant", "read_sections", "write_sections"]
 
 SECTIONS_HEADER = "Eventrunner-Tenants"
-"""On a stage's reply it also says that no event is a failure or a usage record."""
+"""On a stage's reply it also says that no event is a failure or a usage record; no tenant comes twice in it."""
 _HEADER_LIMIT = 4096
 """Characters; HTTP servers and clients take some 8 000 in all."""
 
@@ -26,14 +25,7 @@ class Section(NamedTuple):
     tenant: str
     events: int
     members: bytes
-    """The events with commas between them, packed in one frame or plain, as the whole body is."""
-
-
-class Sections(NamedTuple):
-    body: bytes
-    header: str
-    """Empty when there are too many tenants to name; then the body is plain."""
-    packed: bool
+    """The events with commas between them, packed or plain, as the whole body is."""
 
 
 def by_tenant(events: Iterable[Event]) -> dict[str, list[Event]]:
@@ -47,17 +39,13 @@ def by_tenant(events: Iterable[Event]) -> dict[str, list[Event]]:
     return groups
 
 
-def write_sections(groups: Mapping[str, Sequence[Event]], *, packs: bool) -> Sections:
-    """The JSON batch of all events, packed if the caller may and it pays."""
-    texts = [memoryview(encode_batch(events))[1:-1] for events in groups.values()]
-    packed = packs and sum(map(len, texts)) >= WORTH * len(texts)
-    bodies = [pack(text) for text in texts] if packed else texts
-    counts = zip(groups.items(), bodies, strict=True)
-    header = ",".join(f"{tenant};{len(events)};{len(body)}" for (tenant, events), body in counts)
+def write_sections(sections: Sequence[Section], *, packed: bool) -> tuple[bytes, str] | None:
+    """The body and its header; None when there are too many tenants to name."""
+    header = ",".join(f"{tenant};{events};{len(members)}" for tenant, events, members in sections)
     if len(header) > _HEADER_LIMIT:
-        return Sections(b"[" + b",".join(texts) + b"]", "", packed=False)
+        return None
     opening, comma, closing = _marks(packed)
-    return Sections(opening + comma.join(bodies) + closing, header, packed)
+    return opening + comma.join(section.members for section in sections) + closing, header
 
 
 def read_sections(header: str, body: bytes, *, packed: bool) -> list[Section]:

@@ -7,13 +7,17 @@ from collections.abc import Callable
 from eventrunner.errors import InvalidInput
 from eventrunner.events import Event
 from eventrunner.events.adapters import RAW_TYPE, AdapterSpec, adapt, parse_adapters
+from eventrunner.events.packing import unpack
 from eventrunner.events.routing import Route, apply, choose, parse_routes
-from eventrunner.events.sections import by_tenant
+from eventrunner.events.sections import Section, by_tenant
 from eventrunner.handlers.tenants import PerTenant
-from eventrunner.stage import Batch, Outcomes
+from eventrunner.stage import UNPACK_LIMIT, Batch, Outcomes, unpacked_events
 from eventrunner.storage.records import Tenant
 
 __all__ = ["EventRunner"]
+
+_RAW_MARK = f'"type":"{RAW_TYPE}"'.encode()
+"""As the encoder of events writes it."""
 
 _Plan = tuple[tuple[AdapterSpec, ...], tuple[Route, ...]]
 
@@ -26,20 +30,38 @@ class EventRunner:
 
     def __call__(self, batch: Batch) -> Outcomes:
         outcomes = Outcomes()
-        results = outcomes.results
-        for tenant, events in by_tenant(batch.events).items():
-            adapters, routes = self._plans.get(tenant)
-            for event in events:
-                if event.type != RAW_TYPE and not routes:
-                    results.append(event)
-                    continue
-                try:
-                    if event.type == RAW_TYPE:
-                        adapt(event, adapters)
-                    self._route(event, routes, outcomes)
-                except InvalidInput as error:
-                    outcomes.fail(event, int(error.status), error.detail)
+        if batch.sections is None:
+            events = batch.events
+        else:
+            events = []
+            for section in batch.sections:
+                if self._passes(section):
+                    outcomes.passed.append(section)
+                else:
+                    events += unpacked_events(section.members)
+        for tenant, group in by_tenant(events).items():
+            self._run(group, *self._plans.get(tenant), outcomes)
         return outcomes
+
+    def _passes(self, section: Section) -> bool:
+        """Whether nothing is to be done with the events, so that they need not even be decoded."""
+        _, routes = self._plans.get(section.tenant)
+        # The text may also be inside some data, which then is decoded for nothing.
+        return not routes and _RAW_MARK not in unpack(section.members, UNPACK_LIMIT)
+
+    def _run(
+        self, events: list[Event], adapters: tuple[AdapterSpec, ...], routes: tuple[Route, ...], outcomes: Outcomes
+    ) -> None:
+        for event in events:
+            if event.type != RAW_TYPE and not routes:
+                outcomes.results.append(event)
+                continue
+            try:
+                if event.type == RAW_TYPE:
+                    adapt(event, adapters)
+                self._route(event, routes, outcomes)
+            except InvalidInput as error:
+                outcomes.fail(event, int(error.status), error.detail)
 
     @staticmethod
     def _route(event: Event, routes: tuple[Route, ...], outcomes: Outcomes) -> None:

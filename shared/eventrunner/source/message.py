@@ -15,9 +15,11 @@ from nats.aio.msg import Msg
 
 from eventrunner.errors import InvalidInput, MalformedBody
 from eventrunner.events.binary import BATCH_TYPE, STRUCTURED_TYPE, is_binary, read_binary
+from eventrunner.events.costs import charged_batch, charged_text
 from eventrunner.events.headers import COUNT_HEADER
 from eventrunner.events.json_format import encode_event, split_batch
-from eventrunner.events.packing import ENCODING, bracket, join_packed, pack, packed_members, unpack, unpacked_size
+from eventrunner.events.packing import ENCODING, bracket, join_packed, pack, packed_members, unpacked_size
+from eventrunner.events.sections import Section, write_sections
 from eventrunner.tenancy import tenant_of_subject
 
 __all__ = ["UNPACK_LIMIT", "Message", "Parcel", "Part", "count_of", "read_message"]
@@ -84,7 +86,7 @@ class Part:
 
     def text(self) -> bytes:
         """The JSON. Raises MalformedBody or BodyTooLarge."""
-        return unpack(self.members, UNPACK_LIMIT) if self.packed else self.members
+        return charged_text(self.members, UNPACK_LIMIT) if self.packed else self.members
 
     def split(self) -> list[Part]:
         """A part for each event, unpacked. Raises MalformedBody or BodyTooLarge."""
@@ -150,6 +152,18 @@ class Parcel:
             frames += members if packed else [pack(b",".join(members))]
         return bracket(join_packed(frames))
 
+    def sections(self) -> tuple[bytes, str] | None:
+        """The packed batch and where each tenant's events are in it; None when that cannot be told, because not all
+        parts are packed or there are too many tenants."""
+        if not all(part.packed for part in self.parts):
+            return None
+        sections = []
+        for tenant, grouped in itertools.groupby(self.parts, lambda part: part.message.tenant):
+            parts = list(grouped)
+            members = join_packed(part.members for part in parts)
+            sections.append(Section(tenant, sum(part.count for part in parts), members))
+        return write_sections(sections, packed=True)
+
     def digest(self) -> str:
         """Names exactly these events of exactly these messages, also when they are delivered again."""
         text = ";".join(f"{p.message.sequence},{p.message.stored},{p.offset},{p.count}" for p in self.parts)
@@ -213,7 +227,7 @@ def _read_packed(read: Message, headers: Mapping[str, str]) -> None:
         read.members, read.count, read.packed = members, int(count), True
     else:
         # Packed by somebody else: it can only be seen from inside what it is.
-        read.members = unpack(read.members, UNPACK_LIMIT)
+        read.members = charged_batch(read.members, UNPACK_LIMIT)
         _read_plain(read, headers)
 
 

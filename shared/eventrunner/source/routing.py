@@ -16,8 +16,9 @@ import msgspec
 from eventrunner.errors import EventRunnerError, MalformedBody
 from eventrunner.events import USAGE_TYPE
 from eventrunner.events.binary import BATCH_TYPE, STRUCTURED_TYPE
+from eventrunner.events.costs import charged_batch
 from eventrunner.events.json_format import join_batch, split_batch
-from eventrunner.events.packing import bracket, unpack
+from eventrunner.events.packing import bracket
 from eventrunner.events.sections import read_sections
 from eventrunner.source.deadletter import Verdict, letter_of_reply
 from eventrunner.source.message import UNPACK_LIMIT, Parcel
@@ -81,13 +82,18 @@ def route(reply: Reply, parcel: Parcel, spec: SourceSpec, max_payload: int) -> l
 
 
 def _by_sections(reply: Reply, parcel: Parcel, spec: SourceSpec, max_payload: int) -> list[Publication] | None:
-    """A publication for each tenant, unopened. None when one would be too large, or the destination is no stream."""
+    """A publication for each tenant, unopened. None when one would be too large, a tenant comes twice, or the
+    destination is no stream."""
     if not isinstance(spec.reply, SubjectPattern):
         return None
     prefix = _prefix(parcel, spec)
     max_events, max_bytes = _OVERSIZE * spec.batch.max_events, max_payload - HEADER_ROOM
+    sections = read_sections(reply.sections, reply.body, packed=reply.packed)
+    if len({section.tenant for section in sections}) < len(sections):
+        # Two publications would bear one message id.
+        return None
     publications = []
-    for section in read_sections(reply.sections, reply.body, packed=reply.packed):
+    for section in sections:
         if not is_tenant(section.tenant):
             raise Unroutable(f"The reply has a section of {section.tenant!r}, which is no tenant.")
         body = bracket(section.members) if reply.packed else b"[" + section.members + b"]"
@@ -100,7 +106,7 @@ def _by_sections(reply: Reply, parcel: Parcel, spec: SourceSpec, max_payload: in
 
 
 def _unpacked(reply: Reply) -> Reply:
-    return replace(reply, body=unpack(reply.body, UNPACK_LIMIT), packed=False) if reply.packed else reply
+    return replace(reply, body=charged_batch(reply.body, UNPACK_LIMIT), packed=False) if reply.packed else reply
 
 
 def _as_it_came(reply: Reply, parcel: Parcel, spec: SourceSpec, max_payload: int) -> Publication | None:

@@ -96,7 +96,12 @@ def _request(parcel: Parcel, spec: SourceSpec) -> tuple[dict[str, str], bytes]:
         headers["Accept-Encoding"] = ENCODING
         if not parcel.packed:
             return headers, parcel.batch()
-        return headers | {"Content-Encoding": ENCODING}, parcel.packed_batch()
+        headers["Content-Encoding"] = ENCODING
+        sections = parcel.sections()
+        if sections is None:
+            return headers, parcel.packed_batch()
+        body, headers[SECTIONS_HEADER] = sections
+        return headers, body
     if spec.format is Format.STRUCTURED:
         return {"Content-Type": STRUCTURED_TYPE}, parcel.members()
     return write_binary(decode_event(parcel.members()))

@@ -11,16 +11,13 @@ from typing import Protocol
 
 from flask import Request, Response
 
-from eventrunner.events import Event, encode_batch
-from eventrunner.events.binary import BATCH_TYPE
-from eventrunner.events.headers import COUNT_HEADER
-from eventrunner.events.packing import ENCODING
-from eventrunner.events.sections import SECTIONS_HEADER, by_tenant, write_sections
+from eventrunner.events.costs import Cost
 from eventrunner.memory import keep_memory
 from eventrunner.settings import Settings
 from eventrunner.stage.answers import guarded
-from eventrunner.stage.batch import Batch
-from eventrunner.stage.outcomes import Cost, Outcomes
+from eventrunner.stage.batch import Batch, takes_packed
+from eventrunner.stage.outcomes import Outcomes
+from eventrunner.stage.reply import write_reply
 from eventrunner.telemetry import EVENTS_TOTAL, configure_logging
 
 __all__ = ["Handler", "Stage"]
@@ -52,7 +49,8 @@ class Stage:
         if request.method != "POST":
             return Response(status=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
         started, cpu = time.monotonic_ns(), time.thread_time_ns()
-        batch = Batch.from_request(dict(request.headers), request.get_data(cache=False))
+        headers = dict(request.headers)
+        batch = Batch.from_request(headers, request.get_data(cache=False))
         outcomes = self._ready_handler()(batch)
         count = max(batch.count, 1)
         cost = Cost(
@@ -60,10 +58,7 @@ class Stage:
             memory=_resident_kib() * (time.monotonic_ns() - started) // 1_000_000 // count,
         )
         self._count(outcomes)
-        events = outcomes.to_events(self.name, cost)
-        if not events:
-            return Response(status=HTTPStatus.NO_CONTENT)
-        return _reply_by_tenant(events, request) if outcomes.all_go_on else _reply(events)
+        return write_reply(outcomes, self.name, cost, packs=takes_packed(headers))
 
     def _ready_handler(self) -> Handler:
         # Made on the first request and not at import: functions-framework's server forks after the import, and no
@@ -78,31 +73,9 @@ class Stage:
         return self._handler
 
     def _count(self, outcomes: Outcomes) -> None:
-        for outcome, number in (
-            ("published", len(outcomes.results)),
-            ("derived", len(outcomes.derived)),
-            ("dropped", len(outcomes.dropped)),
-            ("failed", len(outcomes.failures)),
-        ):
+        for outcome, number in outcomes.counts().items():
             if number:
                 EVENTS_TOTAL.labels(self.name, outcome).inc(number)
-
-
-def _reply(events: list[Event]) -> Response:
-    headers = {COUNT_HEADER: str(len(events))}
-    return Response(encode_batch(events), headers=headers, content_type=BATCH_TYPE)
-
-
-def _reply_by_tenant(events: list[Event], request: Request) -> Response:
-    """So that the source can publish it without looking inside."""
-    packs = ENCODING in request.headers.get("Accept-Encoding", "")
-    body, sections, packed = write_sections(by_tenant(events), packs=packs)
-    headers = {COUNT_HEADER: str(len(events))}
-    if sections:
-        headers[SECTIONS_HEADER] = sections
-    if packed:
-        headers["Content-Encoding"] = ENCODING
-    return Response(body, headers=headers, content_type=BATCH_TYPE)
 
 
 def _resident_kib() -> int:

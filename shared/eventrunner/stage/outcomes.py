@@ -6,26 +6,17 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from eventrunner.events import USAGE_TYPE, Event
+from eventrunner.events import USAGE_TYPE, Event, decode_batch
+from eventrunner.events.costs import Cost, add_cost
 from eventrunner.events.event import USAGE_ATTRIBUTES
+from eventrunner.events.sections import Section
 from eventrunner.ids import derived_id
+from eventrunner.stage.batch import unpacked_events
 
-__all__ = ["Cost", "Failure", "Outcomes"]
+__all__ = ["Failure", "Outcomes"]
 
 _DATA_LIMIT = 1024
 """Characters of `knativeerrordata`, as Knative's own delivery cuts it."""
-
-_INT_MAX = 2**31 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What the stage spent on each event of a batch, by equal share."""
-
-    cpu: int = 0
-    """Nanoseconds."""
-    memory: int = 0
-    """KiB·milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +37,25 @@ class Outcomes:
     """Events that can never be handled: dead letters."""
     dropped: list[Event] = field(default_factory=list)
     """Events that end here on purpose; only what they used is passed on."""
+    passed: list[Section] = field(default_factory=list)
+    """Further results: packed ones that go on as they came, some of the batch's own sections."""
+    written: list[Section] = field(default_factory=list)
+    """Further results as JSON, of a stage that has to encode them anyway. Sections of some hundred events are best, of
+    which a tenant may have several."""
+    written_derived: list[Section] = field(default_factory=list)
+    """Further derived events as JSON."""
 
     def fail(self, event: Event, code: int, reason: str) -> None:
         self.failures.append(Failure(event, code, reason))
+
+    def counts(self) -> dict[str, int]:
+        """Events by what became of them."""
+        return {
+            "published": len(self.results) + _events(self.passed) + _events(self.written),
+            "derived": len(self.derived) + _events(self.written_derived),
+            "dropped": len(self.dropped),
+            "failed": len(self.failures),
+        }
 
     @property
     def all_go_on(self) -> bool:
@@ -61,22 +68,26 @@ class Outcomes:
         Usage travels on the event while it goes on. An event that ends here hands its usage over to a record of its
         own, and a dead letter starts again from nothing, so that its replay is not billed twice.
         """
-        for event in self.results:
-            _add_cost(event, cost)
-        reply = self.results + self.derived
-        for event in self.dropped:
-            _add_cost(event, cost)
-            reply.append(_usage_record(stage, "dropped", event))
+        reply = list(self.results)
+        for section in self.passed:
+            reply += unpacked_events(section.members)
+        for section in self.written:
+            reply += decode_batch(b"[" + section.members + b"]")
+        add_cost(reply, cost)
+        add_cost(self.dropped, cost)
+        add_cost((failure.event for failure in self.failures), cost)
+        reply += self.derived
+        for section in self.written_derived:
+            reply += decode_batch(b"[" + section.members + b"]")
+        reply += [_usage_record(stage, "dropped", event) for event in self.dropped]
         for failure in self.failures:
-            _add_cost(failure.event, cost)
             reply.append(_usage_record(stage, "failed", failure.event))
             reply.append(_dead_letter(stage, failure))
         return reply
 
 
-def _add_cost(event: Event, cost: Cost) -> None:
-    event.usagecpu = min(_INT_MAX, event.usagecpu + cost.cpu)
-    event.usagemem = min(_INT_MAX, event.usagemem + cost.memory)
+def _events(sections: list[Section]) -> int:
+    return sum(section.events for section in sections)
 
 
 def _usage_record(stage: str, kind: str, event: Event) -> Event:

@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Final
 
+from eventrunner.memory import keep_memory
 from eventrunner.storage.chdb_engine import ChdbEngine
 from eventrunner.storage.clickhouse_protocol import (
     BAD_REQUEST_CODE,
@@ -145,6 +146,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1; 0 for a free one")
     parser.add_argument("--memory", type=int, default=640, metavar="MIB", help="limit of the engine (%(default)s MiB)")
     arguments = parser.parse_args(argv)
+    keep_memory()
     engine = ChdbEngine(arguments.data.resolve(), arguments.memory)
     server = ChdbServer(engine, arguments.port)
 

@@ -3,9 +3,9 @@
 A row of its own for each body costs three times what the packed segment does, in the write-ahead log and again in the
 checkpoint, and fifteen times the space.
 
-A segment is the JSON batch of its events in zstd, and in columns beside it their times, tenants and sizes. A body is
-cut out by its size, so it comes back as it was whatever it holds; a parser would refuse the whole batch for one event
-that is nested as deeply as an event may be.
+A segment is the JSON batch of its events in zstd, and in columns beside it their times, kinds and sizes; a kind is a
+tenant, type and source, which few events have for themselves. A body is cut out by its size, so it comes back as it was
+whatever it holds; a parser would refuse the whole batch for one event that is nested as deeply as an event may be.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
+import msgspec
+
 from eventrunner.events.json_format import join_batch
 from eventrunner.events.packing import pack, unpack
 from eventrunner.storage.content import Content
 from eventrunner.storage.event_store import Row
 
-__all__ = ["append_segments", "next_number", "read_bodies", "read_rows"]
+__all__ = ["Columns", "Kind", "append_segments", "next_number", "read_bodies", "read_columns", "read_rows"]
 
 _SEGMENT_BYTES = 1024 * 1024
 """Of JSON, so that whoever wants one event never unpacks much more."""
@@ -34,14 +36,23 @@ def next_number(db: sqlite3.Connection) -> int:
 
 
 def append_segments(
-    db: sqlite3.Connection, first: int, tenants: Sequence[int], times: Sequence[int], bodies: Sequence[bytes]
-) -> None:
-    """One event each, `first` the number of the first; tenants by their numbers."""
+    db: sqlite3.Connection,
+    first: int,
+    kinds: Sequence[tuple[int, str, str]],
+    times: Sequence[int],
+    bodies: Sequence[bytes],
+) -> list[tuple[int, int]]:
+    """Stores events, `first` the number of the first. Returns the segments' bounds among them."""
     sizes = list(map(len, bodies))
-    for start, end in _cuts(sizes):
-        columns = struct.pack(_layout(end - start), *times[start:end], *tenants[start:end], *sizes[start:end])
+    cuts = list(_cuts(sizes))
+    for start, end in cuts:
+        known: dict[tuple[int, str, str], int] = {}
+        places = [known.setdefault(kind, len(known)) for kind in kinds[start:end]]
+        columns = struct.pack(_layout(end - start), *times[start:end], *places, *sizes[start:end])
         packed = pack(join_batch(bodies[start:end]))
-        db.execute("insert into segments values (?, ?, ?, ?)", (first + start, end - start, columns, packed))
+        values = (first + start, end - start, msgspec.json.encode(list(known)), columns, packed)
+        db.execute("insert into segments values (?, ?, ?, ?, ?)", values)
+    return cuts
 
 
 def read_bodies(db: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, bytes]:
@@ -55,16 +66,34 @@ def read_rows(db: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, Row]:
     return {number: _row(db, segment, number, names) for number, segment in _segments_of(db, numbers)}
 
 
-class _Segment(NamedTuple):
+class Kind(NamedTuple):
+    tenant: int
+    type: str
+    source: str
+
+
+_kinds_decoder = msgspec.json.Decoder(list[Kind])
+
+
+class Columns(NamedTuple):
+    """A segment without its bodies."""
+
     first: int
+    kinds: Sequence[Kind]
     times: Sequence[int]
-    tenants: Sequence[int]
+    places: Sequence[int]
+    """Of each event's kind in `kinds`."""
+    sizes: Sequence[int]
+
+
+class _Segment(NamedTuple):
+    columns: Columns
     ends: Sequence[int]
     """Where each body ends in the batch."""
     batch: bytes
 
     def body(self, number: int) -> bytes:
-        at = number - self.first
+        at = number - self.columns.first
         # What is before a body, a bracket or a comma, is one byte.
         return self.batch[self.ends[at - 1] + 1 if at else 1 : self.ends[at]]
 
@@ -73,30 +102,41 @@ def _segments_of(db: sqlite3.Connection, numbers: Iterable[int]) -> Iterator[tup
     """Each number with its segment, in an order that unpacks each segment once and keeps one at a time."""
     segment: _Segment | None = None
     for number in sorted(numbers):
-        if segment is None or number >= segment.first + len(segment.ends):
+        if segment is None or number >= segment.columns.first + len(segment.ends):
             segment = _load(db, number)
         yield number, segment
 
 
+def read_columns(db: sqlite3.Connection, first: int) -> Columns:
+    """Of the segment whose first event that is."""
+    query = "select first_event, count, kinds, columns from segments where first_event = ?"
+    return _columns(*db.execute(query, (first,)).fetchone())
+
+
+def _columns(first: int, count: int, kinds: bytes, columns: bytes) -> Columns:
+    values = struct.unpack(_layout(count), columns)
+    return Columns(first, _kinds_decoder.decode(kinds), values[:count], values[count : 2 * count], values[2 * count :])
+
+
 def _load(db: sqlite3.Connection, number: int) -> _Segment:
     query = "select * from segments where first_event <= ? order by first_event desc limit 1"
-    first, count, columns, bodies = db.execute(query, (number,)).fetchone()
-    values = struct.unpack(_layout(count), columns)
-    ends = list(accumulate(size + 1 for size in values[2 * count :]))
-    return _Segment(first, values[:count], values[count : 2 * count], ends, unpack(bodies, ends[-1] + 1))
+    *described, bodies = db.execute(query, (number,)).fetchone()
+    columns = _columns(*described)
+    ends = list(accumulate(size + 1 for size in columns.sizes))
+    return _Segment(columns, ends, unpack(bodies, ends[-1] + 1))
 
 
 def _row(db: sqlite3.Connection, segment: _Segment, number: int, names: dict[int, str]) -> Row:
-    body, at = segment.body(number), number - segment.first
-    tenant = segment.tenants[at]
-    if tenant not in names:
-        (names[tenant],) = db.execute("select name from tenants where number = ?", (tenant,)).fetchone()
-    content = Content.of(body)
-    return Row(names[tenant], content.source, content.id, content.type, segment.times[at], 0, body)
+    columns, at = segment.columns, number - segment.columns.first
+    kind = columns.kinds[columns.places[at]]
+    if kind.tenant not in names:
+        (names[kind.tenant],) = db.execute("select name from tenants where number = ?", (kind.tenant,)).fetchone()
+    body = segment.body(number)
+    return Row(names[kind.tenant], kind.source, Content.of(body).id, kind.type, columns.times[at], 0, body)
 
 
 def _layout(count: int) -> str:
-    """Of the columns: times, tenants, sizes."""
+    """Of the columns: times, places of the kinds, sizes."""
     return f"<{count}q{count}I{count}I"
 
 

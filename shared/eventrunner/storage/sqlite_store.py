@@ -5,8 +5,6 @@ from __future__ import annotations
 import builtins
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 from eventrunner.errors import ConfigurationError
@@ -23,15 +21,9 @@ from eventrunner.storage.sqlite_identities import (
     own_keys,
 )
 from eventrunner.storage.sqlite_segments import append_segments, next_number, read_bodies, read_rows
+from eventrunner.storage.sqlite_spans import Listing, add_spans, count_events
 
 __all__ = ["SqliteStore"]
-
-_COLUMNS = 5
-_ROWS = 50
-_ONE = "(" + ", ".join("?" * _COLUMNS) + ")"
-# One statement for many rows: a step of SQLite's machine for each row costs more than the row.
-_INSERT_MANY = "insert into events values " + ", ".join([_ONE] * _ROWS)  # noqa: S608
-_INSERT_ONE = "insert into events values " + _ONE  # noqa: S608
 
 
 class SqliteStore:
@@ -94,13 +86,9 @@ class SqliteStore:
         names, sources, _, types, times, _, bodies = zip(*rows, strict=True)
         numbers = {name: self._tenant_number(db, name) for name in set(names)}
         tenants = [numbers[name] for name in names]
-        append_segments(db, first, tenants, times, bodies)
-        entries = zip(tenants, times, range(first, first + len(rows)), types, sources, strict=True)
-        values = list(chain.from_iterable(entries))
-        whole = len(rows) // _ROWS * _ROWS * _COLUMNS
-        for at in range(0, whole, _ROWS * _COLUMNS):
-            db.execute(_INSERT_MANY, values[at : at + _ROWS * _COLUMNS])
-        db.executemany(_INSERT_ONE, [values[at : at + _COLUMNS] for at in range(whole, len(values), _COLUMNS)])
+        kinds = list(zip(tenants, types, sources, strict=True))
+        for start, end in append_segments(db, first, kinds, times, bodies):
+            add_spans(db, first + start, tenants[start:end], times[start:end])
         self._identities.add(db, first, keys)
 
     def _tenant_number(self, db: sqlite3.Connection, tenant: str) -> int:
@@ -142,17 +130,17 @@ class SqliteStore:
         limit: int = 100,
         cursor: str | None = None,
     ) -> Page:
-        query = _Listing(tenant, type, source, since, until, newest_first, limit + 1)
+        listing = Listing(tenant, type, source, since, until, newest_first)
+        after = decode_cursor(cursor, tuple[int, int]) if cursor else None
         with self._database.reading() as db:
-            rows = query.rows(db, decode_cursor(cursor, tuple[int, int]) if cursor else None)
+            rows = listing.rows(db, after, limit + 1)
             bodies = read_bodies(db, [number for _, number in rows[:limit]])
         more = len(rows) > limit
         return Page([bodies[number] for _, number in rows[:limit]], encode_cursor(rows[limit - 1]) if more else None)
 
     def count(self, tenant: str) -> int:
         with self._database.reading() as db:
-            query = "select count(*) from events where tenant = (select number from tenants where name = ?)"
-            return int(db.execute(query, (tenant,)).fetchone()[0])
+            return count_events(db, tenant)
 
     def tenants(self) -> Sequence[str]:
         with self._database.reading() as db:
@@ -173,40 +161,3 @@ class SqliteStore:
         with self._database.reading() as db:
             query = "select body from invoices where tenant = ? order by period desc, number desc"
             return [body for (body,) in db.execute(query, (tenant,))]
-
-
-@dataclass(frozen=True, slots=True)
-class _Listing:
-    tenant: str
-    type: str | None
-    source: str | None
-    since: int | None
-    until: int | None
-    newest_first: bool
-    limit: int
-
-    def rows(self, db: sqlite3.Connection, after: tuple[int, int] | None) -> list[tuple[int, int]]:
-        """(time, number), from after that (time, number) on."""
-        if after is None:
-            return self._select(db, [], [], self.limit)
-        time, number = after
-        beyond = "<" if self.newest_first else ">"
-        # Two selects, because SQLite uses the index for only the first column of `(time, number) > (?, ?)`.
-        rows = self._select(db, ["time = ?", f"number {beyond} ?"], [time, number], self.limit)
-        return rows + self._select(db, [f"time {beyond} ?"], [time], self.limit - len(rows))
-
-    def _select(
-        self, db: sqlite3.Connection, conditions: list[str], values: list[int], limit: int
-    ) -> list[tuple[int, int]]:
-        wanted = {
-            "tenant = (select number from tenants where name = ?)": self.tenant,
-            "type = ?": self.type,
-            "source = ?": self.source,
-            "time >= ?": self.since,
-            "time < ?": self.until,
-        }
-        given = {condition: value for condition, value in wanted.items() if value is not None}
-        where = " and ".join([*given, *conditions])
-        order = "desc" if self.newest_first else "asc"
-        query = f"select time, number from events where {where} order by time {order}, number {order} limit ?"  # noqa: S608
-        return db.execute(query, (*given.values(), *values, limit)).fetchall()

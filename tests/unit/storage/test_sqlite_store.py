@@ -12,7 +12,7 @@ from random import Random
 import pytest
 from eventrunner.errors import ConfigurationError, Unavailable
 from eventrunner.events.packing import unpack
-from eventrunner.storage import sqlite_database, sqlite_filter, sqlite_identities, sqlite_segments
+from eventrunner.storage import sqlite_database, sqlite_filter, sqlite_identities, sqlite_segments, sqlite_spans
 from eventrunner.storage.event_store import EventStore, PutReport, open_store
 from eventrunner.storage.migrations import migrations
 from eventrunner.storage.sqlite_filter import KeyFilter
@@ -353,6 +353,86 @@ def test_any_sequence_of_puts_keeps_the_first_of_each_identity(
         assert body in store.find(tenant, id)
     assert sum(store.count(tenant) for tenant in "AB") == len(model)
     store.close()
+
+
+_happened = st.tuples(
+    st.sampled_from("AB"), st.integers(-20, 20), st.sampled_from(["/1", "/2"]), st.sampled_from(["x", "y"])
+)
+
+
+@given(
+    st.lists(st.lists(_happened, min_size=1, max_size=8), min_size=1, max_size=8),
+    st.none() | st.integers(-22, 22),
+    st.none() | st.integers(-22, 22),
+    st.sampled_from([None, "/1"]),
+    st.sampled_from([None, "x"]),
+    st.booleans(),
+    st.integers(1, 7),
+)
+@settings(max_examples=100, deadline=None)
+def test_any_events_are_listed_in_order_of_time(
+    tmp_path_factory: pytest.TempPathFactory,
+    puts: list[list[tuple[str, int, str, str]]],
+    since: int | None,
+    until: int | None,
+    source: str | None,
+    type: str | None,
+    newest_first: bool,
+    limit: int,
+) -> None:
+    store = open_store(f"sqlite:///{tmp_path_factory.mktemp('store')}/x.db")
+    store.migrate()
+    rows = []
+    for put in puts:
+        new = [
+            make_row(tenant, f"{len(rows) + n}", source=src, type=kind, time=NOON + time)
+            for n, (tenant, time, src, kind) in enumerate(put)
+        ]
+        store.put(new)
+        rows += new
+    bounds = {"since": None if since is None else NOON + since, "until": None if until is None else NOON + until}
+    expected = sorted(
+        (row.time, number)
+        for number, row in enumerate(rows)
+        if row.tenant == "A"
+        and (source is None or row.source == source)
+        and (type is None or row.type == type)
+        and (bounds["since"] is None or row.time >= bounds["since"])
+        and (bounds["until"] is None or row.time < bounds["until"])
+    )
+    if newest_first:
+        expected.reverse()
+    listed: list[str] = []
+    cursor = None
+    while True:
+        page = store.list(
+            "A", **bounds, source=source, type=type, newest_first=newest_first, limit=limit, cursor=cursor
+        )
+        listed += ids(page.bodies)
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+        assert len(page.bodies) == limit
+    assert listed == [f"{number}" for _, number in expected]
+    store.close()
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_a_page_looks_into_few_segments_when_events_come_in_order(
+    store: EventStore, monkeypatch: pytest.MonkeyPatch, newest_first: bool
+) -> None:
+    looked: list[int] = []
+
+    def count(db: sqlite3.Connection, first: int) -> sqlite_segments.Columns:
+        looked.append(first)
+        return sqlite_segments.read_columns(db, first)
+
+    for start in range(0, 1000, 10):
+        store.put([make_row("T", f"{n}", time=NOON + n) for n in range(start, start + 10)])
+    monkeypatch.setattr(sqlite_spans, "read_columns", count)
+    page = store.list("T", since=NOON + 500, until=NOON + 900, newest_first=newest_first, limit=20)
+    assert ids(page.bodies)[0] == ("899" if newest_first else "500")
+    assert len(looked) <= 4
 
 
 _random = Random(7)

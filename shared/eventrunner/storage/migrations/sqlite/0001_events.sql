@@ -1,33 +1,40 @@
 create table tenants (
     number integer primary key,
-    name text not null unique
+    name text not null unique,
+    -- Of the spans, in microseconds.
+    longest_span integer not null default 0
 );
 
 -- The events first_event, first_event + 1, ... of a put, packed; see sqlite_segments.py.
 create table segments (
     first_event integer primary key,
     count integer not null,
+    kinds blob not null,
     columns blob not null,
     bodies blob not null
 );
 
--- Where to find them; `number` also orders events of one time.
-create table events (
+-- Which segments have events of a tenant, and from when to when, see sqlite_spans.py.
+create table spans (
     tenant integer not null,
-    time integer not null,
-    number integer not null,
-    type text not null,
-    source text not null,
-    primary key (tenant, time, number)
+    first_time integer not null,
+    segment integer not null,
+    last_time integer not null,
+    events integer not null,
+    primary key (tenant, first_time, segment)
 ) without rowid;
 
--- Keys of (tenant, source, id) in sorted runs, see sqlite_identities.py.
+create index spans_by_end on spans (tenant, last_time);
+
+-- Keys of (tenant, source, id) in sorted runs, some hundred keys a row, see sqlite_identities.py.
 create table identities (
+    number integer primary key,
     run integer not null,
-    key integer not null,
-    event integer not null,
-    primary key (run, key)
-) without rowid;
+    first_key integer not null,
+    keys blob not null,
+    events blob not null,
+    unique (run, first_key)
+);
 
 -- A run has the keys of all events up to last_event that the runs before it do not have.
 create table runs (

@@ -34,7 +34,7 @@ def _packed(outcomes: Outcomes, cost: Cost) -> Response | None:
     results = outcomes.written + _sections(outcomes.results)
     derived = outcomes.written_derived + _sections(outcomes.derived)
     texts = [*results, *derived]
-    if sum(len(text.members) for text in texts) < WORTH * len(texts) or not (texts or outcomes.passed):
+    if not outcomes.passed and sum(len(text.members) for text in texts) < WORTH * max(1, len(texts)):
         return None
     parts = [(tenant, events, charge(members, cost)) for tenant, events, members in outcomes.passed]
     parts += [(tenant, events, charge(pack(members), cost)) for tenant, events, members in results]

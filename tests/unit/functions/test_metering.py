@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from eventrunner.events import Event, encode_batch
+from eventrunner.events.costs import Cost
 from eventrunner.stage import Outcomes
-from eventrunner.stage.outcomes import Cost
 from eventrunner.storage.analytics import Analytics
 from eventrunner.storage.analytics_model import Totals
 from flask.testing import FlaskClient

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from eventrunner.events import Event, encode_batch
+from eventrunner.events import Event, decode_batch, encode_batch
+from eventrunner.events.sections import Section
 from eventrunner.handlers.event_engine import EventEngine
-from eventrunner.stage import Batch
+from eventrunner.stage import Batch, Outcomes
 from eventrunner.storage.event_store import EventStore, open_store
 from eventrunner.storage.records import RuleSet, RuleVersion, Tenant
 
@@ -39,12 +40,24 @@ def _event(id: str, type: str = "order", data: bytes = b'{"amount":7}', tenant: 
     return event
 
 
+def _decoded(sections: list[Section]) -> list[Event]:
+    return [event for section in sections for event in decode_batch(b"[" + section.members + b"]")]
+
+
+def _results(outcomes: Outcomes) -> list[Event]:
+    return _decoded(outcomes.written)
+
+
+def _derived(outcomes: Outcomes) -> list[Event]:
+    return _decoded(outcomes.written_derived)
+
+
 def _batch(*events: Event) -> Batch:
     return Batch(encode_batch(events))
 
 
 def test_an_event_that_no_rule_touches_passes_with_its_bytes(store: EventStore) -> None:
-    (event,) = _engine(store)(_batch(_event("1", data=b'{ "amount" : 7.0 }'))).results
+    (event,) = _results(_engine(store)(_batch(_event("1", data=b'{ "amount" : 7.0 }'))))
     assert event.json_data == b'{ "amount" : 7.0 }'
     assert event.usagerules == 3
     assert event.usageout > 0
@@ -53,10 +66,10 @@ def test_an_event_that_no_rule_touches_passes_with_its_bytes(store: EventStore) 
 
 def test_rules_tag_change_and_derive(store: EventStore) -> None:
     outcomes = _engine(store)(_batch(_event("1", data=b'{"amount":700}')))
-    (event,) = outcomes.results
+    (event,) = _results(outcomes)
     assert event.extensions == {"size": "big"}
     assert event.decoded_data() == {"amount": 700, "checked": True}
-    (alert,) = outcomes.derived
+    (alert,) = _derived(outcomes)
     assert (alert.type, alert.decoded_data()) == ("alert", {"amount": 700})
     assert alert.extensions == {"causeid": "1", "causerule": "Big"}
     assert store.get("acme", "/s", alert.id) is not None
@@ -66,7 +79,7 @@ def test_a_redelivery_derives_the_same_event_and_stores_nothing_twice(store: Eve
     engine = _engine(store)
     first = engine(_batch(_event("1", data=b'{"amount":700}'), _event("2")))
     again = engine(_batch(_event("2"), _event("1", data=b'{"amount":700}')))
-    assert [event.id for event in first.derived] == [event.id for event in again.derived]
+    assert [event.id for event in _derived(first)] == [event.id for event in _derived(again)]
     assert store.count("acme") == 3
 
 
@@ -79,21 +92,31 @@ def test_a_dropped_event_is_not_stored(store: EventStore) -> None:
 def test_a_rule_that_never_ends_makes_a_dead_letter_with_its_name(store: EventStore) -> None:
     outcomes = _engine(store)(_batch(_event("1", "loop"), _event("2")))
     assert "Loop" in outcomes.failures[0].reason
-    assert [event.id for event in outcomes.results] == ["2"]
+    assert [event.id for event in _results(outcomes)] == ["2"]
 
 
 def test_tenants_without_active_rules_pass(store: EventStore) -> None:
     event = _event("1", data=b'{"amount":700}', tenant="other")
-    assert [result.id for result in _engine(store)(_batch(event)).results] == ["1"]
-    assert not _engine(store, active=0)(_batch(_event("2", data=b'{"amount":700}'))).derived
+    assert [result.id for result in _results(_engine(store)(_batch(event)))] == ["1"]
+    assert not _derived(_engine(store, active=0)(_batch(_event("2", data=b'{"amount":700}'))))
 
 
 def test_a_rule_set_that_does_not_compile_stops_no_event(store: EventStore) -> None:
-    assert len(_engine(store, "rule broken {")(_batch(_event("1"))).results) == 1
+    assert len(_results(_engine(store, "rule broken {")(_batch(_event("1"))))) == 1
 
 
 def test_binary_data_passes_the_rules(store: EventStore) -> None:
     event = _event("1")
     event.set_payload(b"\xff\x00", "image/png")
-    (result,) = _engine(store)(_batch(event)).results
+    (result,) = _results(_engine(store)(_batch(event)))
     assert result.payload() == b"\xff\x00"
+
+
+def test_what_is_published_is_what_is_stored(store: EventStore) -> None:
+    outcomes = _engine(store)(_batch(_event("1", data=b'{"amount":700}'), _event("2", tenant="other")))
+    assert [section.tenant for section in outcomes.written] == ["acme", "other"]
+    for section, id in zip(outcomes.written, ("1", "2"), strict=True):
+        assert section.members == store.get(section.tenant, "/s", id)
+    (event,) = _results(_engine(store)(_batch(_event("3"))))
+    # The size is of the event without the attribute that says it.
+    assert len(store.get("acme", "/s", "3") or b"") == event.usageout + len(f',"usageout":{event.usageout}')

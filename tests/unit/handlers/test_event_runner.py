@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from eventrunner.events import Event, encode_batch
 from eventrunner.events.adapters import envelope
+from eventrunner.events.packing import bracket, pack
+from eventrunner.events.sections import Section
 from eventrunner.handlers.event_runner import EventRunner
 from eventrunner.stage import Batch
 from eventrunner.storage.records import Tenant
@@ -35,6 +37,25 @@ def test_a_raw_payload_becomes_an_event_by_the_tenants_adapter() -> None:
     runner = _runner(adapters=[{"name": "a", "type": "{kind}", "source": "/s", "id": "{n}"}])
     (event,) = runner(_batch(_raw(b'{"kind":"x","n":7}'))).results
     assert (event.id, event.type, event.tenantid) == ("7", "x", "acme")
+
+
+def _packed(*events: Event) -> Batch:
+    members = pack(encode_batch(list(events))[1:-1])
+    return Batch(bracket(members), packed=True, sections=[Section("acme", len(events), members)])
+
+
+def test_packed_events_without_routes_are_not_even_decoded() -> None:
+    batch = _packed(_event("1"), _event("2"))
+    assert _runner()(batch).passed == batch.sections
+
+
+def test_packed_events_are_looked_into_where_a_raw_payload_or_a_route_asks_for_it() -> None:
+    runner = _runner(adapters=[{"name": "a", "type": "{kind}", "source": "/s", "id": "{n}"}])
+    outcomes = runner(_packed(_event("1"), _raw(b'{"kind":"x","n":7}')))
+    assert ([event.id for event in outcomes.results], outcomes.passed) == (["1", "7"], [])
+    outcomes = _runner(routes=[{"name": "all", "set": {"type": "v2"}}])(_packed(_event("1")))
+    assert [event.type for event in outcomes.results] == ["v2"]
+    assert outcomes.passed == []
 
 
 def test_a_payload_that_no_adapter_fits_is_a_dead_letter_with_the_reason() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 from backports import zstd
+from eventrunner.events.costs import Cost, charge
 from eventrunner.events.packing import bracket, pack, unpack
 from support_nats import NatsServer
 from support_source import BATCH, Lab, Request, echo, event, open_lab
@@ -119,3 +120,40 @@ async def test_sections_that_do_not_fit_are_no_reply(server: NatsServer) -> None
         await lab.finished()
         assert len(lab.sink.requests) == 2
         assert [message.subject for message in await lab.stored("EVENTS")] == ["events.acme"]
+
+
+async def test_a_packed_request_says_where_each_tenants_events_are(server: NatsServer) -> None:
+    async with open_lab(server, echo_in_sections) as lab:
+        await publish_packed(lab, [event(1), event(2)])
+        await publish_packed(lab, [event(3, "globex")], "globex")
+        await publish_packed(lab, [event(4)])
+        async with lab.adapter(**ZSTD):
+            await lab.finished()
+        (request,) = lab.sink.requests
+        (acme, globex) = (entry.split(";") for entry in request.headers["Eventrunner-Tenants"].split(","))
+        assert (acme[:2], globex[:2]) == (["acme", "3"], ["globex", "1"])
+        assert request.ids == ["1", "2", "4", "3"]
+        marks = len(bracket(b"")) + len(pack(b","))
+        assert int(acme[2]) + int(globex[2]) + marks == int(request.headers["Content-Length"])
+
+
+async def test_a_reply_that_names_a_tenant_twice_loses_nothing(server: NatsServer) -> None:
+    def one_section_each(request: Request) -> web.Response:
+        bodies = [pack(json.dumps(item).encode()) for item in request.events]
+        header = ",".join(f"acme;1;{len(body)}" for body in bodies)
+        headers = {"Content-Type": BATCH, "Content-Encoding": "zstd", "Eventrunner-Tenants": header}
+        return web.Response(body=bracket(pack(b",").join(bodies)), headers=headers)
+
+    async with open_lab(server, one_section_each) as lab, lab.adapter(**ZSTD):
+        await publish_packed(lab, [event(1), event(2), event(3)])
+        await lab.finished()
+        assert await lab.ids("EVENTS") == ["1", "2", "3"]
+
+
+async def test_what_stages_spent_reaches_a_sink_that_takes_plain_json(server: NatsServer) -> None:
+    async with open_lab(server) as lab, lab.adapter():
+        members = charge(pack(b",".join(json.dumps(event(n)).encode() for n in (1, 2))), Cost(cpu=70, memory=5))
+        await lab.publish(bracket(members), Content_Type=BATCH, Content_Encoding="zstd", Eventrunner_Count="2")
+        await lab.finished()
+        (request,) = lab.sink.requests
+        assert [(item["usagecpu"], item["usagemem"]) for item in request.events] == [(70, 5)] * 2

@@ -11,9 +11,9 @@ from cloudevents.http import CloudEvent
 from eventrunner.errors import InvalidInput, Unavailable
 from eventrunner.events import Event, decode_batch, encode_batch
 from eventrunner.events.packing import bracket, join_packed, pack, unpack
-from eventrunner.events.sections import read_sections
+from eventrunner.events.sections import Section, by_tenant, read_sections, write_sections
 from eventrunner.settings import Settings
-from eventrunner.stage import Batch, Outcomes, Stage
+from eventrunner.stage import Batch, Outcomes, Stage, unpacked_events
 from flask import Flask, request
 from flask.testing import FlaskClient
 from functions_framework import create_app
@@ -137,6 +137,78 @@ def test_a_packed_batch_is_answered_packed_and_in_sections() -> None:
     sections = read_sections(response.headers["Eventrunner-Tenants"], response.data, packed=True)
     assert [(section.tenant, section.events) for section in sections] == [("acme", 2), ("globex", 1)]
     assert [event.id for event in decode_batch(unpack(response.data, 100_000))] == ["0", "2", "1"]
+
+
+_PACKED = {"Content-Type": _BATCH, "Content-Encoding": "zstd", "Accept-Encoding": "zstd"}
+
+
+def _sections(events: list[Event]) -> tuple[bytes, dict[str, str]]:
+    texts = {tenant: pack(encode_batch(group)[1:-1]) for tenant, group in by_tenant(events).items()}
+    written = write_sections([Section(tenant, 1, text) for tenant, text in texts.items()], packed=True)
+    assert written is not None
+    return written[0], _PACKED | {"Eventrunner-Tenants": written[1]}
+
+
+def _pass_first(batch: Batch) -> Outcomes:
+    """The first tenant's events go on as they came."""
+    assert batch.sections is not None
+    first, *others = batch.sections
+    return Outcomes(passed=[first], results=[event for item in others for event in unpacked_events(item.members)])
+
+
+def test_packed_events_can_go_on_unopened_with_what_the_stage_spent_beside_them() -> None:
+    events = _tenants("acme", "globex")
+    # Too small to be worth packing, but not to have all others unpacked for it.
+    events[1].subject = None
+    body, headers = _sections(events)
+    response = _client(_pass_first).post("/", data=body, headers=headers)
+    assert response.headers["Eventrunner-Count"] == "2"
+    first, second = read_sections(response.headers["Eventrunner-Tenants"], response.data, packed=True)
+    assert pack(encode_batch([events[0]])[1:-1]) in first.members
+    for section, event in ((first, events[0]), (second, events[1])):
+        (result,) = unpacked_events(section.members)
+        assert (result.tenantid, result.id) == (event.tenantid, event.id)
+        assert result.usagecpu > 0
+
+
+def test_events_that_go_on_unopened_are_in_a_reply_with_failures_too() -> None:
+    def fail(batch: Batch) -> Outcomes:
+        outcomes = _pass_first(batch)
+        outcomes.fail(outcomes.results.pop(), 422, "no")
+        return outcomes
+
+    body, headers = _sections(_tenants("acme", "globex"))
+    reply = decode_batch(_client(fail).post("/", data=body, headers=headers).data)
+    assert [event.type for event in reply] == ["t", "eventrunner.usage", "t"]
+    assert reply[0].tenantid == "acme"
+    assert reply[0].usagecpu > 0
+
+
+def test_sections_are_offered_only_to_who_takes_a_packed_reply() -> None:
+    def handle(batch: Batch) -> Outcomes:
+        assert batch.sections is None
+        return _echo(batch)
+
+    body, headers = _sections(_tenants("acme", "globex"))
+    del headers["Accept-Encoding"]
+    assert len(decode_batch(_client(handle).post("/", data=body, headers=headers).data)) == 2
+
+
+def test_written_events_are_published_as_they_are() -> None:
+    (event,) = _tenants("acme")
+    event.subject = "x" * 9000
+    text = encode_batch([event])[1:-1]
+    derived = Event(id="d", source="/s", type="t", tenantid="acme")
+    outcomes = Outcomes(
+        written=[Section("acme", 1, text)], written_derived=[Section("acme", 1, encode_batch([derived])[1:-1])]
+    )
+    body = bracket(pack(text))
+    packed = _client(lambda _: outcomes).post("/", data=body, headers=_PACKED | {"Eventrunner-Count": "1"})
+    (section,) = read_sections(packed.headers["Eventrunner-Tenants"], packed.data, packed=True)
+    plain = decode_batch(_client(lambda _: outcomes).post("/", data=encode_batch([event]), content_type=_BATCH).data)
+    for result, alert in (unpacked_events(section.members), plain):
+        assert (result.id, alert.id, alert.usagecpu) == ("0", "d", 0)
+        assert result.usagecpu > 0
 
 
 def test_who_does_not_ask_for_it_is_answered_plain() -> None:

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from eventrunner.events import USAGE_TYPE, Event
-from eventrunner.stage.outcomes import Cost, Outcomes
+from eventrunner.events.costs import Cost
+from eventrunner.stage.outcomes import Outcomes
 
 
 def _event(id: str, **values: int) -> Event:

@@ -13,7 +13,7 @@ import pytest
 from eventrunner.errors import ConfigurationError, Unavailable
 from eventrunner.events.packing import unpack
 from eventrunner.storage import sqlite_database, sqlite_filter, sqlite_identities, sqlite_segments, sqlite_spans
-from eventrunner.storage.event_store import EventStore, PutReport, open_store
+from eventrunner.storage.event_store import EventStore, PutReport, Row, open_store
 from eventrunner.storage.migrations import migrations
 from eventrunner.storage.sqlite_filter import KeyFilter
 from hypothesis import given, settings
@@ -382,7 +382,7 @@ def test_any_events_are_listed_in_order_of_time(
 ) -> None:
     store = open_store(f"sqlite:///{tmp_path_factory.mktemp('store')}/x.db")
     store.migrate()
-    rows = []
+    rows: list[Row] = []
     for put in puts:
         new = [
             make_row(tenant, f"{len(rows) + n}", source=src, type=kind, time=NOON + time)

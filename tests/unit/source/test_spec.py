@@ -46,7 +46,7 @@ def test_the_sources_that_ship_are_sound_and_feed_the_stage_of_their_name() -> N
     assert all(spec.sink.ref is not None and spec.sink.ref.name == name for name, spec in specs.items())
     assert all(spec.dead_letter.pattern == f"deadletter.{name}.{{tenantid}}" for name, spec in specs.items())
     assert specs["event-runner"].reply == SubjectPattern("events.{tenantid}")
-    assert specs["analytics"].batch == BatchLimits(20_000, 12 * 2**20, 0.5)
+    assert specs["analytics"].batch == BatchLimits(20_000, 12 * 2**20, 0.25)
 
 
 def test_what_a_manifest_leaves_out_has_a_default() -> None:

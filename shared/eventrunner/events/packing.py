@@ -90,15 +90,18 @@ def join_packed(parts: Iterable[bytes]) -> bytes:
 
 
 def unpacked_size(packed: bytes) -> int:
-    """Bytes of the first frame's content as its header says; those of the frame itself when it says nothing."""
-    at = 0
-    while packed.startswith(_NOTE, at):
-        at += _NOTE_HEAD.size + _NOTE_HEAD.unpack_from(packed, at)[1]
-    try:
-        size = zstd.get_frame_info(memoryview(packed)[at:]).decompressed_size
-    except zstd.ZstdError:
-        size = None
-    return len(packed) if size is None else size
+    """Bytes of all frames' content as their headers say; those of a frame itself where it says nothing."""
+    view, at, total = memoryview(packed), 0, 0
+    while at < len(packed):
+        try:
+            size = zstd.get_frame_size(view[at:])
+            if not packed.startswith(_NOTE, at):
+                content = zstd.get_frame_info(view[at:]).decompressed_size
+                total += size if content is None else content
+        except zstd.ZstdError:
+            return total + len(packed) - at
+        at += size
+    return total
 
 
 def unpack(packed: bytes, limit: int) -> bytes:

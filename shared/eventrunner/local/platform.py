@@ -81,7 +81,7 @@ class Platform:
     async def _start(self, manifests: Manifests) -> None:
         session = await self._parts.enter_async_context(new_probe_session())
         clickhouse = await self._run(ClickHouseServer(self._data, session))
-        nats = await self._run(NatsServer(self._data))
+        nats = await self._run(NatsServer(self._data, session))
         await nats.until_ready(_NATS_SECONDS)
         key = admin_key(self._data)
         registry = await self._registry(nats.url, manifests, key)

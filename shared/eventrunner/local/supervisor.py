@@ -72,6 +72,11 @@ class Supervised:
         assert self._child is not None
         await until_ready(self._child, self._probe, patience)
 
+    async def restart(self, grace: float) -> None:
+        """Ends the process, which is then started like one that died."""
+        if self._child is not None:
+            await self._child.stop(grace)
+
     async def stop(self, grace: float) -> None:
         if self._keeper is not None:
             self._keeper.cancel()

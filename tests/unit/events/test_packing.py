@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from backports import zstd
 from eventrunner.errors import BodyTooLarge, MalformedBody
-from eventrunner.events.packing import bracket, join_packed, pack, packed_members, unpack, unpacked_size
+from eventrunner.events.packing import bracket, join_packed, note, pack, packed_members, unpack, unpacked_size
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,4 +43,5 @@ def test_what_is_not_whole_is_malformed(body: bytes) -> None:
 
 def test_the_size_is_known_before_unpacking() -> None:
     assert unpacked_size(pack(b"x" * 5000)) == 5000
+    assert unpacked_size(pack(b"x" * 5000) + note(b"abc") + pack(b"x" * 20)) == 5020
     assert unpacked_size(b"not packed") == len(b"not packed")

@@ -21,6 +21,8 @@ from eventrunner.cli.provision import provision
 from eventrunner.storage.analytics import Analytics
 from eventrunner.storage.event_store import open_store
 
+from tests.support import unavailable
+
 pytestmark = pytest.mark.pipeline
 
 
@@ -113,7 +115,7 @@ def _small_disk(folder: Path) -> Iterator[None]:
     command = ["mount", "-t", "tmpfs", "-o", "size=50m", "tmpfs", str(folder)]
     mounted = subprocess.run(command, capture_output=True, text=True, check=False)
     if mounted.returncode:
-        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr}")
+        unavailable(f"a small disk cannot be mounted here: {mounted.stderr}")
     try:
         yield
     finally:

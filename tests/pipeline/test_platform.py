@@ -262,6 +262,32 @@ def test_bad_input_gets_the_answer_of_the_contract(
     asyncio.run(run())
 
 
+def test_the_most_deeply_nested_event_that_is_accepted_arrives(platform: RunningPlatform) -> None:
+    async def run() -> None:
+        async with Api(Connection(platform.url, platform.admin_key)) as api, aiohttp.ClientSession() as session:
+            client = _Client(session, platform.url, (await provision(api, ["deep"], rules={"orders": _RULES}))["deep"])
+            for depth in range(1000, 900, -1):
+                body = json.dumps(_order("deep") | {"data": 0}).replace("0}", "[" * depth + "]" * depth + "}")
+                status, answer = await client.send(body.encode(), "application/cloudevents+json")
+                if status == 202:
+                    break
+                assert status == 400, answer
+            assert status == 202
+            analytics = Analytics(platform.clickhouse)
+            try:
+                async with asyncio.timeout(30):
+                    while await asyncio.to_thread(analytics.count, "deep") < 1:
+                        await asyncio.sleep(0.2)
+            finally:
+                analytics.close()
+            headers = {"Authorization": f"Bearer {platform.admin_key}"}
+            for path in ("", "/deep"):
+                async with session.get(f"{platform.url}/api/v1/events/deep{path}", headers=headers) as response:
+                    assert (response.status, "[" * depth in await response.text()) == (200, True)
+
+    asyncio.run(run())
+
+
 def test_the_platform_goes_on_where_it_was(tmp_path: Path) -> None:
     async def send(running: RunningPlatform, key: str, id: str) -> None:
         async with aiohttp.ClientSession() as session:

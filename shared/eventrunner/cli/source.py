@@ -10,6 +10,7 @@ import click
 import uvloop
 
 from eventrunner.memory import keep_memory
+from eventrunner.nesting import read_deep_events
 from eventrunner.settings import Settings
 from eventrunner.source.adapter import Adapter
 from eventrunner.source.spec import read_sources
@@ -66,6 +67,7 @@ def command(
         metrics_host=metrics_host,
     )
     keep_memory()
+    read_deep_events()
     uvloop.run(_run(adapter))
 
 

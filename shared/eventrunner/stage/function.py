@@ -13,6 +13,7 @@ from flask import Request, Response
 
 from eventrunner.events.costs import Cost
 from eventrunner.memory import keep_memory
+from eventrunner.nesting import read_deep_events
 from eventrunner.settings import Settings
 from eventrunner.stage.answers import guarded
 from eventrunner.stage.batch import Batch, takes_packed
@@ -70,6 +71,7 @@ class Stage:
                     configure_logging(self.name, settings.log_level)
                     self._handler = self._make_handler(settings)
                     keep_memory()
+                    read_deep_events()
         return self._handler
 
     def _count(self, outcomes: Outcomes) -> None:

@@ -11,6 +11,7 @@ from flask import Request, Response
 
 from eventrunner.access.identity import Identity, verify
 from eventrunner.errors import NotFound
+from eventrunner.nesting import read_deep_events
 from eventrunner.settings import Settings
 from eventrunner.stage.answers import guarded
 from eventrunner.telemetry import configure_logging
@@ -56,6 +57,7 @@ class HttpFunction:
         if self._settings is None:
             self._settings = Settings.from_env()
             configure_logging(self.name, self._settings.log_level)
+            read_deep_events()
         return self._settings
 
     def _answer(self, request: Request) -> Response:

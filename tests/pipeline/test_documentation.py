@@ -1,0 +1,99 @@
+"""The commands of the README and the examples of the documentation, tried as they are written."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import pytest
+from eventrunner.cli.main import cli
+from eventrunner.rules import compile_rules
+from eventrunner.storage.event_store import open_store
+
+from tests.support import unavailable
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """The repository as somebody has it who ran `make setup`, with a state of its own."""
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    for name in filter(None, files.split("\0")):
+        if (ROOT / name).is_file():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, tmp_path / name)
+    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
+    return tmp_path
+
+
+@contextmanager
+def running(command: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["bash", "-ec", command], cwd=folder, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert any(b'"ready"' in line for line in process.stdout)
+        try:
+            yield process
+        finally:
+            subprocess.run(["pkill", "-INT", "-P", str(process.pid)], check=False)
+            assert process.wait(30) == 0
+
+
+@pytest.mark.pipeline
+def test_the_commands_of_the_readme_work(clone: Path) -> None:
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", 8080)) == 0:
+            unavailable("port 8080, which the README names, is in use")
+    demo, dev, send = blocks(ROOT / "README.md", "sh")
+    subprocess.run(["bash", "-ec", demo], cwd=clone, check=True, timeout=300)
+    assert not list(clone.glob(".eventrunner*"))
+    with running(dev, clone):
+        subprocess.run(["bash", "-ec", send], cwd=clone, check=True, timeout=60)
+        store = open_store(f"sqlite:///{clone / '.eventrunner' / 'events.db'}")
+        store.migrate()
+        deadline = time.monotonic() + 30
+        while not (events := store.list("acme", type="shop.order").bodies):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        store.close()
+        assert b'"amount": 950' in events[0] or b'"amount":950' in events[0]
+
+
+def test_rules_in_the_documentation_compile() -> None:
+    texts = [text for path in DOCUMENTS for text in blocks(path, "grl")]
+    assert texts
+    for text in texts:
+        assert compile_rules(text, name="documentation")
+
+
+def test_commands_that_the_documentation_names_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for path in DOCUMENTS:
+        text = path.read_text()
+        for target in re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE):
+            assert f"\n{target}:" in makefile, (path, target)
+        for words in re.findall(r"`eventrunner ((?:[a-z]+ ?)+)", text):
+            command: click.Command = cli
+            for word in words.split():
+                assert isinstance(command, click.Group), (path, words)
+                found = command.get_command(click.Context(command), word)
+                assert found is not None, (path, words)
+                command = found
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for path in DOCUMENTS:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
+            assert (path.parent / target).exists(), (path, target)

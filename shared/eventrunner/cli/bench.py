@@ -25,6 +25,7 @@ from eventrunner.cli.sender import Batch, Sender, cut
 from eventrunner.cli.tallies import Tallies
 from eventrunner.cli.watch import percentile
 from eventrunner.clock import format_time, utc_now
+from eventrunner.errors import Unavailable
 
 __all__ = ["command"]
 
@@ -34,6 +35,7 @@ _RUNS = {1: (4_000, 32), 50: (60_000, 8), 500: (200_000, 4)}
 
 _IDLE_SECONDS = 10
 _IDLE_WAIT = 120
+_POLL = 0.1
 
 
 @dataclass(slots=True)
@@ -83,12 +85,7 @@ async def _measure(platform: RunningPlatform, sizes: list[int], console: Console
         keys = await provision(api, [_TENANT], rules={"flights": shipped_rules("flights.grl")})
     key = keys[_TENANT]
     tallies = Tallies(platform)
-    line = b'{"specversion":"1.0","id":"cold","source":"/bench","type":"bench.cold","data":{}}'
-    started = time.perf_counter()
-    await Sender(platform.url).send([Batch(key, line, 1)])
-    first_accepted = time.perf_counter() - started
-    await _until(tallies, 1)
-    cold_start = time.perf_counter() - started
+    await _one_event(platform, tallies, key, "warm")
     lines = [
         line
         for _, line in await asyncio.to_thread(lambda: list(islice(read_flights(), sum(n for n, _ in _RUNS.values()))))
@@ -100,12 +97,26 @@ async def _measure(platform: RunningPlatform, sizes: list[int], console: Console
         runs.append(asdict(await _run(platform, tallies, key, lines[:events], size, connections)))
         del lines[:events]
     console.print("idle …")
+    idle = await _idle(platform)
+    # Now that every function is at zero.
+    first_accepted, cold_start = await _one_event(platform, tallies, key, "cold")
     return {
         "first_accepted_seconds": first_accepted,
         "cold_start_seconds": cold_start,
         "runs": runs,
-        "idle_percent_of_a_core": await _idle(platform),
+        "idle_percent_of_a_core": idle,
     }
+
+
+async def _one_event(platform: RunningPlatform, tallies: Tallies, key: str, id: str) -> tuple[float, float]:
+    """Seconds until its 202, and until it is in ClickHouse."""
+    before = tallies.analysed()
+    line = b'{"specversion":"1.0","id":"%b","source":"/bench","type":"bench.one","data":{}}' % id.encode()
+    started = time.perf_counter()
+    await Sender(platform.url).send([Batch(key, line, 1)])
+    accepted = time.perf_counter() - started
+    await _until(tallies, before + 1)
+    return accepted, time.perf_counter() - started
 
 
 async def _run(
@@ -140,7 +151,7 @@ async def _until(tallies: Tallies, count: int) -> int:
     async with asyncio.timeout(300):
         while await asyncio.to_thread(tallies.analysed) < count:
             peak = max(peak, await asyncio.to_thread(tallies.resident))
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(_POLL)
     return peak
 
 
@@ -149,6 +160,8 @@ async def _idle(platform: RunningPlatform) -> float:
     deadline = time.monotonic() + _IDLE_WAIT
     while time.monotonic() < deadline and any(sample.function for sample in sample_tree(platform.pid)):
         await asyncio.sleep(1)
+    if any(sample.function for sample in sample_tree(platform.pid)):
+        raise Unavailable(f"The functions are not at zero after {_IDLE_WAIT:.0f} s.")
     before = sum(cpu_by_part(platform.pid).values())
     await asyncio.sleep(_IDLE_SECONDS)
     return (sum(cpu_by_part(platform.pid).values()) - before) / _IDLE_SECONDS * 100

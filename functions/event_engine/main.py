@@ -3,8 +3,8 @@
 from eventrunner.handlers.event_engine import EventEngine
 from eventrunner.settings import Settings
 from eventrunner.stage import Stage
-from eventrunner.storage.event_store import open_store
 from eventrunner.storage.registry import Mirror
+from eventrunner.storage.stores import open_store
 from flask import Request, Response
 
 

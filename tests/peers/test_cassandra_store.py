@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from eventrunner.errors import ConfigurationError, Unavailable
 from eventrunner.storage.cassandra_session import CassandraUrl
-from eventrunner.storage.event_store import EventStore, PutReport, open_store
+from eventrunner.storage.event_store import EventStore, PutReport
 from eventrunner.storage.migrations import migrations
+from eventrunner.storage.stores import open_store
 
 from tests.support import free_port, require, unavailable
 from tests.unit.storage.event_store_suite import DAY, NOON, EventStoreSuite, ids, make_row

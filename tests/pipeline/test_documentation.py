@@ -15,7 +15,7 @@ import click
 import pytest
 from eventrunner.cli.main import cli
 from eventrunner.rules import compile_rules
-from eventrunner.storage.event_store import open_store
+from eventrunner.storage.stores import open_store
 
 from tests.support import unavailable
 

@@ -19,7 +19,7 @@ from eventrunner.cli.platform_process import RunningPlatform, running_platform
 from eventrunner.cli.processes import sample_tree
 from eventrunner.cli.provision import provision
 from eventrunner.storage.analytics import Analytics
-from eventrunner.storage.event_store import open_store
+from eventrunner.storage.stores import open_store
 
 from tests.support import unavailable
 

@@ -23,7 +23,7 @@ from eventrunner.cli.platform_process import RunningPlatform, running_platform
 from eventrunner.cli.provision import provision
 from eventrunner.clock import utc_now
 from eventrunner.storage.analytics import Analytics
-from eventrunner.storage.event_store import open_store
+from eventrunner.storage.stores import open_store
 
 pytestmark = pytest.mark.pipeline
 

@@ -10,9 +10,10 @@ from eventrunner.billing.plans import shipped_plan
 from eventrunner.errors import Conflict, Forbidden, NotFound
 from eventrunner.settings import Settings
 from eventrunner.storage import records
-from eventrunner.storage.event_store import EventStore, open_store
+from eventrunner.storage.event_store import EventStore
 from eventrunner.storage.records import Tenant
 from eventrunner.storage.registry import Mirror
+from eventrunner.storage.stores import open_store
 from eventrunner.tenancy import check_tenant
 
 __all__ = ["Backend", "check_admin", "check_own"]

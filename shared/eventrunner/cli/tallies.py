@@ -11,7 +11,7 @@ from typing import Any
 from eventrunner.cli.platform_process import RunningPlatform
 from eventrunner.cli.processes import sample_tree
 from eventrunner.errors import Unavailable
-from eventrunner.storage.event_store import open_store
+from eventrunner.storage.stores import open_store
 
 __all__ = ["Tallies"]
 

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
-from urllib.parse import urlsplit
 
-from eventrunner.errors import ConfigurationError
 from eventrunner.storage.invoice_store import InvoiceStore
 
-__all__ = ["EventStore", "Page", "PutReport", "Row", "open_store"]
+__all__ = ["EventStore", "Page", "PutReport", "Row"]
 
 
 class Row(NamedTuple):
@@ -81,20 +79,3 @@ class EventStore(InvoiceStore, Protocol):
         """Tenants that have had an event, sorted."""
 
     def close(self) -> None: ...
-
-
-def open_store(url: str) -> EventStore:
-    """`sqlite:///relative`, `sqlite:////absolute` or `cassandra://host[:port][,host…]/keyspace[?option=value]`.
-
-    Raises ConfigurationError for any other URL.
-    """
-    scheme = urlsplit(url).scheme
-    if scheme == "sqlite":
-        from eventrunner.storage.sqlite_store import SqliteStore
-
-        return SqliteStore.from_url(url)
-    if scheme in ("cassandra", "scylla"):
-        from eventrunner.storage.cassandra_store import CassandraStore
-
-        return CassandraStore.from_url(url)
-    raise ConfigurationError(f"No event store at {url!r}: use sqlite:///path or cassandra://host/keyspace.")

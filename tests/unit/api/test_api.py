@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from eventrunner.access.identity import Identity, sign
 from eventrunner.access.keys import hash_key
-from eventrunner.storage.event_store import Row, open_store
+from eventrunner.storage.event_store import Row
 from eventrunner.storage.registry import Mirror
+from eventrunner.storage.stores import open_store
 from flask.testing import FlaskClient
 from support_api import SECRET, api_function
 from werkzeug.test import TestResponse

@@ -16,10 +16,10 @@ from eventrunner.clock import format_time
 from eventrunner.events import Event
 from eventrunner.source.streams import apply_streams, read_streams
 from eventrunner.storage.analytics import Analytics
-from eventrunner.storage.event_store import open_store
 from eventrunner.storage.jetstream import JetStreamApi, connect
 from eventrunner.storage.records import Tenant
 from eventrunner.storage.registry import Mirror
+from eventrunner.storage.stores import open_store
 from flask.testing import FlaskClient
 from functions_framework import create_app
 from support_clickhouse import chdb_process

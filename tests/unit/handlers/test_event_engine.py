@@ -8,8 +8,9 @@ from eventrunner.events import Event, decode_batch, encode_batch
 from eventrunner.events.sections import Section
 from eventrunner.handlers.event_engine import EventEngine
 from eventrunner.stage import Batch, Outcomes
-from eventrunner.storage.event_store import EventStore, open_store
+from eventrunner.storage.event_store import EventStore
 from eventrunner.storage.records import RuleSet, RuleVersion, Tenant
+from eventrunner.storage.stores import open_store
 
 _RULES = """
 rule Big "over a hundred" { when Event.type == "order" && Event.data.amount > 100 then

@@ -13,9 +13,10 @@ import pytest
 from eventrunner.errors import ConfigurationError, Unavailable
 from eventrunner.events.packing import unpack
 from eventrunner.storage import sqlite_database, sqlite_filter, sqlite_identities, sqlite_segments, sqlite_spans
-from eventrunner.storage.event_store import EventStore, PutReport, Row, open_store
+from eventrunner.storage.event_store import EventStore, PutReport, Row
 from eventrunner.storage.migrations import migrations
 from eventrunner.storage.sqlite_filter import KeyFilter
+from eventrunner.storage.stores import open_store
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -256,7 +257,7 @@ def test_a_large_put_is_cut_into_segments(store: EventStore, path: Path) -> None
 
 _PUT_MANY = """
 import sys
-from eventrunner.storage.event_store import open_store
+from eventrunner.storage.stores import open_store
 from tests.unit.storage.event_store_suite import NOON, make_row
 
 store, start, stop, size = open_store(sys.argv[1]), *map(int, sys.argv[2:])

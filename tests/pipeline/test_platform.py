@@ -318,3 +318,28 @@ def test_the_platform_goes_on_where_it_was(tmp_path: Path) -> None:
         assert running.admin_key == admin
         asyncio.run(send(running, keys["acme"], "2"))
         asyncio.run(counted(running, 2))
+
+
+def test_a_tenant_over_its_quota_is_told_when_to_come_again_and_slows_nobody(platform: RunningPlatform) -> None:
+    async def run() -> None:
+        async with Api(Connection(platform.url, platform.admin_key)) as api, aiohttp.ClientSession() as session:
+            keys = await provision(api, ["greedy", "modest"], rules={})
+            greedy, modest = (_Client(session, platform.url, keys[name]) for name in ("greedy", "modest"))
+            batch = json.dumps([_order(f"{number}") for number in range(100)]).encode()
+            assert (await greedy.send(batch, _BATCH))[0] == 202
+            quota = {"events_per_second": 50, "bytes_per_second": 10_000_000, "burst": 1.0}
+            await api.call("PUT", "/api/v1/tenants/greedy", {"quota": quota})
+            await asyncio.sleep(1)
+            assert (await greedy.send(batch, _BATCH))[0] == 202
+            status, answer = await greedy.send(batch, _BATCH)
+            assert (status, answer["status"]) == (429, 429)
+            assert "50 events" in answer["detail"]
+            headers = {"Authorization": f"Bearer {keys['greedy']}", "Content-Type": _BATCH}
+            async with session.post(f"{platform.url}/api/v1/events", data=batch, headers=headers) as response:
+                assert int(response.headers["Retry-After"]) >= 1
+            assert (await modest.send(batch, _BATCH))[0] == 202
+            await api.call("PUT", "/api/v1/tenants/greedy", {"quota": None})
+            await asyncio.sleep(1)
+            assert (await greedy.send(batch, _BATCH))[0] == 202
+
+    asyncio.run(run())

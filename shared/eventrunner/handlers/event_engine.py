@@ -13,11 +13,11 @@ from eventrunner.errors import InvalidInput
 from eventrunner.events import Event, encode_event
 from eventrunner.events.event import CORE_ATTRIBUTES, micros
 from eventrunner.events.sections import Section, by_tenant
-from eventrunner.handlers.tenants import PerTenant
 from eventrunner.ids import derived_id
 from eventrunner.rules import RuleSet, Verdict, combine, compile_rules
 from eventrunner.stage import Batch, Outcomes
 from eventrunner.storage.event_store import EventStore, Row
+from eventrunner.storage.per_tenant import PerTenant
 from eventrunner.storage.records import RuleSet as RuleSetRecord
 from eventrunner.storage.records import Tenant
 

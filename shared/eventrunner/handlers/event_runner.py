@@ -10,8 +10,8 @@ from eventrunner.events.adapters import RAW_TYPE, AdapterSpec, adapt, parse_adap
 from eventrunner.events.packing import unpack
 from eventrunner.events.routing import Route, apply, choose, parse_routes
 from eventrunner.events.sections import Section, by_tenant
-from eventrunner.handlers.tenants import PerTenant
 from eventrunner.stage import UNPACK_LIMIT, Batch, Outcomes, unpacked_events
+from eventrunner.storage.per_tenant import PerTenant
 from eventrunner.storage.records import Tenant
 
 __all__ = ["EventRunner"]

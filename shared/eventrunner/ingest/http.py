@@ -7,6 +7,8 @@ import json
 import logging
 import math
 import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from http import HTTPStatus
 
 import nats
@@ -26,10 +28,12 @@ from eventrunner.errors import (
     Unauthenticated,
     Unavailable,
 )
+from eventrunner.events import Event
 from eventrunner.ids import new_id
 from eventrunner.ingest.body import decompress
 from eventrunner.ingest.intake import Intake, Request, read_request
-from eventrunner.ingest.publisher import Publisher
+from eventrunner.ingest.publisher import Publisher, report_failure
+from eventrunner.ingest.quotas import Quotas, share
 from eventrunner.memory import keep_memory
 from eventrunner.settings import Settings
 from eventrunner.storage.registry import Mirror
@@ -54,8 +58,9 @@ class HttpIngest:
 
     def __init__(self) -> None:
         self._settings: Settings | None = None
-        self._publisher: Publisher | None = None
+        self._ready: tuple[Publisher, Quotas] | None = None
         self._mirror: Mirror | None = None
+        self._sharing: asyncio.Task[None] | None = None
         self._connecting = asyncio.Lock()
 
     async def main(self, request: HttpRequest) -> Response:
@@ -80,30 +85,38 @@ class HttpIngest:
         settings = self._ready_settings()
         identity = verify(request.headers.get("authorization"), settings.gateway_secret)
         raw = await _read_body(request, settings.max_body_bytes)
+        publisher, quotas = self._ready or await self._connect(settings)
+        tenant = self._tenant(request, identity)
+        # Before anything that costs time: who sends too much shall not slow the others.
+        quotas.check(tenant)
         body = decompress(raw, request.headers.get("content-encoding", ""), settings.max_body_bytes)
-        publisher = self._publisher or await self._connect(settings)
-        intake = read_request(self._request(request, identity, body, settings))
+        intake = read_request(self._request(request, identity, tenant, body, settings))
         EVENTS_TOTAL.labels(_STAGE, "rejected").inc(len(intake.rejected))
         if not intake.accepted:
             raise intake.refusal()
-        await publisher.store(intake.accepted)
+        with _charged(quotas, intake.accepted):
+            await publisher.store(intake.accepted)
         EVENTS_TOTAL.labels(_STAGE, "accepted").inc(intake.count)
         return _accepted(intake)
 
-    def _request(self, request: HttpRequest, identity: Identity, body: bytes, settings: Settings) -> Request:
-        is_admin = "admin" in identity.roles
-        query = dict(request.query_params)
-        tenant = query.get("tenant", identity.tenant) if is_admin else identity.tenant
-        if not is_admin and query.get("tenant", tenant) != tenant:
-            raise Forbidden(f"This key may not send events of tenant {query['tenant']!r}.")
-        if tenant and not self._tenant_exists(tenant):
-            raise Forbidden(f"There is no tenant {tenant!r}.")
+    def _tenant(self, request: HttpRequest, identity: Identity) -> str:
+        """Empty for an admin whose events name theirs."""
+        named = request.query_params.get("tenant", identity.tenant)
+        if named != identity.tenant and "admin" not in identity.roles:
+            raise Forbidden(f"This key may not send events of tenant {named!r}.")
+        if named and not self._tenant_exists(named):
+            raise Forbidden(f"There is no tenant {named!r}.")
+        return named
+
+    def _request(
+        self, request: HttpRequest, identity: Identity, tenant: str, body: bytes, settings: Settings
+    ) -> Request:
         return Request(
             headers=request.headers,
-            query=query,
+            query=dict(request.query_params),
             body=body,
             tenant=tenant,
-            is_admin=is_admin,
+            is_admin="admin" in identity.roles,
             tenant_exists=self._tenant_exists,
             received=format_time(utc_now()),
             traceparent=traceparent_or_new(request.headers.get("traceparent")),
@@ -121,18 +134,38 @@ class HttpIngest:
             configure_logging(_STAGE, self._settings.log_level)
         return self._settings
 
-    async def _connect(self, settings: Settings) -> Publisher:
+    async def _connect(self, settings: Settings) -> tuple[Publisher, Quotas]:
         async with self._connecting:
-            if self._publisher is None:
+            if self._ready is None:
                 mirror = Mirror(settings.nats_url, ("tenants",))
                 await asyncio.to_thread(mirror.start)
                 client = await _client(settings.nats_url)
-                self._mirror = mirror
-                self._publisher = Publisher(
+                publisher = Publisher(
                     client, max_events=settings.max_message_events, max_bytes=settings.max_message_bytes
                 )
+                quotas = Quotas(lambda tenant: mirror.get("tenants", tenant))
+                self._mirror = mirror
+                self._sharing = asyncio.create_task(share(quotas, client))
+                self._sharing.add_done_callback(report_failure)
+                self._ready = publisher, quotas
                 keep_memory()
-        return self._publisher
+        return self._ready
+
+
+@contextmanager
+def _charged(quotas: Quotas, accepted: Mapping[str, Sequence[Event]]) -> Iterator[None]:
+    """Raises QuotaExceeded when one of the tenants has sent too much; what is not stored costs nothing."""
+    costs = [(tenant, len(events), sum(event.usagein for event in events)) for tenant, events in accepted.items()]
+    for tenant, _, _ in costs:
+        quotas.check(tenant)
+    for tenant, events, size in costs:
+        quotas.charge(tenant, events, size)
+    try:
+        yield
+    except BaseException:
+        for tenant, events, size in costs:
+            quotas.charge(tenant, -events, -size)
+        raise
 
 
 async def _client(url: str) -> Client:

@@ -23,7 +23,7 @@ from eventrunner.events.packing import ENCODING, WORTH, bracket, pack
 from eventrunner.ids import new_id
 from eventrunner.tenancy import RAW_STREAM, subject
 
-__all__ = ["Message", "Publisher", "to_messages"]
+__all__ = ["Message", "Publisher", "report_failure", "to_messages"]
 
 _TIMEOUT = 5.0
 """Seconds until a message without an answer counts as refused."""
@@ -98,7 +98,7 @@ class Publisher:
         if queue.sender is None:
             # A task of its own: a client that hangs up must not take with it those who wait beside it.
             queue.sender = asyncio.create_task(self._send_waiting(message.tenant, queue))
-            queue.sender.add_done_callback(_report_failure)
+            queue.sender.add_done_callback(report_failure)
         await done
 
     async def _send_waiting(self, tenant: str, queue: _Queue) -> None:
@@ -165,8 +165,9 @@ class Publisher:
             raise Unavailable(f"The message store refused: {ack.error.description}. Nothing was taken; try again.")
 
 
-def _report_failure(task: asyncio.Task[None]) -> None:
+def report_failure(task: asyncio.Task[None]) -> None:
+    """For tasks that nobody awaits."""
     if not task.cancelled() and (error := task.exception()) is not None:
         asyncio.get_running_loop().call_exception_handler(
-            {"message": "sending queued messages failed", "exception": error, "task": task}
+            {"message": "a task of ingest failed", "exception": error, "task": task}
         )

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import nats
+import pytest
+from eventrunner.errors import QuotaExceeded
+from eventrunner.ingest.quotas import Quotas, TokenBucket, share
+from eventrunner.storage.records import Quota, Tenant
+from hypothesis import given
+from hypothesis import strategies as st
+from support_nats import NatsServer, eventually, nats_server
+
+
+def record(quota: Quota | None) -> bytes:
+    return Tenant(id="acme", quota=quota).to_json()
+
+
+class World:
+    """A registry and a clock that stand still until they are changed."""
+
+    def __init__(self, quota: Quota | None) -> None:
+        self.now = 0.0
+        self.record: bytes | None = record(quota)
+        self.quotas = Quotas(lambda _: self.record, lambda: self.now)
+
+    def wait(self) -> float:
+        """Seconds that a request is told to wait."""
+        try:
+            self.quotas.check("acme")
+        except QuotaExceeded as error:
+            return error.retry_after
+        return 0.0
+
+
+def test_a_tenant_without_a_quota_may_send_anything() -> None:
+    world = World(None)
+    world.quotas.charge("acme", 10**9, 10**12)
+    assert world.wait() == 0
+    world.record = None
+    assert world.wait() == 0
+
+
+def test_the_burst_is_let_through_and_then_the_rate() -> None:
+    world = World(Quota(events_per_second=100, bytes_per_second=10**9, burst=2.0))
+    for _ in range(2):
+        assert world.wait() == 0
+        world.quotas.charge("acme", 100, 1)
+    world.quotas.charge("acme", 50, 1)
+    assert world.wait() == pytest.approx(0.5)
+    world.now += 0.6
+    assert world.wait() == 0
+
+
+def test_bytes_count_as_events_do() -> None:
+    world = World(Quota(events_per_second=10**9, bytes_per_second=1000, burst=1.0))
+    world.quotas.charge("acme", 1, 4000)
+    assert world.wait() == pytest.approx(3.0)
+
+
+def test_a_batch_larger_than_the_burst_is_taken_and_paid_for_afterwards() -> None:
+    world = World(Quota(events_per_second=10, bytes_per_second=10**9, burst=1.0))
+    assert world.wait() == 0
+    world.quotas.charge("acme", 500, 1)
+    assert world.wait() == pytest.approx(49.0)
+
+
+def test_a_changed_quota_counts_at_once() -> None:
+    world = World(Quota(events_per_second=1, bytes_per_second=10**9))
+    world.quotas.charge("acme", 100, 1)
+    assert world.wait() > 0
+    world.record = record(Quota(events_per_second=1000, bytes_per_second=10**9))
+    assert world.wait() == 0
+
+
+def test_what_was_not_stored_is_given_back() -> None:
+    world = World(Quota(events_per_second=1, bytes_per_second=1))
+    world.quotas.charge("acme", 100, 100)
+    world.quotas.charge("acme", -100, -100)
+    assert world.wait() == 0
+
+
+@given(st.lists(st.tuples(st.floats(0, 3), st.integers(1, 300)), max_size=60))
+def test_over_any_time_no_more_passes_than_burst_and_rate_and_one_request(requests: list[tuple[float, int]]) -> None:
+    bucket, now, passed, largest = TokenBucket(100, 200, 0.0), 0.0, 0, 0
+    for pause, amount in requests:
+        now += pause
+        if bucket.wait(now) == 0:
+            bucket.take(amount, now)
+            passed, largest = passed + amount, max(largest, amount)
+    assert passed <= 200 + 100 * now + largest + 1e-6
+
+
+def test_a_quota_is_for_all_replicas_together(tmp_path: Path) -> None:
+    quota = record(Quota(events_per_second=10, bytes_per_second=10**9, burst=1.0))
+
+    def waits(quotas: Quotas) -> float:
+        try:
+            quotas.check("acme")
+        except QuotaExceeded as error:
+            return error.retry_after
+        return 0.0
+
+    async def run(server: NatsServer) -> None:
+        replicas = [Quotas(lambda _: quota) for _ in range(2)]
+        clients = [await nats.connect(server.url) for _ in replicas]
+        tasks = [asyncio.create_task(share(quotas, client)) for quotas, client in zip(replicas, clients, strict=True)]
+        await asyncio.sleep(0.1)
+        replicas[0].charge("acme", 1000, 1)
+        await eventually(lambda: waits(replicas[1]) > 0)
+        # What one was told is not told back.
+        await asyncio.sleep(0.3)
+        assert 0 < waits(replicas[0]) < 100
+        for task in tasks:
+            task.cancel()
+        for client in clients:
+            await client.close()
+
+    with nats_server(tmp_path) as server:
+        asyncio.run(run(server))

@@ -19,7 +19,8 @@ class SourceAdapter(Supervised):
         self, project: Project, data: DataDir, nats_url: str, sinks: Mapping[str, str], log_level: str
     ) -> None:
         self._port = free_port()
-        arguments = ["--sources", str(project.sources), "--metrics-port", str(self._port)]
+        # With the streams beside the sources, so that it can make them again when nats-server has lost them.
+        arguments = ["--sources", str(project.manifests), "--metrics-port", str(self._port)]
         for service, url in sinks.items():
             arguments += ["--sink", f"{service}={url}"]
         command = Command(

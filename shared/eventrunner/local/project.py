@@ -18,10 +18,6 @@ class Project:
     manifests: Path
 
     @property
-    def sources(self) -> Path:
-        return self.manifests / "sources"
-
-    @property
     def policies(self) -> Path:
         return self.root / "policies"
 

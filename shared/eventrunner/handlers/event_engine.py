@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from eventrunner.errors import InvalidInput
-from eventrunner.events import Event, encode_event
+from eventrunner.events import Event, decode_event, encode_event
 from eventrunner.events.event import CORE_ATTRIBUTES, micros
 from eventrunner.events.sections import Section, by_tenant
 from eventrunner.ids import derived_id
 from eventrunner.rules import RuleSet, Verdict, combine, compile_rules
 from eventrunner.stage import Batch, Outcomes
+from eventrunner.storage.content import data_digest
 from eventrunner.storage.event_store import EventStore, Row
 from eventrunner.storage.per_tenant import PerTenant
 from eventrunner.storage.records import RuleSet as RuleSetRecord
 from eventrunner.storage.records import Tenant
+from eventrunner.telemetry import EVENTS_TOTAL
 
 __all__ = ["EventEngine"]
 
@@ -42,16 +44,38 @@ class EventEngine:
     def __call__(self, batch: Batch) -> Outcomes:
         outcomes = Outcomes()
         rows: list[Row] = []
+        results: list[_Group] = []
+        derived: list[_Group] = []
         for events in batch.chunks():
             judged = self._judge_all(events)
-            outcomes.written += _write(judged.results, rows)
-            outcomes.written_derived += _write(judged.derived, rows)
+            results += _encode(judged.results, rows)
+            derived += _encode(judged.derived, rows)
             outcomes.failures += judged.failures
             outcomes.dropped += judged.dropped
-        # One put, because each is a transaction with an fsync of its own.
         if rows:
-            self._store.put(rows)
+            # One put, because each is a transaction with an fsync of its own.
+            report = self._store.put(rows)
+            if report.conflicts:
+                self._settle_conflicts(report.conflicts, rows, results, outcomes)
+        outcomes.written = [group.section(rows) for group in results]
+        outcomes.written_derived = [group.section(rows) for group in derived]
         return outcomes
+
+    def _settle_conflicts(
+        self, conflicts: Iterable[int], rows: list[Row], results: Sequence[_Group], outcomes: Outcomes
+    ) -> None:
+        """The first event of an identity stays, and is what goes on: nobody knows whether it did when it was stored.
+        Another one is a dead letter. A derived one is only counted, as it differs when rules were changed meanwhile."""
+        from_outside = {index for group in results for index in range(group.start, group.end)}
+        for index in conflicts:
+            row = rows[index]
+            EVENTS_TOTAL.labels("event-engine", "conflict").inc()
+            if index in from_outside:
+                reason = f"another event {row.id!r} of source {row.source!r} was stored before and differs"
+                outcomes.fail(decode_event(row.body), HTTPStatus.CONFLICT, reason)
+            stored = self._store.get(row.tenant, row.source, row.id)
+            if stored is not None:
+                rows[index] = row._replace(body=stored)
 
     def _judge_all(self, events: Iterable[Event]) -> Outcomes:
         outcomes = Outcomes()
@@ -66,22 +90,33 @@ class EventEngine:
         return outcomes
 
 
-def _write(events: Iterable[Event], rows: list[Row]) -> list[Section]:
-    """Encodes each event once, for the store and for the reply."""
-    sections = []
+class _Group(NamedTuple):
+    """A tenant's events among the rows."""
+
+    tenant: str
+    start: int
+    end: int
+
+    def section(self, rows: Sequence[Row]) -> Section:
+        members = b",".join([row.body for row in rows[self.start : self.end]])
+        return Section(self.tenant, self.end - self.start, members)
+
+
+def _encode(events: Iterable[Event], rows: list[Row]) -> list[_Group]:
+    """Adds a row for each event. Its text is for the store and for the reply, so that it is encoded once."""
+    groups = []
     for tenant, group in by_tenant(events).items():
-        bodies = []
+        start = len(rows)
         for event in group:
             event.usageout = 0
             body = encode_event(event)
             # Into the text, because to encode the event again for its own size would cost three times as much.
             body = b'%b,"usageout":%d}' % (body[:-1], len(body))
-            bodies.append(body)
             received = micros(event.receivedtime) if event.receivedtime else 0
             time = received if event.time is None else micros(event.time)
             rows.append(Row(tenant, event.source, event.id, event.type, time, received, body))
-        sections.append(Section(tenant, len(group), b",".join(bodies)))
-    return sections
+        groups.append(_Group(tenant, start, len(rows)))
+    return groups
 
 
 def _judge(event: Event, rules: RuleSet, facts: Mapping[str, Any], outcomes: Outcomes) -> None:
@@ -111,6 +146,8 @@ def _apply(event: Event, verdict: Verdict) -> None:
         else:
             event.set_extension(name, value)
     if verdict.data is not None:
+        if event.extensions is None or "originaldigest" not in event.extensions:
+            event.set_extension("originaldigest", data_digest(event.data))
         event.data, event.data_base64 = msgspec.Raw(verdict.data), None
     for name, value in verdict.tags.items():
         event.set_extension(name, value)

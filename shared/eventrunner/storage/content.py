@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from hashlib import blake2b
 from typing import TypeVar
 
 import msgspec
 
 from eventrunner.storage.event_store import PutReport, Row
 
-__all__ = ["Content", "first_writes"]
+__all__ = ["Content", "data_digest", "first_writes"]
 
 K = TypeVar("K", bound=Hashable)
 
@@ -23,6 +24,8 @@ class Content(msgspec.Struct):
     time: str | None = None
     data: msgspec.Raw = msgspec.Raw(b"")
     data_base64: str | None = None
+    originaldigest: str | None = None
+    """Of the data as it came, when rules have changed it since."""
 
     @classmethod
     def of(cls, body: bytes) -> Content:
@@ -30,6 +33,11 @@ class Content(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(Content)
+
+
+def data_digest(data: msgspec.Raw) -> str:
+    """What `originaldigest` holds."""
+    return blake2b(data, digest_size=12).hexdigest()
 
 
 def first_writes(
@@ -54,7 +62,14 @@ def _is_same(earlier: Row, row: Row) -> bool:
     # An event without a time of its own is stored under the time of its receipt, which is not content.
     if (one.time is None) != (other.time is None) or (one.time is not None and earlier.time != row.time):
         return False
+    if one.originaldigest or other.originaldigest:
+        # Rules may have been changed between two deliveries of one event.
+        return _digest(one) == _digest(other)
     return one.data_base64 == other.data_base64 and _same_json(bytes(one.data), bytes(other.data))
+
+
+def _digest(content: Content) -> str:
+    return content.originaldigest or data_digest(content.data)
 
 
 def _same_json(first: bytes, second: bytes) -> bool:

@@ -3,11 +3,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
-from eventrunner.events import Event, decode_batch, encode_batch
+from eventrunner.events import Event, decode_batch, decode_event, encode_batch
 from eventrunner.events.sections import Section
 from eventrunner.handlers.event_engine import EventEngine
 from eventrunner.stage import Batch, Outcomes
+from eventrunner.storage.content import data_digest
 from eventrunner.storage.event_store import EventStore
 from eventrunner.storage.records import RuleSet, RuleVersion, Tenant
 from eventrunner.storage.stores import open_store
@@ -68,7 +70,7 @@ def test_an_event_that_no_rule_touches_passes_with_its_bytes(store: EventStore) 
 def test_rules_tag_change_and_derive(store: EventStore) -> None:
     outcomes = _engine(store)(_batch(_event("1", data=b'{"amount":700}')))
     (event,) = _results(outcomes)
-    assert event.extensions == {"size": "big"}
+    assert event.extensions == {"size": "big", "originaldigest": data_digest(msgspec.Raw(b'{"amount":700}'))}
     assert event.decoded_data() == {"amount": 700, "checked": True}
     (alert,) = _derived(outcomes)
     assert (alert.type, alert.decoded_data()) == ("alert", {"amount": 700})
@@ -121,3 +123,26 @@ def test_what_is_published_is_what_is_stored(store: EventStore) -> None:
     (event,) = _results(_engine(store)(_batch(_event("3"))))
     # The size is of the event without the attribute that says it.
     assert len(store.get("acme", "/s", "3") or b"") == event.usageout + len(f',"usageout":{event.usageout}')
+
+
+def test_another_event_of_a_known_identity_is_a_dead_letter_and_the_first_goes_on(store: EventStore) -> None:
+    engine = _engine(store)
+    first = _results(engine(_batch(_event("1"), _event("2"))))[0]
+    outcomes = engine(_batch(_event("1", data=b'{"amount":8}'), _event("3")))
+    (failure,) = outcomes.failures
+    assert (failure.event.id, failure.event.decoded_data(), failure.code) == ("1", {"amount": 8}, 409)
+    assert "stored before" in failure.reason
+    assert [event.id for event in _results(outcomes)] == ["1", "3"]
+    assert _results(outcomes)[0] == first
+    assert decode_event(store.get("acme", "/s", "1") or b"") == first
+
+
+def test_a_redelivery_after_a_change_of_rules_derives_what_is_stored(store: EventStore) -> None:
+    big = _event("1", data=b'{"amount":700}')
+    (alert,) = _derived(_engine(store)(_batch(big)))
+    changed = _engine(store, _RULES.replace("Event.data.amount;", "Event.data.amount + 1;").replace("checked", "x"))
+    outcomes = changed(_batch(big))
+    assert _derived(outcomes) == [alert]
+    # The event itself came as it came before, whatever rules made of it.
+    assert outcomes.failures == []
+    assert decode_event(store.get("acme", "/s", "1") or b"").decoded_data() == {"amount": 700, "checked": True}

@@ -10,7 +10,7 @@ import click
 
 from eventrunner.settings import Settings
 from eventrunner.source.streams import Applied, apply_streams, read_streams
-from eventrunner.storage.jetstream import JetStreamApi, connect, without_secrets
+from eventrunner.storage.jetstream import JetStreamApi, connect, disconnect, without_secrets
 
 __all__ = ["command"]
 
@@ -57,4 +57,4 @@ async def _apply(files: tuple[Path, ...], nats_url: str, replicas: int) -> list[
     try:
         return await apply_streams(JetStreamApi(client), streams, replicas=replicas)
     finally:
-        await client.close()
+        await disconnect(client)

@@ -12,6 +12,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from eventrunner.events.packing import ENCODING, unpack
+from eventrunner.storage.jetstream import disconnect
 
 __all__ = ["ResultWatch", "percentile"]
 
@@ -44,7 +45,7 @@ class ResultWatch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._client is not None:
-            await self._client.close()
+            await disconnect(self._client)
 
     async def _note(self, message: Msg) -> None:
         now = time.perf_counter()

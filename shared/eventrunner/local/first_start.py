@@ -14,7 +14,7 @@ from eventrunner.billing.plans import shipped_plan
 from eventrunner.errors import Conflict
 from eventrunner.local.data_dir import DataDir
 from eventrunner.source.streams import apply_streams, read_streams
-from eventrunner.storage.jetstream import JetStreamApi, connect
+from eventrunner.storage.jetstream import JetStreamApi, connect, disconnect
 from eventrunner.storage.records import KEYS, PLANS
 from eventrunner.storage.registry import Registry
 
@@ -27,7 +27,7 @@ async def apply_manifests(nats_url: str, manifests: Iterable[Path]) -> None:
     try:
         await apply_streams(JetStreamApi(client), read_streams(manifests), replicas=1)
     finally:
-        await client.close()
+        await disconnect(client)
 
 
 def admin_key(data: DataDir) -> str:

@@ -20,7 +20,7 @@ from eventrunner.source.runner import Links, SourceRunner
 from eventrunner.source.sink import Sink, make_session, sink_url
 from eventrunner.source.spec import Destination, SourceSpec
 from eventrunner.source.streams import StreamSpec, apply_streams
-from eventrunner.storage.jetstream import JetStreamApi, connect
+from eventrunner.storage.jetstream import JetStreamApi, connect, disconnect
 from eventrunner.telemetry import METRICS_CONTENT_TYPE, metrics_page
 
 __all__ = ["Adapter"]
@@ -87,7 +87,7 @@ class Adapter:
         if not client.is_closed:
             with contextlib.suppress(Exception):
                 await client.flush(2)
-            await client.close()
+            await disconnect(client)
         elif not stopping.is_set():
             _log.error("the NATS client gave up (%s); connecting anew", client.last_error)
 

@@ -5,6 +5,7 @@ https://docs.nats.io/reference/reference-protocols/nats_api_reference
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,7 +18,7 @@ from nats.errors import Error as NatsError
 
 from eventrunner.errors import EventRunnerError, Unavailable
 
-__all__ = ["JetStreamApi", "JetStreamError", "connect", "is_status", "status_of", "without_secrets"]
+__all__ = ["JetStreamApi", "JetStreamError", "connect", "disconnect", "is_status", "status_of", "without_secrets"]
 
 _log = logging.getLogger(__name__)
 
@@ -83,6 +84,13 @@ async def connect(
         closed_cb=closed,
     )
     return client
+
+
+async def disconnect(client: Client) -> None:
+    """Closes the client. What was to be sent over a connection that is lost is dropped; the client's own
+    `close` raises then."""
+    with contextlib.suppress(OSError):
+        await client.close()
 
 
 def without_secrets(url: str) -> str:

@@ -26,7 +26,7 @@ from nats.js.kv import KeyValue
 
 from eventrunner.errors import Conflict, FieldError, InvalidInput, Unavailable
 from eventrunner.storage.bucket_watch import BucketWatch, Change
-from eventrunner.storage.jetstream import connect, without_secrets
+from eventrunner.storage.jetstream import connect, disconnect, without_secrets
 
 __all__ = ["Change", "Mirror", "Registry"]
 
@@ -133,7 +133,7 @@ class Registry:
             watch.restart()
 
     async def close(self) -> None:
-        await self._client.close()
+        await disconnect(self._client)
 
     async def _stop(self, watch: BucketWatch, task: asyncio.Task[None]) -> None:
         self._watches.discard(watch)
@@ -162,7 +162,8 @@ class Mirror:
         self._registry: Registry | None = None
         self._watches: dict[str, BucketWatch] = {}
         self._loaded = threading.Event()
-        self._main: asyncio.Task[None] | None = None
+        self._thread: threading.Thread | None = None
+        self._closing = asyncio.Event()
         self._callbacks: list[Callable[[Change], None]] = []
 
     def start(self) -> None:
@@ -172,7 +173,8 @@ class Mirror:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._run, args=(self._loop,), name="registry", daemon=True).start()
+                self._thread = threading.Thread(target=self._run, args=(self._loop,), name="registry", daemon=True)
+                self._thread.start()
         if not self._loaded.wait(self._timeout):
             names = ", ".join(self._buckets)
             raise Unavailable(f"The registry cannot be read from {without_secrets(self._nats_url)}; buckets: {names}.")
@@ -213,8 +215,11 @@ class Mirror:
 
     def close(self) -> None:
         """Ends the thread; the mirror cannot be used again."""
-        if self._loop is not None and self._main is not None:
-            self._loop.call_soon_threadsafe(self._main.cancel)
+        if self._loop is None or self._thread is None:
+            return
+        with contextlib.suppress(RuntimeError):  # The loop is closed already.
+            self._loop.call_soon_threadsafe(self._closing.set)
+        self._thread.join(self._timeout)
 
     def _ready(self) -> Registry:
         assert self._registry is not None
@@ -243,11 +248,16 @@ class Mirror:
             raise Unavailable(f"The registry at {without_secrets(self._nats_url)} does not answer.") from None
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
-        asyncio.set_event_loop(loop)
-        self._main = loop.create_task(self._follow())
-        with contextlib.suppress(asyncio.CancelledError):
-            loop.run_until_complete(self._main)
-        loop.close()
+        # The runner ends the client's own tasks too before it closes the loop.
+        with asyncio.Runner(loop_factory=lambda: loop) as runner, contextlib.suppress(asyncio.CancelledError):
+            runner.run(self._until_closed())
+
+    async def _until_closed(self) -> None:
+        following = asyncio.create_task(self._follow())
+        closing = asyncio.create_task(self._closing.wait())
+        await asyncio.wait((following, closing), return_when=asyncio.FIRST_COMPLETED)
+        following.cancel()
+        await following
 
     async def _follow(self) -> None:
         while self._registry is None:

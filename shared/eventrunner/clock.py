@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-__all__ = ["Clock", "format_time", "parse_local_time", "parse_time", "utc_now"]
+__all__ = ["Clock", "format_time", "parse_local_time", "parse_nanoseconds", "parse_time", "utc_now"]
 
 Clock = Callable[[], datetime]
 """Returns the current time as an aware datetime in UTC."""
@@ -34,3 +34,9 @@ def parse_local_time(text: str) -> datetime:
     if moment.tzinfo is None:
         raise ValueError(f"timestamp without an offset: {text!r}")
     return moment
+
+
+def parse_nanoseconds(text: str) -> int:
+    """Nanoseconds since the epoch of a UTC timestamp that ends in Z, all nine digits kept. Raises ValueError."""
+    whole, _, fraction = text.removesuffix("Z").partition(".")
+    return int(parse_time(whole + "Z").timestamp()) * 10**9 + int(fraction[:9].ljust(9, "0"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,10 +11,11 @@ import msgspec
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
-from eventrunner.errors import MalformedBody
+from eventrunner.errors import EventRunnerError, MalformedBody
 from eventrunner.source.filters import All
 from eventrunner.source.message import Message, Part
-from eventrunner.source.spec import BatchLimits, Format, SourceSpec
+from eventrunner.source.spec import Format, SourceSpec
+from eventrunner.storage.jetstream import JetStreamApi
 
 __all__ = ["Demand", "Held", "parts_of"]
 
@@ -21,6 +23,7 @@ _log = logging.getLogger(__name__)
 
 _SPARE_REQUESTS = 2
 """Requests' worth of events that are held besides those in flight."""
+_REMEMBERED = 4096
 _ACK, _NAK, _WORKING = b"+ACK", b"-NAK", b"+WPI"
 
 _attributes = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -56,30 +59,45 @@ class Demand:
 class Held:
     """The messages that are pulled and neither acked nor given back, and how many more may come."""
 
-    def __init__(self, client: Client, limits: BatchLimits, in_flight: int) -> None:
+    def __init__(self, client: Client, api: JetStreamApi, spec: SourceSpec) -> None:
         self._client = client
+        self._api = api
+        self._remove = f"STREAM.MSG.DELETE.{spec.stream}"
+        self._removed: dict[str, None] = {}
+        """Keys of the last messages that were settled by removing them."""
         self._messages: dict[str, Message] = {}
+        self._by_tenant: Counter[str] = Counter()
+        """Events."""
         self._events = 0
         self._bytes = 0
-        self._max_events = limits.max_events * (in_flight + _SPARE_REQUESTS)
-        self._max_bytes = limits.max_bytes * (in_flight + _SPARE_REQUESTS)
+        self.max_events = spec.batch.max_events * (spec.in_flight + _SPARE_REQUESTS)
+        self._max_bytes = spec.batch.max_bytes * (spec.in_flight + _SPARE_REQUESTS)
         self._events_per_message = 1.0
 
     def __len__(self) -> int:
         return len(self._messages)
 
+    def events_of(self, tenant: str) -> int:
+        return self._by_tenant[tenant]
+
     def add(self, message: Message, now: float) -> bool:
         """False when it is held already: a redelivery, whose ack then counts."""
         known = self._messages.get(message.key)
         if known is not None:
-            known.ack_subject, known.touched = message.ack_subject, now
+            if message.ack_subject:
+                known.ack_subject, known.touched = message.ack_subject, now
             return False
         message.touched = now
         self._messages[message.key] = message
         self._events += message.count
         self._bytes += message.size
+        self._by_tenant[message.tenant] += message.count
         self._events_per_message += (message.count - self._events_per_message) / 16
         return True
+
+    def was_removed(self, message: Message) -> bool:
+        """Whether it was settled before its consumer delivered it."""
+        return message.key in self._removed
 
     def demand(self, waiting: int, waiting_bytes: int, *, too_large: bool) -> Demand | None:
         """What to ask for, besides what has been asked for; None when that is too little to be worth a request."""
@@ -87,11 +105,11 @@ class Held:
             # The next message is larger than a request may be: it comes alone.
             return None if self._messages else Demand(1, 0)
         per_message = max(1.0, self._events_per_message)
-        room = int((self._max_events - self._events) / per_message) - waiting
+        room = int((self.max_events - self._events) / per_message) - waiting
         free = self._max_bytes - self._bytes - waiting_bytes
         if not self._messages and not waiting:
             return Demand(max(1, room), self._max_bytes)
-        worth = max(1, int(self._max_events / per_message / 4))
+        worth = max(1, int(self.max_events / per_message / 4))
         if room < worth or free < self._max_bytes // 4:
             return None
         return Demand(room, free)
@@ -128,11 +146,28 @@ class Held:
         del self._messages[message.key]
         self._events -= message.count
         self._bytes -= message.size
+        self._by_tenant[message.tenant] -= message.count
+        if not self._by_tenant[message.tenant]:
+            del self._by_tenant[message.tenant]
         return True
 
     async def _send(self, message: Message, verb: bytes) -> None:
+        if not message.ack_subject:
+            # Its consumer has not delivered it and will, unless it is removed.
+            if verb == _ACK:
+                await self._take_out(message)
+            return
         try:
             await self._client.publish(message.ack_subject, verb)
         except (NatsError, OSError) as error:
             # Without its ack the message is delivered again, which changes nothing.
             _log.debug("cannot send %s for message %s: %r", verb, message.key, error)
+
+    async def _take_out(self, message: Message) -> None:
+        self._removed[message.key] = None
+        if len(self._removed) > _REMEMBERED:
+            del self._removed[next(iter(self._removed))]
+        try:
+            await self._api.request(self._remove, {"seq": int(message.sequence), "no_erase": True})
+        except EventRunnerError as error:
+            _log.debug("cannot remove message %s: %s", message.key, error)

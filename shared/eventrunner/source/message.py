@@ -6,13 +6,16 @@ between them.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from nats.aio.msg import Msg
 
+from eventrunner.clock import parse_nanoseconds
 from eventrunner.errors import InvalidInput, MalformedBody
 from eventrunner.events.binary import BATCH_TYPE, STRUCTURED_TYPE, is_binary, read_binary
 from eventrunner.events.costs import charged_batch, charged_text
@@ -22,7 +25,7 @@ from eventrunner.events.packing import ENCODING, bracket, join_packed, pack, pac
 from eventrunner.events.sections import Section, write_sections
 from eventrunner.tenancy import tenant_of_subject
 
-__all__ = ["UNPACK_LIMIT", "Message", "Parcel", "Part", "count_of", "read_message"]
+__all__ = ["UNPACK_LIMIT", "Message", "Parcel", "Part", "count_of", "read_message", "read_stored"]
 
 UNPACK_LIMIT = 64 * 1024 * 1024
 """Bytes; what our own stages pack is a message of JetStream or less."""
@@ -37,6 +40,7 @@ class Message:
 
     tenant: str
     ack_subject: str
+    """Empty when no consumer has delivered it: then it is settled by removing it from the stream."""
     sequence: str
     """Of the stream."""
     stored: str
@@ -197,8 +201,32 @@ def read_message(message: Msg) -> Message:
         members=data,
         count=1,
     )
+    return _with_body(read, message.headers or {})
+
+
+def read_stored(stored: Mapping[str, Any]) -> Message:
+    """Reads what `STREAM.MSG.GET` answers. Never raises, as `read_message`."""
+    data = base64.b64decode(stored.get("data", ""))
+    read = Message(
+        tenant=tenant_of_subject(stored["subject"]),
+        ack_subject="",
+        sequence=str(stored["seq"]),
+        stored=str(parse_nanoseconds(stored["time"])),
+        deliveries=1,
+        pending="0",
+        size=len(data),
+        members=data,
+        count=1,
+    )
+    # The first line is the protocol's version.
+    lines = base64.b64decode(stored.get("hdrs", "")).decode(errors="replace").splitlines()[1:]
+    return _with_body(read, {name: value.strip() for name, _, value in (line.partition(":") for line in lines if line)})
+
+
+def _with_body(read: Message, headers: Mapping[str, str]) -> Message:
+    data = read.members
     try:
-        _read_body(read, message.headers or {})
+        _read_body(read, headers)
     except InvalidInput as error:
         read.members, read.count, read.whole, read.problem = data, 1, None, str(error)
         read.packed = False

@@ -21,6 +21,7 @@ from eventrunner.source.courier import Courier
 from eventrunner.source.intake import Held, parts_of
 from eventrunner.source.message import Message, Parcel, Part, read_message
 from eventrunner.source.metrics import SourceMetrics
+from eventrunner.source.overtaking import Overtaking
 from eventrunner.source.publisher import Publisher
 from eventrunner.source.sink import Sink
 from eventrunner.source.spec import Compression, Format, SourceSpec
@@ -58,7 +59,7 @@ class SourceRunner:
         self._links = links
         self._api = JetStreamApi(links.client, timeout=_API_TIMEOUT)
         self._metrics = SourceMetrics(spec.name)
-        self._held = Held(links.client, spec.batch, spec.in_flight)
+        self._held = Held(links.client, self._api, spec)
         limits = spec.batch if spec.format is Format.BATCH else replace(spec.batch, max_events=1)
         self._buffer = Buffer(limits, spec.ordering, mixed=spec.reply is None or spec.compression is Compression.ZSTD)
         self._pull = PullSubscription(links.client, self._receive, self._pull_ended)
@@ -66,6 +67,7 @@ class SourceRunner:
         self._ask = asyncio.Event()
         self._no_consumer = True
         self._too_large = False
+        self._overtaking = Overtaking(self._api, spec, self._held, self._take, lambda: links.sink.health.down)
         self._courier = Courier(
             spec, links.sink, links.reply_sink, links.publisher, self._held, self._metrics, self._ask.set
         )
@@ -78,6 +80,7 @@ class SourceRunner:
             stop,
             asyncio.create_task(self._keep_asking()),
             asyncio.create_task(self._keep_sending()),
+            asyncio.create_task(self._overtaking.run()),
         ]
         keeping = asyncio.create_task(self._keep_held())
         try:
@@ -145,6 +148,10 @@ class SourceRunner:
         message = read_message(received)
         if message.deliveries > 1:
             self._metrics.redelivered.inc()
+        self._overtaking.waiting = int(message.pending)
+        self._take(message)
+
+    def _take(self, message: Message) -> None:
         if not self._held.add(message, asyncio.get_running_loop().time()):
             return
         parts = self._read(message)
@@ -162,7 +169,7 @@ class SourceRunner:
         """The parts to send; notes in the message why it cannot be sent."""
         if message.deliveries > _MAX_DELIVERIES:
             message.problem = f"delivered {message.deliveries} times without any outcome"
-        if message.problem or not message.count:
+        if message.problem or not message.count or self._held.was_removed(message):
             return ()
         try:
             parts = parts_of(message, self._spec)

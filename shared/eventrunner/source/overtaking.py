@@ -1,0 +1,105 @@
+"""Lets tenants with little to do overtake one with a long backlog.
+
+A durable consumer delivers in the order of the stream: behind one tenant's backlog all others wait until it is worked
+off. While more waits than an adapter holds, the other tenants' messages are read past that line, straight from the
+stream, each tenant as many as its share of what an adapter holds; the requests serve tenants in turn anyway. Such a
+message is settled by removing it from the stream; until then its consumer will deliver it, so that nothing is lost with
+an adapter. Two adapters may work on the same message, whose effects are the same and happen once.
+
+Only in a work queue, where removing is all that an ack does, and not where a tenant's order matters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+
+from eventrunner.errors import EventRunnerError
+from eventrunner.source.intake import Held
+from eventrunner.source.message import Message, read_stored
+from eventrunner.source.spec import Ordering, SourceSpec
+from eventrunner.storage.jetstream import NOT_FOUND, JetStreamApi, JetStreamError
+from eventrunner.tenancy import tenant_of_subject
+
+__all__ = ["Overtaking"]
+
+_log = logging.getLogger(__name__)
+
+_INTERVAL = 0.05
+"""Seconds between two looks at who waits; what overtaking adds to a tenant's latency."""
+_NEVER = 3600.0
+_MESSAGES = 256
+"""Read at one look, so that many small messages do not keep the loop from its requests."""
+
+
+class Overtaking:
+    """Gives `take` what it reads. `sink_down` tells when there is no hurry."""
+
+    def __init__(
+        self,
+        api: JetStreamApi,
+        spec: SourceSpec,
+        held: Held,
+        take: Callable[[Message], None],
+        sink_down: Callable[[], bool],
+    ) -> None:
+        self._api = api
+        self._spec = spec
+        self._held = held
+        self._take = take
+        self._sink_down = sink_down
+        self._possible = spec.ordering is Ordering.UNORDERED
+        self.waiting = 0
+        """Messages behind the one that the consumer delivered last."""
+        self._next: dict[str, int] = {}
+        """Subject → sequence to go on reading from."""
+
+    async def run(self) -> None:
+        """Runs until it is cancelled."""
+        while True:
+            await asyncio.sleep(_INTERVAL if self._possible else _NEVER)
+            if self.waiting <= len(self._held):
+                self._next.clear()
+                continue
+            if self._sink_down():
+                continue
+            try:
+                await self._look()
+            except EventRunnerError as error:
+                _log.debug("%s: cannot look past the backlog: %s", self._spec.name, error)
+
+    async def _look(self) -> None:
+        wanted = {"subjects_filter": self._spec.filter_subject}
+        info = await self._api.request(f"STREAM.INFO.{self._spec.stream}", wanted)
+        if info["config"]["retention"] != "workqueue":
+            self._possible = False
+            return
+        subjects: Mapping[str, int] = info["state"].get("subjects") or {}
+        if len(subjects) < 2:
+            return
+        share = max(1, self._held.max_events // len(subjects))
+        room = _MESSAGES
+        # The shortest queues first: they are emptied soonest.
+        for subject in sorted(subjects, key=subjects.__getitem__):
+            room -= await self._read(subject, share, room)
+
+    async def _read(self, subject: str, share: int, room: int) -> int:
+        """Reads a tenant's next messages until it has its share. Returns how many."""
+        tenant, count = tenant_of_subject(subject), 0
+        while count < room and self._held.events_of(tenant) < share:
+            start = self._next.get(subject, 1)
+            try:
+                name = f"STREAM.MSG.GET.{self._spec.stream}"
+                answer = await self._api.request(name, {"seq": start, "next_by_subj": subject})
+            except JetStreamError as error:
+                if error.http_code != NOT_FOUND:
+                    raise
+                # From the start again, for what has been given back meanwhile.
+                self._next.pop(subject, None)
+                return count
+            message = read_stored(answer["message"])
+            self._next[subject] = int(message.sequence) + 1
+            self._take(message)
+            count += 1
+        return count

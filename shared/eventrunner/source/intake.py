@@ -17,12 +17,17 @@ from eventrunner.source.message import Message, Part
 from eventrunner.source.spec import Format, SourceSpec
 from eventrunner.storage.jetstream import JetStreamApi
 
-__all__ = ["Demand", "Held", "parts_of"]
+__all__ = ["LOW", "Demand", "Held", "parts_of"]
 
 _log = logging.getLogger(__name__)
 
 _SPARE_REQUESTS = 2
 """Requests' worth of events that are held besides those in flight."""
+_IDLE = 32
+"""Messages that are asked for beyond those known to wait. Not as many as there is room for: a request stays open until
+it is filled, and if a few small messages are followed by a thousand large ones, they would all come."""
+LOW = _IDLE // 2
+"""Messages still to come, below which it is time to ask for more."""
 _REMEMBERED = 4096
 _ACK, _NAK, _WORKING = b"+ACK", b"-NAK", b"+WPI"
 
@@ -73,6 +78,8 @@ class Held:
         self.max_events = spec.batch.max_events * (spec.in_flight + _SPARE_REQUESTS)
         self._max_bytes = spec.batch.max_bytes * (spec.in_flight + _SPARE_REQUESTS)
         self._events_per_message = 1.0
+        self.pending = 0
+        """Messages behind the one that the consumer delivered last."""
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -82,6 +89,8 @@ class Held:
 
     def add(self, message: Message, now: float) -> bool:
         """False when it is held already: a redelivery, whose ack then counts."""
+        if message.ack_subject:
+            self.pending = int(message.pending)
         known = self._messages.get(message.key)
         if known is not None:
             if message.ack_subject:
@@ -107,12 +116,13 @@ class Held:
         per_message = max(1.0, self._events_per_message)
         room = int((self.max_events - self._events) / per_message) - waiting
         free = self._max_bytes - self._bytes - waiting_bytes
+        wanted = min(room, max(_IDLE, self.pending) - waiting)
         if not self._messages and not waiting:
-            return Demand(max(1, room), self._max_bytes)
+            return Demand(max(1, wanted), self._max_bytes)
         worth = max(1, int(self.max_events / per_message / 4))
-        if room < worth or free < self._max_bytes // 4:
+        if wanted < min(worth, LOW) or free < self._max_bytes // 4:
             return None
-        return Demand(room, free)
+        return Demand(wanted, free)
 
     async def settle(self, parts: Iterable[Part]) -> None:
         """Acks each message of which nothing is left open."""

@@ -50,8 +50,6 @@ class Overtaking:
         self._take = take
         self._sink_down = sink_down
         self._possible = spec.ordering is Ordering.UNORDERED
-        self.waiting = 0
-        """Messages behind the one that the consumer delivered last."""
         self._next: dict[str, int] = {}
         """Subject → sequence to go on reading from."""
 
@@ -59,7 +57,7 @@ class Overtaking:
         """Runs until it is cancelled."""
         while True:
             await asyncio.sleep(_INTERVAL if self._possible else _NEVER)
-            if self.waiting <= len(self._held):
+            if self._held.pending <= len(self._held):
                 self._next.clear()
                 continue
             if self._sink_down():

@@ -18,7 +18,7 @@ from eventrunner.errors import EventRunnerError, InvalidInput
 from eventrunner.source.buffer import Buffer
 from eventrunner.source.consumer import ACK_WAIT, ensure_consumer
 from eventrunner.source.courier import Courier
-from eventrunner.source.intake import Held, parts_of
+from eventrunner.source.intake import LOW, Held, parts_of
 from eventrunner.source.message import Message, Parcel, Part, read_message
 from eventrunner.source.metrics import SourceMetrics
 from eventrunner.source.overtaking import Overtaking
@@ -148,8 +148,9 @@ class SourceRunner:
         message = read_message(received)
         if message.deliveries > 1:
             self._metrics.redelivered.inc()
-        self._overtaking.waiting = int(message.pending)
         self._take(message)
+        if self._pull.waiting < LOW:
+            self._ask.set()
 
     def _take(self, message: Message) -> None:
         if not self._held.add(message, asyncio.get_running_loop().time()):
@@ -186,7 +187,7 @@ class SourceRunner:
             # Only now, because a place held while nothing comes would be lacking to what is sent again.
             await self._courier.window.acquire()
             parcel = Parcel(self._buffer.take())
-            self._metrics.lag.set(int(parcel.parts[-1].message.pending))
+            self._metrics.lag.set(self._held.pending)
             self._metrics.held.set(len(self._held))
             self._courier.send(parcel, partial(self._done, parcel.tenants))
 

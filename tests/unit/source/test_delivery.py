@@ -284,3 +284,26 @@ async def test_a_long_request_keeps_its_messages(server: NatsServer, monkeypatch
         await lab.publish([event(1)])
         await lab.finished()
         assert len(lab.sink.requests) == 1
+
+
+async def test_holds_no_more_than_it_can_work_on_when_large_messages_follow_small_ones(server: NatsServer) -> None:
+    answers = asyncio.Event()
+
+    async def wait(request: Request) -> web.Response:
+        if len(request.events) > 1:
+            await answers.wait()
+        return echo(request)
+
+    async with open_lab(server, wait) as lab, lab.adapter(batch={"maxEvents": 1000}):  # type: ignore[arg-type]
+        for number in range(20):
+            await lab.publish(event(number))
+            await lab.finished()
+        for start in range(100, 20_100, 100):
+            await lab.publish([event(start + number) for number in range(100)])
+        await asyncio.sleep(0.3)
+        consumer = await lab.api.request("CONSUMER.INFO.RAW.stage")
+        # Room for 3 000 events, and what an open request may bring on top of it.
+        assert consumer["num_ack_pending"] <= 70
+        answers.set()
+        await lab.finished()
+        assert len(await lab.ids("EVENTS")) == 20_020

@@ -1,4 +1,5 @@
-"""`eventrunner bench`: throughput, latency, CPU per event and memory, by batch size, on this machine."""
+"""`eventrunner bench`: throughput, latency, CPU per event and memory, by batch size, on this machine; what tenants feel
+of one another, and what the source adapter does alone."""
 
 from __future__ import annotations
 
@@ -7,14 +8,18 @@ import json
 import platform as machine
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from eventrunner.cli.bench_neighbours import measure_neighbours
+from eventrunner.cli.bench_source import measure_source
 from eventrunner.cli.connection import Api, Connection
 from eventrunner.cli.demo import measure_latency
 from eventrunner.cli.flights import read_flights
@@ -33,6 +38,8 @@ _TENANT = "bench"
 _RUNS = {1: (4_000, 32), 50: (60_000, 8), 500: (200_000, 4)}
 """Batch size → (events, connections)."""
 
+_NEIGHBOUR_SECONDS = 10.0
+_FLOOD_LINES = 300_000
 _IDLE_SECONDS = 10
 _IDLE_WAIT = 120
 _POLL = 0.1
@@ -86,16 +93,18 @@ async def _measure(platform: RunningPlatform, sizes: list[int], console: Console
     key = keys[_TENANT]
     tallies = Tallies(platform)
     await _one_event(platform, tallies, key, "warm")
-    lines = [
-        line
-        for _, line in await asyncio.to_thread(lambda: list(islice(read_flights(), sum(n for n, _ in _RUNS.values()))))
-    ]
-    runs = []
+    flights = await asyncio.to_thread(lambda: [line for _, line in islice(read_flights(), _FLOOD_LINES)])
+    runs, start = [], 0
     for size in sizes:
         console.print(f"batches of {size} …")
         events, connections = _RUNS[size]
-        runs.append(asdict(await _run(platform, tallies, key, lines[:events], size, connections)))
-        del lines[:events]
+        lines = flights[start : start + events]
+        runs.append(asdict(await _run(platform, tallies, key, lines, size, connections)))
+        start += events
+    console.print("a quiet tenant beside a loud one …")
+    neighbours = await measure_neighbours(platform, shipped_rules("flights.grl"), flights, _NEIGHBOUR_SECONDS)
+    console.print("the source adapter alone …")
+    source = await measure_source(platform.nats, platform.data_dir / "bench-sources")
     console.print("idle …")
     idle = await _idle(platform)
     # Now that every function is at zero.
@@ -104,6 +113,8 @@ async def _measure(platform: RunningPlatform, sizes: list[int], console: Console
         "first_accepted_seconds": first_accepted,
         "cold_start_seconds": cold_start,
         "runs": runs,
+        "neighbours": asdict(neighbours),
+        "source": asdict(source),
         "idle_percent_of_a_core": idle,
     }
 
@@ -189,9 +200,31 @@ def _print(document: dict[str, object], console: Console) -> None:
         table.add_row(f"CPU µs/event: {part}", *(f"{run['cpu'].get(part, 0.0):.1f}" for run in runs))  # type: ignore[attr-defined]
     table.add_row("CPU µs/event: all", *(f"{sum(run['cpu'].values()):.1f}" for run in runs))  # type: ignore[attr-defined]
     console.print(table)
+    console.print(_beside(document["neighbours"]), _alone(document["source"]), sep="\n")  # type: ignore[arg-type]
     console.print(
         f"ready in {document['ready_seconds']:.1f} s, "
         f"first 202 from cold after {document['first_accepted_seconds']:.2f} s, "
         f"first event in ClickHouse after {document['cold_start_seconds']:.2f} s, "
         f"idle {document['idle_percent_of_a_core']:.1f} % of a core"
+    )
+
+
+def _beside(neighbours: Mapping[str, Any]) -> Table:
+    table = Table("another tenant", "p50, ms", "p99, ms", title="a quiet tenant, from sending to stored")
+    rows = (
+        ("none", "alone"),
+        ("offers 10 times its quota", "beside_quota"),
+        ("has no quota and floods", "beside_flood"),
+    )
+    for title, name in rows:
+        table.add_row(title, *(f"{seconds * 1e3:.1f}" for seconds in neighbours[name]))
+    return table
+
+
+def _alone(source: Mapping[str, Any]) -> str:
+    return (
+        f"source adapter, messages of one event: {source['single_events_per_second']:,.0f} events/s, "
+        f"{source['single_cpu']:.1f} µs CPU an event; beside a source whose sink is away: "
+        f"{source['beside_dead_per_second']:,.0f} events/s; with its sink away: "
+        f"{source['dead_percent_of_a_core']:.1f} % of a core"
     )

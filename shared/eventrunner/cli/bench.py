@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import platform as machine
 import shutil
 import time
@@ -31,6 +32,7 @@ from eventrunner.cli.tallies import Tallies
 from eventrunner.cli.watch import percentile
 from eventrunner.clock import format_time, utc_now
 from eventrunner.errors import Unavailable
+from eventrunner.events import decode_event
 
 __all__ = ["command"]
 
@@ -40,6 +42,7 @@ _RUNS = {1: (4_000, 32), 50: (60_000, 8), 500: (200_000, 4)}
 
 _NEIGHBOUR_SECONDS = 10.0
 _FLOOD_LINES = 300_000
+_YARDSTICK = 100_000
 _IDLE_SECONDS = 10
 _IDLE_WAIT = 120
 _POLL = 0.1
@@ -110,6 +113,7 @@ async def _measure(platform: RunningPlatform, sizes: list[int], console: Console
     # Now that every function is at zero.
     first_accepted, cold_start = await _one_event(platform, tallies, key, "cold")
     return {
+        "yardstick": _yardstick(flights[0]),
         "first_accepted_seconds": first_accepted,
         "cold_start_seconds": cold_start,
         "runs": runs,
@@ -117,6 +121,17 @@ async def _measure(platform: RunningPlatform, sizes: list[int], console: Console
         "source": asdict(source),
         "idle_percent_of_a_core": idle,
     }
+
+
+def _yardstick(line: bytes) -> float:
+    """µs of CPU to decode one flight, the best of some tries: what a core of this machine is worth beside another's."""
+    best = math.inf
+    for _ in range(5):
+        started = time.process_time()
+        for _ in range(_YARDSTICK):
+            decode_event(line)
+        best = min(best, (time.process_time() - started) / _YARDSTICK * 1e6)
+    return best
 
 
 async def _one_event(platform: RunningPlatform, tallies: Tallies, key: str, id: str) -> tuple[float, float]:
@@ -202,6 +217,7 @@ def _print(document: dict[str, object], console: Console) -> None:
     console.print(table)
     console.print(_beside(document["neighbours"]), _alone(document["source"]), sep="\n")  # type: ignore[arg-type]
     console.print(
+        f"yardstick {document['yardstick']:.2f} µs a decoded event, "
         f"ready in {document['ready_seconds']:.1f} s, "
         f"first 202 from cold after {document['first_accepted_seconds']:.2f} s, "
         f"first event in ClickHouse after {document['cold_start_seconds']:.2f} s, "

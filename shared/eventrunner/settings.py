@@ -30,6 +30,8 @@ class Settings:
     max_event_bytes: int = 1024 * 1024
     max_body_bytes: int = 8 * 1024 * 1024
     """Limit of a request body, compressed or not."""
+    max_held_bytes: int = 128 * 1024 * 1024
+    """Of request bodies that one ingest process or gateway works on at once; what is over it is answered 503."""
     max_message_events: int = 500
     """Events that ingest puts into one JetStream message."""
     max_message_bytes: int = 1024 * 1024

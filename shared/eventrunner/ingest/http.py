@@ -18,6 +18,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from eventrunner.access.identity import Identity, verify
+from eventrunner.budget import ByteBudget, Hold
 from eventrunner.clock import format_time, utc_now
 from eventrunner.errors import (
     BodyTooLarge,
@@ -84,18 +85,20 @@ class HttpIngest:
             raise NotFound(f"There is no {request.method} {request.url.path}.")
         settings = self._ready_settings()
         identity = verify(request.headers.get("authorization"), settings.gateway_secret)
-        raw = await _read_body(request, settings.max_body_bytes)
         publisher, quotas = self._ready or await self._connect(settings)
         tenant = self._tenant(request, identity)
         # Before anything that costs time: who sends too much shall not slow the others.
         quotas.check(tenant)
-        body = decompress(raw, request.headers.get("content-encoding", ""), settings.max_body_bytes)
-        intake = read_request(self._request(request, identity, tenant, body, settings))
-        EVENTS_TOTAL.labels(_STAGE, "rejected").inc(len(intake.rejected))
-        if not intake.accepted:
-            raise intake.refusal()
-        with _charged(quotas, intake.accepted):
-            await publisher.store(intake.accepted)
+        with self._budget.hold(tenant or identity.subject) as hold:
+            raw = await _read_body(request, settings.max_body_bytes, hold)
+            body = decompress(raw, request.headers.get("content-encoding", ""), settings.max_body_bytes)
+            hold.add(len(body) if body is not raw else 0)
+            intake = read_request(self._request(request, identity, tenant, body, settings))
+            EVENTS_TOTAL.labels(_STAGE, "rejected").inc(len(intake.rejected))
+            if not intake.accepted:
+                raise intake.refusal()
+            with _charged(quotas, intake.accepted):
+                await publisher.store(intake.accepted)
         EVENTS_TOTAL.labels(_STAGE, "accepted").inc(intake.count)
         return _accepted(intake)
 
@@ -131,6 +134,7 @@ class HttpIngest:
     def _ready_settings(self) -> Settings:
         if self._settings is None:
             self._settings = Settings.from_env()
+            self._budget = ByteBudget(self._settings.max_held_bytes)
             configure_logging(_STAGE, self._settings.log_level)
         return self._settings
 
@@ -180,7 +184,7 @@ async def _client(url: str) -> Client:
         raise Unavailable("The message store is not reachable; nothing was taken. Try again.") from error
 
 
-async def _read_body(request: HttpRequest, limit: int) -> bytes:
+async def _read_body(request: HttpRequest, limit: int, hold: Hold) -> bytes:
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
         raise BodyTooLarge(f"The body is larger than {limit} bytes; send it in several requests.")
@@ -191,7 +195,8 @@ async def _read_body(request: HttpRequest, limit: int) -> bytes:
         size += len(chunk)
         if size > limit:
             raise BodyTooLarge(f"The body is larger than {limit} bytes; send it in several requests.")
-    return b"".join(chunks)
+        hold.add(len(chunk))
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def _accepted(intake: Intake) -> Response:

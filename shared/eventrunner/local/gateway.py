@@ -23,6 +23,7 @@ from eventrunner.access.credentials import Authenticator
 from eventrunner.access.identity import Identity, sign
 from eventrunner.access.policy import Policy
 from eventrunner.access.routing import MethodNotAllowed, Router
+from eventrunner.budget import ByteBudget, Hold
 from eventrunner.clock import Clock, utc_now
 from eventrunner.errors import (
     BodyTooLarge,
@@ -94,6 +95,7 @@ class Gateway:
         *,
         secret: str,
         max_body_bytes: int,
+        max_held_bytes: int,
         is_ready: Callable[[], bool] = lambda: True,
         clock: Clock = utc_now,
     ) -> None:
@@ -103,6 +105,7 @@ class Gateway:
         self._upstream = upstream
         self._secret = secret
         self._max_body_bytes = max_body_bytes
+        self._budget = ByteBudget(max_held_bytes)
         self._is_ready = is_ready
         self._clock = clock
         self._counters: dict[tuple[str, int], Counter] = {}
@@ -144,16 +147,19 @@ class Gateway:
     async def _pass(self, request: web.BaseRequest, rule: AccessRule, tenant: str) -> web.StreamResponse:
         identity = self._authenticator.identify(request.headers, rule.credentials)
         self._authorise(identity, rule, tenant)
-        body = await self._body(request) if request.body_exists else b""
-        headers = _forwarded(request)
-        if rule.signs_identity:
-            headers["Authorization"] = "Bearer " + sign(identity, self._secret, self._clock)
-        try:
-            answer = await self._upstream.send(rule.service, request.method, request.raw_path, headers, body)
-            return await _returned(request, answer)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            _log.warning("%s cannot be reached: %r", rule.service, error)
-            raise Unavailable(f"The service {rule.service} cannot be reached just now; try again.") from error
+        with self._budget.hold(identity.tenant or identity.subject) as hold:
+            body = await self._body(request, hold) if request.body_exists else b""
+            headers = _forwarded(request)
+            if rule.signs_identity:
+                headers["Authorization"] = "Bearer " + sign(identity, self._secret, self._clock)
+            try:
+                answer = await self._upstream.send(rule.service, request.method, request.raw_path, headers, body)
+                # The body has been taken, so what it held is free while the answer is passed on, however long.
+                hold.give_back()
+                return await _returned(request, answer)
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                _log.warning("%s cannot be reached: %r", rule.service, error)
+                raise Unavailable(f"The service {rule.service} cannot be reached just now; try again.") from error
 
     def _authorise(self, identity: Identity, rule: AccessRule, tenant: str) -> None:
         permission = rule.permission
@@ -167,7 +173,7 @@ class Gateway:
             whose = f" of tenant {tenant}" if tenant else ""
             raise Forbidden(f"You may not {permission.action} {permission.resource}{whose}.")
 
-    async def _body(self, request: web.BaseRequest) -> bytes:
+    async def _body(self, request: web.BaseRequest, hold: Hold) -> bytes:
         limit = self._max_body_bytes
         announced = request.content_length
         if announced is not None and announced > limit:
@@ -182,6 +188,7 @@ class Gateway:
                 size += len(chunk)
                 if size > limit:
                     raise BodyTooLarge(f"The body has more than {limit} bytes.")
+                hold.add(len(chunk))
                 chunks.append(chunk)
         except (web.PayloadAccessError, aiohttp.ClientPayloadError, aiohttp.http.HttpProcessingError) as error:
             raise MalformedBody("The body ended early or is not framed as its headers say.") from error

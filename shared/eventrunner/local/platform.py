@@ -150,6 +150,7 @@ class Platform:
             activator,
             secret=self._secret,
             max_body_bytes=self._settings.max_body_bytes,
+            max_held_bytes=self._settings.max_held_bytes,
             is_ready=lambda: self._is_ready,
         )
         runner = gateway.runner()

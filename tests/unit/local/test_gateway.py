@@ -153,6 +153,7 @@ async def _start() -> tuple[Front, Callable[[], Any]]:
         upstream,
         secret=SECRET,
         max_body_bytes=LIMIT,
+        max_held_bytes=4 * LIMIT,
         is_ready=lambda: ready[0],
     )
     runner = gateway.runner()
@@ -386,6 +387,25 @@ def test_a_body_that_ends_early_reaches_nobody(front):
         connection.sendall("\r\n".join(head).encode() + b"only this")
     time.sleep(0.1)
     assert front.echo.seen == []
+
+
+def test_bodies_that_are_never_finished_leave_room_for_other_callers(front):
+    head = ["POST /api/v1/events HTTP/1.1", "Host: x", f"X-Api-Key: {PUBLISHER}", f"Content-Length: {LIMIT}", "", ""]
+    stalled = [socket.create_connection(("127.0.0.1", front.port), timeout=10) for _ in range(2)]
+    try:
+        for connection in stalled:
+            connection.sendall("\r\n".join(head).encode() + b"x" * (LIMIT - 1))
+        deadline = time.monotonic() + 5
+        while (answer := front.call("POST", "/api/v1/events", PUBLISHER, b"x" * 100))[0] == 200:
+            assert time.monotonic() < deadline, "the caller was never refused"
+        assert_problem(answer, 503)
+        assert "retry-after" in answer[1]
+        assert front.call("POST", "/api/v1/events", ADMIN, b"x" * LIMIT)[0] == 200
+    finally:
+        for connection in stalled:
+            connection.close()
+    while front.call("POST", "/api/v1/events", PUBLISHER, b"x" * LIMIT)[0] != 200:
+        assert time.monotonic() < deadline, "what the two held never came back"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ __all__ = [
     "REQUEST_SECONDS",
     "configure_logging",
     "current_traceparent",
+    "is_traceparent",
     "metrics_page",
     "traceparent_or_new",
 ]
@@ -40,9 +41,14 @@ current_traceparent: ContextVar[str | None] = ContextVar("traceparent", default=
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
+def is_traceparent(text: str) -> bool:
+    """https://www.w3.org/TR/trace-context/"""
+    return _TRACEPARENT.fullmatch(text) is not None
+
+
 def traceparent_or_new(header: str | None) -> str:
-    """The header when it is a valid `traceparent`, else a new, unsampled one (https://www.w3.org/TR/trace-context/)."""
-    if header and _TRACEPARENT.fullmatch(header):
+    """The header when it is a valid `traceparent`, else a new, unsampled one."""
+    if header and is_traceparent(header):
         return header
     return f"00-{os.urandom(16).hex()}-{os.urandom(8).hex()}-00"
 

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
-from eventrunner.errors import FieldError, InvalidInput
+from eventrunner.errors import FieldError
 from eventrunner.events.event import CORE_ATTRIBUTES, USAGE_ATTRIBUTES, Event
+from eventrunner.events.validation import check_attributes
 
 __all__ = ["BATCH_TYPE", "STRUCTURED_TYPE", "is_binary", "read_binary", "write_binary"]
 
@@ -58,10 +59,7 @@ def read_binary(headers: Mapping[str, str], body: bytes) -> Event:
     for name in ("id", "source", "type", "specversion"):
         if name not in values and name not in named:
             problems.append(FieldError(name, f"is required (header {_PREFIX}{name})"))
-    if problems:
-        names = ", ".join(problem.field for problem in problems)
-        raise InvalidInput(f"Not a valid CloudEvent: {names}.", tuple(problems))
-    event = Event(**values, extensions=extensions or None)
+    event = check_attributes({**values, "extensions": extensions or None}, problems)
     event.set_payload(body, content_type)
     return event
 

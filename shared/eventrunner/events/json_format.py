@@ -16,6 +16,7 @@ import msgspec
 from eventrunner.errors import FieldError, InvalidInput, MalformedBody
 from eventrunner.events.event import EXTENSIONS_FIELD, Event
 from eventrunner.events.extended import ExtendedDecoder
+from eventrunner.events.validation import check_attributes
 
 __all__ = [
     "decode_batch",
@@ -169,13 +170,10 @@ def _decode_members(body: bytes | memoryview | msgspec.Raw, *, required: tuple[s
             extensions[name] = value
     named = {problem.field for problem in problems}
     problems += [FieldError(name, "is required") for name in required if name not in values and name not in named]
-    if problems:
-        names = ", ".join(problem.field for problem in problems)
-        raise InvalidInput(f"Not a valid CloudEvent: {names}.", tuple(problems))
     if extensions:
         # The order that `extended` gives them too: the same event has the same bytes whichever way it was read.
         values["extensions"] = dict(sorted(extensions.items()))
-    return Event(**values)
+    return check_attributes(values, problems)
 
 
 def _attribute(name: str, raw: msgspec.Raw) -> tuple[Any, str | None]:

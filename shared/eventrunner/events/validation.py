@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import binascii
 import re
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 from eventrunner.clock import parse_time
 from eventrunner.errors import FieldError, InvalidInput
 from eventrunner.events.event import Event
 
-__all__ = ["INT_MAX", "INT_MIN", "RESERVED_PREFIXES", "check_event", "is_plain", "validate"]
+__all__ = [
+    "INT_MAX",
+    "INT_MIN",
+    "RESERVED_PREFIXES",
+    "check_attributes",
+    "check_event",
+    "is_plain",
+    "validate",
+]
 
 INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 """Range of the CloudEvents type Integer."""
@@ -25,16 +36,31 @@ _URI_REFERENCE = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:.+", re.DOTALL)
 _TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
 _MEDIA_TYPE = re.compile(rf'{_TOKEN}/{_TOKEN}(?:\s*;\s*{_TOKEN}=(?:{_TOKEN}|"[^"\\]*"))*')
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.*")
 
 
 def check_event(event: Event) -> Event:
     """Returns the event. Raises InvalidInput with every wrong attribute."""
-    problems = validate(event)
-    if problems:
-        names = ", ".join(problem.field for problem in problems)
-        raise InvalidInput(f"Not a valid CloudEvent: {names}.", tuple(problems))
+    if problems := validate(event):
+        raise _invalid(problems)
     return event
+
+
+def check_attributes(values: Mapping[str, Any], problems: Sequence[FieldError]) -> Event:
+    """The event of these members of `Event`, unless `problems` says that some could not be read or are missing.
+
+    Raises InvalidInput with them and every rule that the others break.
+    """
+    if not problems:
+        return Event(**values)
+    # What is missing or unreadable is named already; these break no rule.
+    others = _problems(Event(**{"id": "-", "source": "-", "type": "-", **values}))
+    raise _invalid((*problems, *others))
+
+
+def _invalid(problems: Sequence[FieldError]) -> InvalidInput:
+    """The error that names every wrong attribute."""
+    reasons = ", ".join(f"{problem.field} {problem.message}" for problem in problems)
+    return InvalidInput(f"Not a valid CloudEvent: {reasons}.", tuple(problems))
 
 
 def validate(event: Event) -> list[FieldError]:
@@ -78,11 +104,21 @@ def _problems(event: Event) -> list[FieldError]:
     ):
         if value is not None and (message := check(value)):
             problems.append(FieldError(name, message))
+    if event.data_base64 is not None and not _is_base64(event.data_base64):
+        problems.append(FieldError("data_base64", "must be base64 (RFC 4648), without blanks or line ends"))
     if event.data_base64 is not None and len(memoryview(event.data)):
         problems.append(FieldError("data_base64", "an event has either data or data_base64, not both"))
     if event.extensions:
         problems.extend(_extension_problems(event.extensions))
     return problems
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:
+        return False
+    return True
 
 
 def _string(value: str) -> str | None:

@@ -22,8 +22,9 @@ from eventrunner.events import Event, decode_incoming
 from eventrunner.events.adapters import envelope
 from eventrunner.events.binary import BATCH_TYPE, STRUCTURED_TYPE, is_binary, read_binary
 from eventrunner.events.json_format import decode_incoming_lines, split_batch
-from eventrunner.events.validation import is_plain, validate
+from eventrunner.events.validation import check_event, is_plain
 from eventrunner.ids import IdMaker
+from eventrunner.telemetry import is_traceparent
 
 __all__ = ["Intake", "Rejection", "Request", "read_request"]
 
@@ -128,7 +129,7 @@ def _read(request: Request) -> Intake:
     if media == STRUCTURED_TYPE:
         return _read_items(request, [request.body], _decode)
     if is_binary(request.headers):
-        return _read_items(request, [request.body], lambda body: _check(read_binary(request.headers, bytes(body))))
+        return _read_items(request, [request.body], lambda body: check_event(read_binary(request.headers, bytes(body))))
     if media == "application/json":
         return _read_items(request, _json_values(request.body), lambda raw: _wrap(request, bytes(raw)))
     if media == "application/x-www-form-urlencoded":
@@ -188,7 +189,7 @@ def _take(request: Request, event: Event, size: int) -> None:
     if event.tenantid != request.tenant or not request.tenant:
         _check_other_tenant(request, event.tenantid)
     event.receivedtime = request.received
-    if event.traceparent is None:
+    if event.traceparent is None or not is_traceparent(event.traceparent):
         event.traceparent = request.traceparent
     event.usagein = size
     event.usageout = event.usagecpu = event.usagemem = event.usagerules = 0
@@ -205,15 +206,7 @@ def _check_other_tenant(request: Request, tenant: str) -> None:
 
 
 def _decode(item: _Item) -> Event:
-    return _check(decode_incoming(item))
-
-
-def _check(event: Event) -> Event:
-    problems = validate(event)
-    if problems:
-        names = ", ".join(f"{problem.field} {problem.message}" for problem in problems)
-        raise InvalidInput(f"Not a valid CloudEvent: {names}.", tuple(problems))
-    return event
+    return check_event(decode_incoming(item))
 
 
 def _read_line(request: Request, line: bytes) -> Event:

@@ -45,6 +45,13 @@ def test_every_missing_attribute_is_named() -> None:
     assert {problem.field for problem in caught.value.fields} == {"source", "type"}
 
 
+def test_what_is_missing_and_what_is_wrong_are_named_together() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        read_binary({"ce-specversion": "1.0", "ce-id": "1", "ce-time": "x", "ce-bad_name": "y"}, b"")
+    assert {problem.field for problem in caught.value.fields} == {"source", "type", "time", "bad_name"}
+    assert "time must be an RFC 3339 timestamp" in caught.value.detail
+
+
 def test_json_is_checked_when_the_content_type_promises_it() -> None:
     headers = {
         "ce-specversion": "1.0",

@@ -92,6 +92,10 @@ def test_data_that_looks_like_the_extension_wrapper_is_left_alone() -> None:
         ({"specversion": "1.0"}, {"id", "source", "type"}),
         ({"specversion": "1.0", "id": 1, "source": None, "type": "t"}, {"id", "source"}),
         ({"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "x": {}, "y": 1.5}, {"x", "y"}),
+        (
+            {"specversion": "0.3", "id": "", "type": 5, "time": "x", "B": 1},
+            {"specversion", "id", "source", "type", "time", "B"},
+        ),
         ({"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "(extensions)": {"a": 1}}, {"(extensions)"}),
         ([], {""}),
     ],

@@ -59,3 +59,8 @@ def test_rfc_3339_times_are_accepted(time: str) -> None:
 def test_data_and_data_base64_exclude_each_other() -> None:
     event = _event(data=msgspec.Raw(b"1"), data_base64="AA==")
     assert [problem.field for problem in validate(event)] == ["data_base64"]
+
+
+@pytest.mark.parametrize("text", ["!!", "AAE", "AA=A", "AA==\n", "A A="])
+def test_data_base64_must_be_base64(text: str) -> None:
+    assert [problem.field for problem in validate(_event(data_base64=text))] == ["data_base64"]

@@ -48,6 +48,18 @@ def test_what_only_ingest_knows_is_written_over_what_was_sent() -> None:
     assert (event.usagein, event.usagerules) == (len(line), 0)
 
 
+@pytest.mark.parametrize("sent", ["", "x\ny", "00-" + "0" * 32 + "-" + "b" * 16 + "-00"])
+def test_what_is_no_traceparent_gives_way_to_the_requests(sent: str) -> None:
+    (event,) = read_request(_request(_lines(_event(traceparent=sent)))).accepted["acme"]
+    assert event.traceparent == _TRACE
+
+
+def test_an_events_own_traceparent_is_kept() -> None:
+    own = "00-" + "1" * 32 + "-" + "2" * 16 + "-01"
+    (event,) = read_request(_request(_lines(_event(traceparent=own)))).accepted["acme"]
+    assert event.traceparent == own
+
+
 def test_997_of_1000_are_accepted_and_3_are_named() -> None:
     documents: list[object] = [_event(str(number)) for number in range(1000)]
     documents[10] = _event("10", time="yesterday")

@@ -1,8 +1,8 @@
 """From a raw payload to an Event: what a tenant declares in a small YAML, query parameters, and known webhooks.
 
-A raw payload travels as an envelope, an event of type `eventrunner.raw`, from ingest to the event runner. An adapter
-gives each attribute as a template: text in which `{a.b}` stands for the value at that path of the payload, and
-`{header:x-name}` for a header of the request.
+A raw payload travels from ingest to the event runner in an envelope (`envelopes`). An adapter gives each attribute as
+a template: text in which `{a.b}` stands for the value at that path of the payload, and `{header:x-name}` for a header
+of the request, one whose name starts with `x-`. The query parameters of the same names are templates too.
 
     adapters:
       - name: orders
@@ -25,14 +25,11 @@ import msgspec
 
 from eventrunner.clock import format_time
 from eventrunner.errors import FieldError, InvalidInput
+from eventrunner.events.envelopes import RAW_REQUEST, RawRequest, raw_request_of
 from eventrunner.events.event import Event
 from eventrunner.events.validation import check_event
 
-__all__ = ["KEPT_HEADERS", "RAW_TYPE", "AdapterSpec", "adapt", "envelope", "parse_adapters"]
-
-RAW_TYPE = "eventrunner.raw"
-KEPT_HEADERS = ("x-github-event", "x-github-delivery", "stripe-signature")
-"""Headers by which webhooks are known. Of a signature only its presence is kept."""
+__all__ = ["AdapterSpec", "adapt", "parse_adapters"]
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _MISSING = object()
@@ -49,13 +46,17 @@ class AdapterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     has: tuple[str, ...] = ()
 
 
-_GITHUB = AdapterSpec(
-    name="github",
-    id="{header:x-github-delivery}",
-    type="com.github.{header:x-github-event}",
-    source="{repository.html_url}",
-    subject="{sender.login}",
-    has=("header:x-github-event", "header:x-github-delivery"),
+_GITHUB = tuple(
+    AdapterSpec(
+        name="github",
+        id="{header:x-github-delivery}",
+        type="com.github.{header:x-github-event}",
+        source=f"{{{about}}}",
+        subject="{sender.login}",
+        has=("header:x-github-event", "header:x-github-delivery", about),
+    )
+    # What the hook was set up for: a repository, an organisation or an app.
+    for about in ("repository.html_url", "organization.url", "sender.html_url")
 )
 _STRIPE = AdapterSpec(
     name="stripe",
@@ -68,14 +69,7 @@ _STRIPE = AdapterSpec(
 )
 
 
-class _Raw(msgspec.Struct):
-    """What the envelope says of the request, as the JSON in its attribute `rawrequest`."""
-
-    headers: dict[str, str] = {}
-    adapter: str = ""
-    type: str = ""
-    source: str = ""
-    subject: str = ""
+_WEBHOOKS = (*_GITHUB, _STRIPE)
 
 
 def parse_adapters(documents: Sequence[Mapping[str, Any]]) -> tuple[AdapterSpec, ...]:
@@ -92,70 +86,63 @@ def parse_adapters(documents: Sequence[Mapping[str, Any]]) -> tuple[AdapterSpec,
     return tuple(specs)
 
 
-def envelope(
-    payload: bytes, content_type: str, *, id: str, headers: Mapping[str, str], query: Mapping[str, str]
-) -> Event:
-    """Wraps a raw payload for its way to the event runner. Raises InvalidInput when JSON is promised and not sent."""
-    kept = {name: headers[name] for name in KEPT_HEADERS if name in headers}
-    if "stripe-signature" in kept:
-        kept["stripe-signature"] = "present"
-    raw = _Raw(
-        headers=kept, **{name: query[name] for name in ("adapter", "type", "source", "subject") if name in query}
-    )
-    event = Event(id=id, source="/eventrunner/ingest", type=RAW_TYPE)
-    event.set_payload(payload, content_type)
-    event.extensions = {"rawrequest": msgspec.json.encode(raw).decode()}
-    return event
-
-
 def adapt(event: Event, specs: Sequence[AdapterSpec]) -> Event:
-    """Turns an envelope into the event that its payload stands for, in place.
+    """The event that the payload of an envelope stands for; the envelope stays as it is.
 
     The tenant's own adapters come first, in their order, then query parameters, then GitHub-like and Stripe-like
     webhooks. Raises InvalidInput when none fits.
     """
-    extensions = event.extensions or {}
-    raw = msgspec.json.decode(str(extensions.pop("rawrequest", "{}")), type=_Raw)
-    event.extensions = extensions or None
-    payload = event.decoded_data()
+    raw, payload = raw_request_of(event), event.decoded_data()
     spec = _choose(raw, payload, specs)
-    event.type = _fill(spec.type, payload, raw, "type")
-    event.source = _fill(spec.source, payload, raw, "source")
-    if spec.id:
-        event.id = _fill(spec.id, payload, raw, "id")
-    if spec.subject:
-        event.subject = _optional(spec.subject, payload, raw)
-    if spec.time and (text := _optional(spec.time, payload, raw)):
-        event.time = _timestamp(text)
-    return check_event(event)
+    time = _optional(spec.time, payload, raw)
+    others = {name: value for name, value in (event.extensions or {}).items() if name != RAW_REQUEST}
+    adapted = msgspec.structs.replace(
+        event,
+        type=_fill(spec.type, payload, raw, "type"),
+        source=_fill(spec.source, payload, raw, "source"),
+        id=_fill(spec.id, payload, raw, "id") if spec.id else event.id,
+        subject=_optional(spec.subject, payload, raw),
+        time=None if time is None else _timestamp(time),
+        extensions=others or None,
+    )
+    return check_event(adapted)
 
 
-def _choose(raw: _Raw, payload: Any, specs: Sequence[AdapterSpec]) -> AdapterSpec:
-    known = (*specs, _GITHUB, _STRIPE)
+def _choose(raw: RawRequest, payload: Any, specs: Sequence[AdapterSpec]) -> AdapterSpec:
     if raw.adapter:
-        for spec in known:
-            if spec.name == raw.adapter:
-                return spec
-        raise _refuse(f"There is no adapter named {raw.adapter!r}.", "adapter")
+        named = [spec for spec in (*specs, *_WEBHOOKS) if spec.name == raw.adapter]
+        if not named:
+            raise _refuse(f"There is no adapter named {raw.adapter!r}.", "adapter")
+        return next((spec for spec in named if _fits(spec, payload, raw)), named[0])
     for spec in specs:
         if _fits(spec, payload, raw):
             return spec
     if raw.type and raw.source:
-        has_id = isinstance(payload, dict) and isinstance(payload.get("id"), str | int)
-        return AdapterSpec(
-            name="query", type=raw.type, source=raw.source, subject=raw.subject, id="{id}" if has_id else ""
-        )
-    for spec in (_GITHUB, _STRIPE):
+        return _declared_by(raw, payload)
+    for spec in _WEBHOOKS:
         if _fits(spec, payload, raw):
             return spec
     raise _refuse("No adapter fits this payload: declare one for the tenant, or send ?type= and ?source=.", "data")
 
 
-def _fits(spec: AdapterSpec, payload: Any, raw: _Raw) -> bool:
+def _declared_by(raw: RawRequest, payload: Any) -> AdapterSpec:
+    """The adapter that the query parameters are. A payload with a plain `id` gives the event its id."""
+    has_id = isinstance(payload, dict) and isinstance(payload.get("id"), str | int)
+    return AdapterSpec(
+        name="query",
+        id=raw.id or ("{id}" if has_id else ""),
+        type=raw.type,
+        source=raw.source,
+        subject=raw.subject,
+        time=raw.time,
+    )
+
+
+def _fits(spec: AdapterSpec, payload: Any, raw: RawRequest) -> bool:
     return all(_look_up(path, payload, raw) is not _MISSING for path in spec.has)
 
 
-def _look_up(path: str, payload: Any, raw: _Raw) -> Any:
+def _look_up(path: str, payload: Any, raw: RawRequest) -> Any:
     if path.startswith("header:"):
         return raw.headers.get(path[len("header:") :].lower(), _MISSING)
     value = payload
@@ -169,7 +156,7 @@ def _look_up(path: str, payload: Any, raw: _Raw) -> Any:
     return value
 
 
-def _fill(template: str, payload: Any, raw: _Raw, name: str) -> str:
+def _fill(template: str, payload: Any, raw: RawRequest, name: str) -> str:
     def value(match: re.Match[str]) -> str:
         found = _look_up(match[1], payload, raw)
         if found is _MISSING or isinstance(found, dict | list) or found is None:
@@ -179,7 +166,7 @@ def _fill(template: str, payload: Any, raw: _Raw, name: str) -> str:
     return _PLACEHOLDER.sub(value, template)
 
 
-def _optional(template: str, payload: Any, raw: _Raw) -> str | None:
+def _optional(template: str, payload: Any, raw: RawRequest) -> str | None:
     try:
         return _fill(template, payload, raw, "") or None
     except InvalidInput:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from eventrunner.errors import InvalidInput
 from eventrunner.events import Event
-from eventrunner.events.adapters import RAW_TYPE, AdapterSpec, adapt, parse_adapters
+from eventrunner.events.adapters import AdapterSpec, adapt, parse_adapters
+from eventrunner.events.envelopes import RAW_TYPE
 from eventrunner.events.packing import unpack
 from eventrunner.events.routing import Route, apply, choose, parse_routes
 from eventrunner.events.sections import Section, by_tenant
@@ -57,9 +58,7 @@ class EventRunner:
                 outcomes.results.append(event)
                 continue
             try:
-                if event.type == RAW_TYPE:
-                    adapt(event, adapters)
-                self._route(event, routes, outcomes)
+                self._route(adapt(event, adapters) if event.type == RAW_TYPE else event, routes, outcomes)
             except InvalidInput as error:
                 outcomes.fail(event, int(error.status), error.detail)
 

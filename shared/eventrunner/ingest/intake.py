@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -19,8 +20,8 @@ from eventrunner.errors import (
     UnsupportedMedia,
 )
 from eventrunner.events import Event, decode_incoming
-from eventrunner.events.adapters import envelope
 from eventrunner.events.binary import BATCH_TYPE, STRUCTURED_TYPE, is_binary, read_binary
+from eventrunner.events.envelopes import describe_request, envelope
 from eventrunner.events.json_format import decode_incoming_lines, split_batch
 from eventrunner.events.validation import check_event, is_plain
 from eventrunner.ids import IdMaker
@@ -31,7 +32,7 @@ __all__ = ["Intake", "Rejection", "Request", "read_request"]
 _members_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Request:
     """A request, decompressed, and who sent it."""
 
@@ -48,6 +49,11 @@ class Request:
     traceparent: str
     max_event_bytes: int
     make_id: IdMaker
+
+    @cached_property
+    def described(self) -> str:
+        """What an envelope says of the request, the same for each payload in it."""
+        return describe_request(self.headers, self.query)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,9 +236,7 @@ def _read_line(request: Request, line: bytes) -> Event:
 
 def _wrap(request: Request, payload: bytes, content_type: str = "application/json") -> Event:
     try:
-        return envelope(
-            payload.strip(), content_type, id=request.make_id(), headers=request.headers, query=request.query
-        )
+        return envelope(payload.strip(), content_type, id=request.make_id(), request=request.described)
     except InvalidInput as error:
         raise MalformedBody(error.detail) from error
 
@@ -251,6 +255,9 @@ def _read_form(request: Request, body: bytes) -> Event:
             known.append(value)
         else:
             fields[name] = [known, value]
+    if set(fields) == {"payload"} and "x-github-event" in request.headers:
+        # GitHub sends its JSON like this when a webhook is set up for forms.
+        return _wrap(request, str(fields["payload"]).encode())
     return _wrap(request, msgspec.json.encode(fields))
 
 

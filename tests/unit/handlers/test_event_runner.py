@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from eventrunner.events import Event, encode_batch
-from eventrunner.events.adapters import envelope
+from eventrunner.events.envelopes import RAW_TYPE, describe_request, envelope
 from eventrunner.events.packing import bracket, pack
 from eventrunner.events.sections import Section
 from eventrunner.handlers.event_runner import EventRunner
@@ -18,7 +18,7 @@ def _event(id: str, type: str = "order.paid") -> Event:
 
 
 def _raw(payload: bytes) -> Event:
-    event = envelope(payload, "application/json", id="r1", headers={}, query={})
+    event = envelope(payload, "application/json", id="r1", request=describe_request({}, {}))
     event.tenantid = "acme"
     return event
 
@@ -63,6 +63,11 @@ def test_a_payload_that_no_adapter_fits_is_a_dead_letter_with_the_reason() -> No
     assert [event.id for event in outcomes.results] == ["1"]
     assert "No adapter fits" in outcomes.failures[0].reason
     assert outcomes.failures[0].code == 422
+    # As it came in, so that it can be tried again once there is an adapter.
+    assert (outcomes.failures[0].event.type, outcomes.failures[0].event.extensions) == (
+        RAW_TYPE,
+        {"rawrequest": "{}"},
+    )
 
 
 def test_routes_transform_discard_and_refuse() -> None:

@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 from eventrunner.errors import BodyTooLarge, Forbidden, InvalidInput, MalformedBody, UnsupportedMedia
-from eventrunner.events.adapters import RAW_TYPE
+from eventrunner.events.envelopes import RAW_TYPE
 from eventrunner.ingest.intake import Intake, Request, read_request
 
 _TRACE = "00-" + "a" * 32 + "-" + "b" * 16 + "-00"
@@ -128,6 +128,13 @@ def test_all_content_types_of_the_contract_are_read() -> None:
         headers={"content-type": "image/png", "ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t"},
     )
     assert read_request(binary).accepted["acme"][0].payload() == b"\xff\x00"
+
+
+def test_a_github_webhook_sent_as_a_form_holds_its_json() -> None:
+    body = b"payload=%7B%22a%22%3A1%7D"
+    headers = {"content-type": "application/x-www-form-urlencoded", "x-github-event": "push"}
+    (event,) = read_request(replace(_request(body), headers=headers)).accepted["acme"]
+    assert event.json_data == b'{"a":1}'
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 
 from eventrunner.access.keys import ROLES
 from eventrunner.cli.connection import Api, find_connection
@@ -17,6 +19,18 @@ __all__ = ["command"]
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print the API's answer as JSON.")
 
 
+def _read_yaml(context: click.Context, parameter: click.Parameter, file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        document = yaml.safe_load(file.read_bytes())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{file} is not YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise click.BadParameter(f"{file} must be a mapping with members such as `plan` and `adapters`.")
+    return document
+
+
 @click.group("tenant", help="Create tenants, their keys and quotas.")
 def command() -> None:
     pass
@@ -24,12 +38,20 @@ def command() -> None:
 
 @command.command("create")
 @click.argument("tenant")
-@click.option("--name", default="", help="Name for people.")
-@click.option("--plan", default="standard", show_default=True, help="What the tenant pays by.")
+@click.option("--name", help="Name for people.")
+@click.option("--plan", help="What the tenant pays by.  [default: standard]")
+@click.option(
+    "--file",
+    "document",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    callback=_read_yaml,
+    help="YAML with name, plan, quota, adapters and routes (docs/tenants.md).",
+)
 @_as_json
-def create(tenant: str, name: str, plan: str, as_json: bool) -> None:
-    """Create TENANT, or replace it: a quota, adapters and routes it had are gone then."""
-    made = _run(lambda api: api.call("PUT", f"/api/v1/tenants/{tenant}", {"name": name, "plan": plan}))
+def create(tenant: str, name: str | None, plan: str | None, document: dict[str, Any], as_json: bool) -> None:
+    """Create TENANT, or replace it: a quota, adapters and routes it had and is not given again are gone then."""
+    given = {key: value for key, value in (("name", name), ("plan", plan)) if value is not None}
+    made = _run(lambda api: api.call("PUT", f"/api/v1/tenants/{tenant}", document | given))
     _show(made, as_json, f"{made['id']} is a tenant on plan {made['plan']}")
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -60,6 +62,34 @@ def test_a_quota_is_set_changed_and_taken_away(run):
     changed = json.loads(run("quota", "limited", "--burst", "4", "--json").output)
     assert changed == {"events_per_second": 5, "bytes_per_second": 1000, "burst": 4.0}
     assert run("quota", "limited", "--none").output == "no limit\n"
+
+
+def test_a_file_says_what_the_tenant_is(run, tmp_path):
+    text = (Path(__file__).parents[3] / "docs" / "tenants.md").read_text()
+    (example,) = re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    file = tmp_path / "acme.yaml"
+    file.write_text(example)
+    made = json.loads(run("create", "filed", "--file", str(file), "--name", "Other", "--json").output)
+    assert made["name"] == "Other"
+    assert made["quota"]["events_per_second"] == 5000
+    assert [adapter["name"] for adapter in made["adapters"]] == ["orders", "gitlab"]
+    assert [route["name"] for route in made["routes"]] == ["pings", "orders", "others"]
+
+
+def test_what_is_wrong_in_the_file_is_told_by_its_place(run, tmp_path):
+    file = tmp_path / "tenant.yaml"
+    file.write_text("adapters: [{name: a, type: t, source: /s}, {name: b}]")
+    assert "adapters[1]" in str(run("create", "filed", "--file", str(file)).exception)
+    file.write_text("adaptors: []")
+    assert "adaptors" in str(run("create", "filed", "--file", str(file)).exception)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- a list", "just text", "\x00"])
+def test_a_file_that_is_no_yaml_mapping_is_wrong_use(run, tmp_path, text):
+    file = tmp_path / "tenant.yaml"
+    file.write_text(text)
+    result = run("create", "filed", "--file", str(file))
+    assert (result.exit_code, "--file" in result.output) == (2, True)
 
 
 def test_what_the_api_refuses_is_told(run):

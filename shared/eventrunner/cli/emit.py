@@ -18,6 +18,9 @@ from eventrunner.cli.sender import Batch, Sender, SendReport, cut
 
 __all__ = ["command"]
 
+_SHOWN = 20
+"""Rejections that are printed for people."""
+
 
 @click.command("emit")
 @click.argument("file", type=click.File("rb"))
@@ -38,13 +41,16 @@ def command(
     rate: float | None,
     as_json: bool,
 ) -> None:
-    """Sends the lines of FILE (- is standard input): a CloudEvent or a raw JSON value on each."""
+    """Sends the lines of FILE (- is standard input): a CloudEvent or a raw JSON value on each.
+
+    What the platform refuses is named and the rest is sent; the exit code then is 1.
+    """
     connection = find_connection()
     query = urlencode(
         {name: value for name, value in (("tenant", tenant), ("type", type_), ("source", source)) if value}
     )
     batches = cut(_lines(file), connection.key, batch, query)
-    report = asyncio.run(_send(Sender(connection.url), batches, rate, as_json))
+    report = asyncio.run(_send(Sender(connection.url, passes_over_refused=True), batches, rate, as_json))
     if as_json:
         click.echo(json.dumps({"accepted": report.accepted, "rejected": report.rejected, "seconds": report.seconds}))
     else:
@@ -52,8 +58,10 @@ def command(
         click.echo(
             f"{report.accepted} accepted, {len(report.rejected)} rejected in {report.seconds:.1f} s ({pace:.0f}/s)"
         )
-        for rejection in report.rejected[:20]:
-            click.echo(f"  line {rejection['index']} of its batch: {rejection['error']}", err=True)
+        for rejection in report.rejected[:_SHOWN]:
+            click.echo(f"  event {rejection['index'] + 1}: {rejection['error']}", err=True)
+        if len(report.rejected) > _SHOWN:
+            click.echo(f"  and {len(report.rejected) - _SHOWN} more; --json shows all", err=True)
     if report.rejected:
         sys.exit(1)
 

@@ -19,6 +19,9 @@ __all__ = ["Batch", "SendFailed", "SendReport", "Sender", "cut"]
 _TRIES = 8
 _LONGEST_WAIT = 10.0
 _RETRYABLE = (429, 503)
+_ABOUT_THE_EVENTS = (400, 413, 422)
+_MOST_BYTES = 4 * 1024 * 1024
+"""Of a batch with more than one line; a body may have 8 MiB."""
 
 
 class SendFailed(EventRunnerError):
@@ -36,19 +39,26 @@ class Batch:
     count: int
     query: str = ""
     """Query string of the request."""
+    first: int = 0
+    """Place of its first event among all that are sent."""
 
 
 @dataclass(slots=True)
 class SendReport:
     accepted: int = 0
     rejected: list[dict[str, Any]] = field(default_factory=list)
+    """As the platform names them, with `index` among all that were sent."""
     seconds: float = 0.0
 
 
 class Sender:
-    """`url` is the base of the platform; `connections` requests are in flight at most."""
+    """`url` is the base of the platform; `connections` requests are in flight at most.
 
-    def __init__(self, url: str, *, connections: int = 4) -> None:
+    `passes_over_refused`: events that the platform refuses are reported, even when they are all of a batch.
+    """
+
+    def __init__(self, url: str, *, connections: int = 4, passes_over_refused: bool = False) -> None:
+        self._passes_over_refused = passes_over_refused
         self._target = f"{url.rstrip('/')}/api/v1/events"
         self._connections = connections
 
@@ -100,7 +110,10 @@ class Sender:
                     answer = await response.json(content_type=None)
                     if response.status == 202:
                         report.accepted += answer["accepted"]
-                        report.rejected += answer["rejected"]
+                        report.rejected += _placed(answer["rejected"], batch)
+                        return
+                    if response.status in _ABOUT_THE_EVENTS and self._passes_over_refused:
+                        report.rejected += _placed(_all_rejected(answer, batch.count), batch)
                         return
                     reason = f"{response.status} {answer.get('detail', '') if isinstance(answer, dict) else answer}"
                     if response.status not in _RETRYABLE:
@@ -138,12 +151,25 @@ class _Paced:
 
 
 def cut(lines: Iterable[bytes], key: str, size: int, query: str = "") -> Iterator[Batch]:
-    """Groups lines of NDJSON into batches of `size`."""
+    """Groups lines of NDJSON into batches of `size`, fewer where they are long."""
     group: list[bytes] = []
+    first = length = 0
     for line in lines:
+        if group and (len(group) == size or length + len(line) >= _MOST_BYTES):
+            yield Batch(key, b"\n".join(group), len(group), query, first)
+            first += len(group)
+            group, length = [], 0
         group.append(line)
-        if len(group) == size:
-            yield Batch(key, b"\n".join(group), len(group), query)
-            group = []
+        length += len(line) + 1
     if group:
-        yield Batch(key, b"\n".join(group), len(group), query)
+        yield Batch(key, b"\n".join(group), len(group), query, first)
+
+
+def _placed(rejected: list[dict[str, Any]], batch: Batch) -> list[dict[str, Any]]:
+    return [{**item, "index": item["index"] + batch.first} for item in rejected]
+
+
+def _all_rejected(problem: dict[str, Any], count: int) -> list[dict[str, Any]]:
+    """Of a batch that was refused as a whole; the problem document may say of each event why."""
+    reasons = {item["field"]: item["message"] for item in problem.get("errors", ())}
+    return [{"index": n, "id": None, "error": reasons.get(f"[{n}]", problem["detail"])} for n in range(count)]

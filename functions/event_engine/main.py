@@ -10,7 +10,6 @@ from flask import Request, Response
 
 def _make_handler(settings: Settings) -> EventEngine:
     registry = Mirror(settings.nats_url, ("tenants", "rules"))
-    registry.start()
     store = open_store(settings.store_url)
     store.migrate()
     return EventEngine(store, lambda tenant: registry.get("tenants", tenant), lambda: registry.items("rules"))

@@ -9,7 +9,6 @@ from flask import Request, Response
 
 def _make_handler(settings: Settings) -> EventRunner:
     registry = Mirror(settings.nats_url, ("tenants",))
-    registry.start()
     return EventRunner(lambda tenant: registry.get("tenants", tenant))
 
 

@@ -60,9 +60,9 @@ class HttpIngest:
     def __init__(self) -> None:
         self._settings: Settings | None = None
         self._ready: tuple[Publisher, Quotas] | None = None
+        self._connecting: asyncio.Task[tuple[Publisher, Quotas]] | None = None
         self._mirror: Mirror | None = None
         self._sharing: asyncio.Task[None] | None = None
-        self._connecting = asyncio.Lock()
 
     async def main(self, request: HttpRequest) -> Response:
         if request.method in ("GET", "HEAD"):
@@ -139,20 +139,26 @@ class HttpIngest:
         return self._settings
 
     async def _connect(self, settings: Settings) -> tuple[Publisher, Quotas]:
-        async with self._connecting:
-            if self._ready is None:
-                mirror = Mirror(settings.nats_url, ("tenants",))
-                await asyncio.to_thread(mirror.start)
-                client = await _client(settings.nats_url)
-                publisher = Publisher(
-                    client, max_events=settings.max_message_events, max_bytes=settings.max_message_bytes
-                )
-                quotas = Quotas(lambda tenant: mirror.get("tenants", tenant))
-                self._mirror = mirror
-                self._sharing = asyncio.create_task(share(quotas, client))
-                self._sharing.add_done_callback(report_failure)
-                self._ready = publisher, quotas
-                keep_memory()
+        """All requests that come meanwhile wait for the same attempt. Raises Unavailable when it fails."""
+        if self._connecting is None or self._connecting.done():
+            self._connecting = asyncio.create_task(self._open(settings))
+            # Retrieves the error, which nobody else does when every client has left.
+            self._connecting.add_done_callback(lambda task: task.cancelled() or task.exception())
+        # A client that leaves takes nobody else's connection with it.
+        return await asyncio.shield(self._connecting)
+
+    async def _open(self, settings: Settings) -> tuple[Publisher, Quotas]:
+        if self._mirror is None:
+            self._mirror = Mirror(settings.nats_url, ("tenants",))
+        mirror = self._mirror
+        await asyncio.to_thread(mirror.start)
+        client = await _client(settings.nats_url)
+        publisher = Publisher(client, max_events=settings.max_message_events, max_bytes=settings.max_message_bytes)
+        quotas = Quotas(lambda tenant: mirror.get("tenants", tenant))
+        self._sharing = asyncio.create_task(share(quotas, client))
+        self._sharing.add_done_callback(report_failure)
+        self._ready = publisher, quotas
+        keep_memory()
         return self._ready
 
 

@@ -147,7 +147,7 @@ class Registry:
 
 
 class Mirror:
-    """Follows buckets from a thread of its own; every method may be called from any thread.
+    """Follows buckets from a thread of its own; every method may be called from any thread and starts it if need be.
 
     Once loaded it serves the last known state, whatever becomes of NATS, and catches up when NATS is back. Nothing is
     started before the first use, because a function is imported before its server forks.
@@ -167,7 +167,7 @@ class Mirror:
         self._callbacks: list[Callable[[Change], None]] = []
 
     def start(self) -> None:
-        """Returns when all buckets are loaded. Raises Unavailable if that takes too long; later calls may succeed."""
+        """Returns when all buckets are loaded. Raises Unavailable if that takes too long; the thread goes on trying."""
         if self._loaded.is_set():
             return
         with self._lock:
@@ -176,8 +176,8 @@ class Mirror:
                 self._thread = threading.Thread(target=self._run, args=(self._loop,), name="registry", daemon=True)
                 self._thread.start()
         if not self._loaded.wait(self._timeout):
-            names = ", ".join(self._buckets)
-            raise Unavailable(f"The registry cannot be read from {without_secrets(self._nats_url)}; buckets: {names}.")
+            self._log_absence()
+            raise Unavailable("The registry cannot be read just now; nothing was done. Try again.")
 
     def get(self, bucket: str, key: str) -> bytes | None:
         """The same object as before until the value changes."""
@@ -245,7 +245,12 @@ class Mirror:
             return future.result(self._timeout)
         except TimeoutError:
             future.cancel()
-            raise Unavailable(f"The registry at {without_secrets(self._nats_url)} does not answer.") from None
+            self._log_absence()
+            raise Unavailable("The registry does not answer just now. Try again.") from None
+
+    def _log_absence(self) -> None:
+        # Not in the error, which a client sees: where NATS is concerns those who run the platform.
+        _log.warning("no answer from %s for the buckets %s", without_secrets(self._nats_url), ", ".join(self._buckets))
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         # The runner ends the client's own tasks too before it closes the loop.

@@ -64,12 +64,19 @@ async def connect(
         if on_closed is not None:
             await on_closed()
 
+    announced = False
+
     async def report(error: Exception) -> None:
+        nonlocal announced
+        if not (connected or announced):
+            announced = True
+            _log.warning("%s: waiting for a NATS server at %s", name, without_secrets(url))
         if isinstance(error, NatsError | OSError | TimeoutError):
             _log.debug("%s: NATS: %r", name, error)
         else:
             _log.error("%s: error in a NATS callback", name, exc_info=error)
 
+    connected = False
     client = Client()
     await client.connect(
         servers=[server.strip() for server in url.split(",")],
@@ -83,6 +90,7 @@ async def connect(
         reconnected_cb=back,
         closed_cb=closed,
     )
+    connected = True
     return client
 
 

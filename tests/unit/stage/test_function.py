@@ -1,8 +1,16 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 from unittest.mock import ANY
+from urllib.error import URLError
+from urllib.request import Request, urlopen
 
 import pytest
 from backports import zstd
@@ -17,6 +25,7 @@ from eventrunner.stage import Batch, Outcomes, Stage, unpacked_events
 from flask import Flask, request
 from flask.testing import FlaskClient
 from functions_framework import create_app
+from support import free_port
 
 _BATCH = "application/cloudevents-batch+json"
 
@@ -248,3 +257,41 @@ def test_chunks_are_the_events_some_at_a_time() -> None:
     assert [event for chunk in chunks for event in chunk] == events == packed.events
     assert list(Batch(encode_batch(events)).chunks()) == [events]
     assert list(Batch(zstd.compress(encode_batch(events)), packed=True).chunks()) == [events]
+
+
+def test_a_request_in_hand_is_answered_after_sigterm(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(
+        "import pathlib, time\n"
+        "from eventrunner.stage import Outcomes, Stage\n"
+        "def _handle(batch):\n"
+        f"    pathlib.Path({str(tmp_path / 'begun')!r}).touch()\n"
+        "    time.sleep(1)\n"
+        "    return Outcomes(results=list(batch.events))\n"
+        "_stage = Stage('slow', lambda settings: _handle)\n"
+        "def main(request):\n    return _stage.main(request)\n"
+    )
+    port = free_port()
+    arguments = ["--target=main", f"--source={tmp_path}/main.py", "--host=127.0.0.1", f"--port={port}"]
+    with (
+        (tmp_path / "log").open("wb") as log,
+        subprocess.Popen([sys.executable, "-m", "functions_framework", *arguments], stdout=log, stderr=log) as server,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        answer = pool.submit(_post, port, encode_batch([Event(id="1", source="/s", type="t")]))
+        while not (tmp_path / "begun").exists():
+            assert not answer.done()
+            time.sleep(0.02)
+        server.terminate()
+        assert [event.id for event in decode_batch(answer.result(10))] == ["1"]
+        assert server.wait(10) == 0
+
+
+def _post(port: int, body: bytes) -> bytes:
+    """The answer, from a server that may still be starting."""
+    request = Request(f"http://127.0.0.1:{port}/", data=body, headers={"Content-Type": _BATCH})
+    for _ in range(500):
+        with suppress(URLError), urlopen(request, timeout=10) as response:
+            answer: bytes = response.read()
+            return answer
+        time.sleep(0.02)
+    raise TimeoutError("the function did not start")

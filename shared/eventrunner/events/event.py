@@ -150,10 +150,6 @@ class Event(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_o
         except UnicodeDecodeError:
             self.data_base64 = base64.b64encode(body).decode()
 
-    def time_micros(self) -> int | None:
-        """`time` in microseconds since the epoch."""
-        return None if self.time is None else micros(self.time)
-
     def set_extension(self, name: str, value: str | int | bool) -> None:
         if self.extensions is None:
             self.extensions = {}

@@ -38,10 +38,6 @@ class PullEnded:
     description: str = ""
 
     @property
-    def expired(self) -> bool:
-        return self.status == 408
-
-    @property
     def too_large(self) -> bool:
         """The next message does not fit into what is left of the request's bytes."""
         return self.status == 409 and "maxbytes" in self.description.lower()

@@ -84,7 +84,8 @@ async def test_what_overtook_and_was_not_settled_comes_again_with_its_consumer(s
         lab.sink.answer = echo
         async with lab.adapter(**LIMITS):
             await lab.finished(30)
-        assert len(await lab.ids("EVENTS")) == BACKLOG + 1
+        # What the first adapter had sent may be there twice.
+        assert len(set(await lab.ids("EVENTS"))) == BACKLOG + 1
 
 
 async def test_a_tenants_order_is_kept_where_it_matters(server: NatsServer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from eventrunner.storage.registry import Mirror
 from flask import Flask
 from functions_framework import create_app
 from support_nats import nats_server
+from werkzeug.serving import make_server
 
-__all__ = ["SECRET", "api_function"]
+__all__ = ["SECRET", "api_function", "served_api"]
 
 ROOT = Path(__file__).parents[1]
 SECRET = "the secret of the gateway in these tests"
@@ -34,6 +36,19 @@ def api_function(folder: Path) -> Iterator[tuple[Flask, Mirror]]:
         app: Flask = create_app(target="main", source=str(ROOT / "functions" / "api" / "main.py"))
         yield app, registry
         registry.close()
+
+
+@contextlib.contextmanager
+def served_api(folder: Path) -> Iterator[tuple[str, Mirror]]:
+    """The same behind a port of its own, for what calls it over HTTP: its URL, and the registry."""
+    with api_function(folder) as (app, registry):
+        server = make_server("127.0.0.1", 0, app, threaded=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", registry
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 async def _apply(url: str) -> None:

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-__all__ = ["Clock", "format_time", "parse_local_time", "parse_nanoseconds", "parse_time", "utc_now"]
+__all__ = [
+    "Clock",
+    "format_time",
+    "from_micros",
+    "parse_local_time",
+    "parse_nanoseconds",
+    "parse_time",
+    "utc_now",
+]
 
 Clock = Callable[[], datetime]
 """Returns the current time as an aware datetime in UTC."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+def from_micros(micros: int) -> datetime:
+    """The moment so many microseconds after 1970 began."""
+    return _EPOCH + timedelta(microseconds=micros)
 
 
 def format_time(moment: datetime) -> str:

@@ -6,6 +6,7 @@ from flask import Request, Response
 
 from eventrunner.access.identity import Identity
 from eventrunner.api.backend import Backend
+from eventrunner.api.dead_letters import DeadLetterCalls
 from eventrunner.api.events import EventCalls
 from eventrunner.api.openapi import describe
 from eventrunner.api.plans import PlanCalls
@@ -30,6 +31,7 @@ def make_function(clock: Clock = utc_now) -> HttpFunction:
 def _handlers(backend: Backend, clock: Clock) -> dict[tuple[str, str], RouteHandler]:
     tenants, plans = TenantCalls(backend, clock), PlanCalls(backend)
     rules, events = RuleCalls(backend, clock), EventCalls(backend)
+    letters = DeadLetterCalls(backend)
     return {
         ("GET", "/api/v1/openapi.json"): _openapi,
         ("GET", "/api/v1/tenants/{tenant}"): tenants.get,
@@ -46,6 +48,12 @@ def _handlers(backend: Backend, clock: Clock) -> dict[tuple[str, str], RouteHand
         ("POST", "/api/v1/rules/{tenant}/{name}/dry-run"): rules.dry_run,
         ("GET", "/api/v1/events/{tenant}"): events.list_all,
         ("GET", "/api/v1/events/{tenant}/{event_id}"): events.get,
+        ("GET", "/api/v1/dead-letters/{tenant}"): letters.list_all,
+        ("DELETE", "/api/v1/dead-letters/{tenant}"): letters.drop_all,
+        ("POST", "/api/v1/dead-letters/{tenant}/replay"): letters.replay_all,
+        ("GET", "/api/v1/dead-letters/{tenant}/{letter}"): letters.get,
+        ("DELETE", "/api/v1/dead-letters/{tenant}/{letter}"): letters.drop,
+        ("POST", "/api/v1/dead-letters/{tenant}/{letter}/replay"): letters.replay,
     }
 
 

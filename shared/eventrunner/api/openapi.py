@@ -14,6 +14,7 @@ _EVENT_BODY: Final = (
     "application/x-www-form-urlencoded",
 )
 _JSON: Final = ("application/json",)
+_LETTERS: Final = ("stage", "type", "from", "to")
 
 # method, path, summary, query parameters, media types of the body, status and media types of success
 _CALLS: Final[tuple[tuple[str, str, str, tuple[str, ...], tuple[str, ...], int, tuple[str, ...]], ...]] = (
@@ -36,6 +37,52 @@ _CALLS: Final[tuple[tuple[str, str, str, tuple[str, ...], tuple[str, ...], int, 
         _JSON,
     ),
     ("get", "/api/v1/events/{tenant}/{id}", "One event", ("source",), (), 200, ("application/cloudevents+json",)),
+    (
+        "get",
+        "/api/v1/dead-letters/{tenant}",
+        "Dead letters, the oldest first, and how many there are by stage",
+        (*_LETTERS, "limit", "cursor"),
+        (),
+        200,
+        _JSON,
+    ),
+    (
+        "get",
+        "/api/v1/dead-letters/{tenant}/{letter}",
+        "A dead letter: reason, stage, attempts, event",
+        (),
+        (),
+        200,
+        _JSON,
+    ),
+    (
+        "post",
+        "/api/v1/dead-letters/{tenant}/{letter}/replay",
+        "Send the event back to the stage that gave it up",
+        (),
+        (),
+        202,
+        _JSON,
+    ),
+    ("delete", "/api/v1/dead-letters/{tenant}/{letter}", "Drop a dead letter", (), (), 204, ()),
+    (
+        "post",
+        "/api/v1/dead-letters/{tenant}/replay",
+        "Replay those that the filters fit; call again with `next` until it is null",
+        (*_LETTERS, "cursor"),
+        (),
+        202,
+        _JSON,
+    ),
+    (
+        "delete",
+        "/api/v1/dead-letters/{tenant}",
+        "Drop those that the filters fit, or all; call again with `next` until it is null",
+        (*_LETTERS, "all", "cursor"),
+        (),
+        200,
+        _JSON,
+    ),
     ("get", "/api/v1/tenants/{tenant}", "A tenant with its keys, without their texts", (), (), 200, _JSON),
     ("put", "/api/v1/tenants/{tenant}", "Create or replace a tenant", (), _JSON, 200, _JSON),
     ("post", "/api/v1/tenants/{tenant}/keys", "Make an API key, shown this once", (), _JSON, 201, _JSON),

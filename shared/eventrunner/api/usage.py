@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from flask import Request, Response
 
@@ -14,7 +14,7 @@ from eventrunner.api.media import CSV, JSON, choose_media
 from eventrunner.billing.documents import rows_csv
 from eventrunner.billing.meters import usage_fields
 from eventrunner.billing.periods import Period
-from eventrunner.clock import Clock, format_time
+from eventrunner.clock import Clock, format_time, from_micros
 from eventrunner.stage.answers import json_response
 from eventrunner.storage.analytics_model import Totals, UsageRow
 from eventrunner.tenancy import check_tenant
@@ -22,7 +22,6 @@ from eventrunner.tenancy import check_tenant
 __all__ = ["UsageCalls"]
 
 _PARAMETERS = frozenset({"from", "to", "window", "tz", "group_by", "format"})
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class UsageCalls:
@@ -71,4 +70,4 @@ def _item(row: UsageRow, groups: list[str]) -> dict[str, str]:
 
 def _moment(name: str, text: str | None) -> datetime | None:
     micros = read_time(name, text)
-    return None if micros is None else _EPOCH + timedelta(microseconds=micros)
+    return None if micros is None else from_micros(micros)

@@ -13,6 +13,7 @@ __all__ = ["main"]
 
 _COMMANDS = {
     "bench": ("eventrunner.cli.bench", "measure throughput, latency and CPU per event on this machine"),
+    "dead-letters": ("eventrunner.cli.dead_letters", "see, replay and drop events that a stage gave up"),
     "demo": ("eventrunner.cli.demo", "run the whole system on a year of real flights and check every number"),
     "dev": ("eventrunner.cli.dev", "run the platform on this machine until Ctrl-C"),
     "emit": ("eventrunner.cli.emit", "send events from a file or standard input"),

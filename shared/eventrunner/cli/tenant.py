@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +9,10 @@ import click
 import yaml
 
 from eventrunner.access.keys import ROLES
-from eventrunner.cli.connection import Api, find_connection
+from eventrunner.cli.calls import as_json, run, show
+from eventrunner.cli.connection import Api
 
 __all__ = ["command"]
-
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print the API's answer as JSON.")
 
 
 def _read_yaml(context: click.Context, parameter: click.Parameter, file: Path | None) -> dict[str, Any]:
@@ -47,12 +43,12 @@ def command() -> None:
     callback=_read_yaml,
     help="YAML with name, plan, quota, adapters and routes (docs/tenants.md).",
 )
-@_as_json
+@as_json
 def create(tenant: str, name: str | None, plan: str | None, document: dict[str, Any], as_json: bool) -> None:
     """Create TENANT, or replace it: a quota, adapters and routes it had and is not given again are gone then."""
     given = {key: value for key, value in (("name", name), ("plan", plan)) if value is not None}
-    made = _run(lambda api: api.call("PUT", f"/api/v1/tenants/{tenant}", document | given))
-    _show(made, as_json, f"{made['id']} is a tenant on plan {made['plan']}")
+    made = run(lambda api: api.call("PUT", f"/api/v1/tenants/{tenant}", document | given))
+    show(made, as_json, f"{made['id']} is a tenant on plan {made['plan']}")
 
 
 @command.command("key")
@@ -63,22 +59,22 @@ def create(tenant: str, name: str | None, plan: str | None, document: dict[str, 
 @click.option("--subject", default="", help="Who will hold the key.")
 @click.option("--delete", "key_id", help="Delete the key with this id instead.")
 @click.option("--list", "listed", is_flag=True, help="List the keys instead.")
-@_as_json
+@as_json
 def key(tenant: str, roles: tuple[str, ...], subject: str, key_id: str | None, listed: bool, as_json: bool) -> None:
     """Make an API key for TENANT. Its text is printed this once; the platform keeps a hash."""
     if key_id and listed:
         raise click.UsageError("--delete and --list do not go together.")
     if key_id:
-        _run(lambda api: api.call("DELETE", f"/api/v1/tenants/{tenant}/keys/{key_id}"))
-        _show({"id": key_id, "deleted": True}, as_json, f"{key_id} is deleted")
+        run(lambda api: api.call("DELETE", f"/api/v1/tenants/{tenant}/keys/{key_id}"))
+        show({"id": key_id, "deleted": True}, as_json, f"{key_id} is deleted")
     elif listed:
-        keys = _run(lambda api: api.call("GET", f"/api/v1/tenants/{tenant}"))["keys"]
+        keys = run(lambda api: api.call("GET", f"/api/v1/tenants/{tenant}"))["keys"]
         lines = [f"{item['id']}  …{item['last4']}  {','.join(item['roles'])}  {item['subject']}" for item in keys]
-        _show(keys, as_json, "\n".join(lines) or f"{tenant} has no keys")
+        show(keys, as_json, "\n".join(lines) or f"{tenant} has no keys")
     else:
         wanted = {"roles": roles or [role for role in ROLES if role != "admin"], "subject": subject}
-        made = _run(lambda api: api.call("POST", f"/api/v1/tenants/{tenant}/keys", wanted))
-        _show(made, as_json, made["key"])
+        made = run(lambda api: api.call("POST", f"/api/v1/tenants/{tenant}/keys", wanted))
+        show(made, as_json, made["key"])
 
 
 @command.command("quota")
@@ -87,7 +83,7 @@ def key(tenant: str, roles: tuple[str, ...], subject: str, key_id: str | None, l
 @click.option("--bytes-per-second", type=click.IntRange(min=1))
 @click.option("--burst", type=click.FloatRange(min=0, min_open=True), help="Seconds of unused allowance.")
 @click.option("--none", "unlimited", is_flag=True, help="Take the quota away.")
-@_as_json
+@as_json
 def quota(
     tenant: str,
     events_per_second: int | None,
@@ -109,17 +105,5 @@ def quota(
         record["quota"] = None if unlimited else {**(record["quota"] or {}), **changes}
         return await api.call("PUT", f"/api/v1/tenants/{tenant}", record)
 
-    now = _run(change)["quota"]
-    _show(now, as_json, "no limit" if now is None else ", ".join(f"{name}: {value}" for name, value in now.items()))
-
-
-def _run(work: Callable[[Api], Awaitable[Any]]) -> Any:
-    async def connected() -> Any:
-        async with Api(find_connection()) as api:
-            return await work(api)
-
-    return asyncio.run(connected())
-
-
-def _show(document: Any, as_json: bool, text: str) -> None:
-    click.echo(json.dumps(document) if as_json else text)
+    now = run(change)["quota"]
+    show(now, as_json, "no limit" if now is None else ", ".join(f"{name}: {value}" for name, value in now.items()))

@@ -19,13 +19,13 @@ from eventrunner.clock import parse_nanoseconds
 from eventrunner.errors import InvalidInput, MalformedBody
 from eventrunner.events.binary import BATCH_TYPE, STRUCTURED_TYPE, is_binary, read_binary
 from eventrunner.events.costs import charged_batch, charged_text
-from eventrunner.events.headers import COUNT_HEADER
+from eventrunner.events.headers import ATTEMPTS_HEADER, COUNT_HEADER, FIRST_HEADER, ONLY_HEADER
 from eventrunner.events.json_format import encode_event, split_batch
 from eventrunner.events.packing import ENCODING, bracket, join_packed, pack, packed_members, unpacked_size
 from eventrunner.events.sections import Section, write_sections
 from eventrunner.tenancy import tenant_of_subject
 
-__all__ = ["UNPACK_LIMIT", "Message", "Parcel", "Part", "count_of", "read_message", "read_stored"]
+__all__ = ["UNPACK_LIMIT", "Message", "Parcel", "Part", "Past", "count_of", "read_message", "read_stored"]
 
 UNPACK_LIMIT = 64 * 1024 * 1024
 """Bytes; what our own stages pack is a message of JetStream or less."""
@@ -34,10 +34,20 @@ _JSON_TYPES = (BATCH_TYPE, STRUCTURED_TYPE)
 _numbers = itertools.count()
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What became of a replayed dead letter's event before."""
+
+    attempts: int
+    first: str
+    """When it was given up first; RFC 3339."""
+
+
 @dataclass(slots=True, eq=False)
 class Message:
     """One message of the stream, acked when all parts of it are settled."""
 
+    subject: str
     tenant: str
     ack_subject: str
     """Empty when no consumer has delivered it: then it is settled by removing it from the stream."""
@@ -57,6 +67,9 @@ class Message:
     """The message's own body, when that is a plain batch."""
     problem: str = ""
     """Why the message cannot be sent to any sink; then `members` is what came."""
+    only: str = ""
+    """The one durable consumer that a replayed message is for."""
+    past: Past | None = None
     open: int = 1
     """Parts that are not settled yet."""
     touched: float = 0.0
@@ -191,6 +204,7 @@ def read_message(message: Msg) -> Message:
     deliveries, sequence, _, stored, pending = tokens[start : start + 5]
     data = message.data
     read = Message(
+        subject=message.subject,
         tenant=tenant_of_subject(message.subject),
         ack_subject=message.reply,
         sequence=sequence,
@@ -201,13 +215,14 @@ def read_message(message: Msg) -> Message:
         members=data,
         count=1,
     )
-    return _with_body(read, message.headers or {})
+    return _with_headers(read, message.headers or {})
 
 
 def read_stored(stored: Mapping[str, Any]) -> Message:
     """Reads what `STREAM.MSG.GET` answers. Never raises, as `read_message`."""
     data = base64.b64decode(stored.get("data", ""))
     read = Message(
+        subject=stored["subject"],
         tenant=tenant_of_subject(stored["subject"]),
         ack_subject="",
         sequence=str(stored["seq"]),
@@ -220,17 +235,26 @@ def read_stored(stored: Mapping[str, Any]) -> Message:
     )
     # The first line is the protocol's version.
     lines = base64.b64decode(stored.get("hdrs", "")).decode(errors="replace").splitlines()[1:]
-    return _with_body(read, {name: value.strip() for name, _, value in (line.partition(":") for line in lines if line)})
+    headers = (line.partition(":") for line in lines if line)
+    return _with_headers(read, {name: value.strip() for name, _, value in headers})
 
 
-def _with_body(read: Message, headers: Mapping[str, str]) -> Message:
+def _with_headers(read: Message, headers: Mapping[str, str]) -> Message:
     data = read.members
+    read.only, read.past = headers.get(ONLY_HEADER, ""), _read_past(headers)
     try:
         _read_body(read, headers)
     except InvalidInput as error:
         read.members, read.count, read.whole, read.problem = data, 1, None, str(error)
         read.packed = False
     return read
+
+
+def _read_past(headers: Mapping[str, str]) -> Past | None:
+    attempts = headers.get(ATTEMPTS_HEADER, "")
+    if not (attempts.isascii() and attempts.isdigit()):
+        return None
+    return Past(int(attempts[:9]), headers.get(FIRST_HEADER, ""))
 
 
 def count_of(header: str | None, batch: bytes) -> int:

@@ -28,6 +28,7 @@ class Publication:
     """A dead letter that the stage itself has made."""
     packed: bool = False
     """Whether the body is in zstd."""
+    more_headers: tuple[tuple[str, str], ...] = ()
 
     @property
     def headers(self) -> dict[str, str]:
@@ -36,4 +37,5 @@ class Publication:
             headers[COUNT_HEADER] = str(self.count)
         if self.packed:
             headers["Content-Encoding"] = ENCODING
+        headers.update(self.more_headers)
         return headers

@@ -13,15 +13,15 @@ from http import HTTPStatus
 
 import msgspec
 
-from eventrunner.errors import EventRunnerError, MalformedBody
+from eventrunner.errors import EventRunnerError, InvalidInput, MalformedBody
 from eventrunner.events import USAGE_TYPE
-from eventrunner.events.binary import BATCH_TYPE, STRUCTURED_TYPE
+from eventrunner.events.binary import BATCH_TYPE
 from eventrunner.events.costs import charged_batch
 from eventrunner.events.json_format import join_batch, split_batch
 from eventrunner.events.packing import bracket
 from eventrunner.events.sections import read_sections
-from eventrunner.source.deadletter import Verdict, letter_of_reply
-from eventrunner.source.message import UNPACK_LIMIT, Parcel
+from eventrunner.source.deadletter import Verdict, letter_of_failure, letter_of_reply
+from eventrunner.source.message import UNPACK_LIMIT, Parcel, Part
 from eventrunner.source.outcomes import Reply
 from eventrunner.source.publication import HEADER_ROOM, TO_DESTINATION, Publication
 from eventrunner.source.spec import SourceSpec, SubjectPattern
@@ -131,6 +131,7 @@ class _Sorting:
     def __init__(self, parcel: Parcel, spec: SourceSpec, max_payload: int) -> None:
         tenants = parcel.tenants
         self._home = tenants.pop() if len(tenants) == 1 else ""
+        self._parcel = parcel
         self._spec = spec
         self._max_payload = max_payload
         self._prefix = _prefix(parcel, spec)
@@ -154,7 +155,7 @@ class _Sorting:
         if not is_tenant(tenant):
             raise Unroutable(f"The reply's event {member.id!r} has {tenant!r} for a tenant, so it cannot be routed.")
         if member.knativeerrorcode is not msgspec.UNSET:
-            self._letters.append(self._failure(tenant, raw))
+            self._letters.append(self._failure(member, tenant, raw))
         elif len(raw) > self._max_payload - HEADER_ROOM:
             verdict = Verdict(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the result is too large to store", 0, "")
             self._letters.append(letter_of_reply(raw, tenant, verdict, self._spec, self._max_payload, self._prefix))
@@ -170,10 +171,12 @@ class _Sorting:
         group.bodies.append(raw)
         group.identities.append(f"{member.tenantid}\0{member.source}\0{member.id}")
 
-    def _failure(self, tenant: str, raw: bytes) -> Publication:
-        # By its content, not by the parcel: a redelivery in other company is the same dead letter.
-        message_id = f"{self._spec.stream}.{self._spec.consumer}.{_digest((raw,))}.failed"
-        return Publication(self._spec.dead_letter.of(tenant), raw, STRUCTURED_TYPE, message_id, failure=True)
+    def _failure(self, member: _Member, tenant: str, raw: bytes) -> Publication:
+        parts = [part for part in self._parcel.parts if part.message.tenant == tenant]
+        origin = parts[0].message.subject if parts else ""
+        past = next((part.message.past for part in parts if _is_replayed(part, member)), None)
+        attempts = self._parcel.inherited + self._parcel.attempts
+        return letter_of_failure(raw, tenant, origin, past, attempts, self._spec, self._max_payload)
 
     def _publications(self, subject: str, group: _Group) -> Iterable[Publication]:
         """Cut by number and size. The id of a piece follows from its events, never from its position: a reply that
@@ -183,6 +186,17 @@ class _Sorting:
             bodies = group.bodies[piece]
             names = (subject.encode(), *(identity.encode() for identity in group.identities[piece]))
             yield Publication(subject, join_batch(bodies), BATCH_TYPE, f"{self._prefix}.{_digest(names)}", len(bodies))
+
+
+def _is_replayed(part: Part, failed: _Member) -> bool:
+    """Whether the part is a replayed dead letter of the very event."""
+    if part.message.past is None:
+        return False
+    try:
+        event = _decoder.decode(part.text())
+    except (InvalidInput, msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return (event.source, event.id) == (failed.source, failed.id)
 
 
 def _results_subject(spec: SourceSpec, tenant: str) -> str:

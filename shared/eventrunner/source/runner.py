@@ -168,6 +168,10 @@ class SourceRunner:
 
     def _read(self, message: Message) -> Sequence[Part]:
         """The parts to send; notes in the message why it cannot be sent."""
+        if message.only not in ("", self._spec.consumer):
+            # A replay for another one, who is also the one to judge it.
+            message.problem = ""
+            return ()
         if message.deliveries > _MAX_DELIVERIES:
             message.problem = f"delivered {message.deliveries} times without any outcome"
         if message.problem or not message.count or self._held.was_removed(message):

@@ -62,6 +62,10 @@ class Registry:
         registry = cls(client)
         return registry
 
+    @property
+    def client(self) -> Client:
+        return self._client
+
     async def get(self, bucket: str, key: str) -> bytes | None:
         entry = await self.entry(bucket, key)
         return None if entry is None else entry[0]
@@ -213,6 +217,12 @@ class Mirror:
         """Deleting what is not there is no error. Raises Unavailable."""
         return self._write(bucket, lambda registry: registry.delete(bucket, key))
 
+    def run(self, work: Callable[[Client], Coroutine[Any, Any, T]], timeout: float = _TIMEOUT) -> T:
+        """Does some other work over the mirror's connection. Raises Unavailable when it takes longer than `timeout`
+        seconds, and what the work raises."""
+        self.start()
+        return self._call(work(self._ready().client), timeout)
+
     def close(self) -> None:
         """Ends the thread; the mirror cannot be used again."""
         if self._loop is None or self._thread is None:
@@ -238,11 +248,11 @@ class Mirror:
 
         return self._call(write_and_see())
 
-    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+    def _call(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         assert self._loop is not None
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
-            return future.result(self._timeout)
+            return future.result(timeout or self._timeout)
         except TimeoutError:
             future.cancel()
             self._log_absence()

@@ -339,6 +339,25 @@ class TestEvents:
         assert call.json("GET", "events/acme/e0?source=/s1")["source"] == "/s1"
 
 
+class TestDeadLetters:
+    @pytest.mark.parametrize(
+        ("query", "field"),
+        [("stage=a.b", "stage"), ("stage=*", "stage"), ("from=now", "from"), ("limit=0", "limit"), ("typ=t", "typ"),
+         ("cursor=abc", "cursor")],
+    )  # fmt: skip
+    def test_a_wrong_parameter_is_named(self, call, query, field):
+        assert call.problem(422, "GET", f"dead-letters/acme?{query}")["errors"][0]["field"] == field
+
+    def test_all_are_dropped_only_when_that_is_said(self, call):
+        assert call.problem(422, "DELETE", "dead-letters/acme")["errors"][0]["field"] == "all"
+        assert call.problem(422, "DELETE", "dead-letters/acme?all=yes")["errors"][0]["field"] == "all"
+        assert call.json("DELETE", "dead-letters/acme?all=true") == {"dropped": 0, "next": None}
+
+    def test_what_is_not_there_is_404(self, call):
+        for method, path in (("GET", "1"), ("DELETE", "1"), ("POST", "1/replay"), ("GET", "x")):
+            call.problem(404, method, f"dead-letters/acme/{path}", who=ALICE)
+
+
 class TestAccess:
     @pytest.mark.parametrize(
         ("method", "path"),
@@ -355,6 +374,12 @@ class TestAccess:
             ("POST", "rules/acme/one/dry-run"),
             ("GET", "events/acme"),
             ("GET", "events/acme/e1"),
+            ("GET", "dead-letters/acme"),
+            ("GET", "dead-letters/acme/1"),
+            ("POST", "dead-letters/acme/1/replay"),
+            ("POST", "dead-letters/acme/replay"),
+            ("DELETE", "dead-letters/acme/1"),
+            ("DELETE", "dead-letters/acme?all=true"),
         ],
     )
     def test_another_tenant_is_refused_and_nobody_is_401(self, call, method, path):

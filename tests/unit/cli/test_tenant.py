@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,20 +13,13 @@ from eventrunner.access.identity import Identity, sign
 from eventrunner.access.keys import hash_key
 from eventrunner.cli.main import cli
 from eventrunner.storage.registry import Mirror
-from support_api import SECRET, api_function
-from werkzeug.serving import make_server
+from support_api import SECRET, served_api
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Mirror]]:
-    with api_function(tmp_path_factory.mktemp("tenant")) as (app, registry):
-        server = make_server("127.0.0.1", 0, app, threaded=True)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", registry
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with served_api(tmp_path_factory.mktemp("tenant")) as served:
+        yield served
 
 
 @pytest.fixture

@@ -15,9 +15,10 @@ from eventrunner.events.event import Event
 __all__ = [
     "INT_MAX",
     "INT_MIN",
-    "RESERVED_PREFIXES",
+    "RESERVED_TYPES",
     "check_attributes",
     "check_event",
+    "extension_problem",
     "is_plain",
     "validate",
 ]
@@ -25,8 +26,14 @@ __all__ = [
 INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 """Range of the CloudEvents type Integer."""
 
-RESERVED_PREFIXES = ("knativeerror", "usage")
-"""Extension attributes that the system itself writes and that mean something to it."""
+RESERVED_TYPES = "eventrunner."
+"""What the types of the system's own records start with."""
+
+_RESERVED_PREFIXES = ("knativeerror", "usage")
+_RESERVED = frozenset({"causeid", "causerule", "originaldigest", "replayid"})
+"""Extension attributes that the system itself writes and that mean something to it, also for the bill."""
+_OWN = frozenset(Event.__struct_encode_fields__)
+"""What is no extension attribute, but an attribute of its own."""
 
 # Control characters, surrogates and noncharacters are not allowed in a CloudEvents String.
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
@@ -132,8 +139,8 @@ def _string(value: str) -> str | None:
 
 @lru_cache(4096)
 def _type(value: str) -> str | None:
-    if value.startswith("eventrunner."):
-        return 'types that start with "eventrunner." are reserved'
+    if value.startswith(RESERVED_TYPES):
+        return f'types that start with "{RESERVED_TYPES}" are reserved'
     return _string(value)
 
 
@@ -168,17 +175,18 @@ def _media_type(value: str) -> str | None:
 def _extension_problems(extensions: dict[str, str | int | bool]) -> list[FieldError]:
     problems = []
     for name, value in extensions.items():
-        message = _extension_name(name) or _extension_value(value)
+        message = extension_problem(name) or _extension_value(value)
         if message:
             problems.append(FieldError(name, message))
     return problems
 
 
 @lru_cache(4096)
-def _extension_name(name: str) -> str | None:
+def extension_problem(name: str) -> str | None:
+    """Why nobody outside may write an extension attribute of this name; None when anybody may."""
     if not _NAME.fullmatch(name):
         return "attribute names are lower-case ASCII letters and digits"
-    if name.startswith(RESERVED_PREFIXES):
+    if name.startswith(_RESERVED_PREFIXES) or name in _RESERVED or name in _OWN:
         return "this attribute name is reserved"
     return None
 

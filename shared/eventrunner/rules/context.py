@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from eventrunner.events.validation import RESERVED_TYPES, extension_problem
 from eventrunner.rules.access import given, set_element, set_member, usable
 from eventrunner.rules.event_facts import ATTRIBUTES
 from eventrunner.rules.goformat import format_value
@@ -23,6 +24,7 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 _ALL = -1
 _IMMUTABLE = frozenset({"id", "source", "specversion", "tenantid", "traceparent", "receivedtime", "data"})
+_SETTABLE = ("type", "subject", "time", "datacontenttype", "dataschema")
 _UNREAD = Failure("not decoded")
 _LONG = 256
 _MAX_LOGS = 1_000
@@ -241,6 +243,7 @@ class EventContext(Context):
         name = _text("Emit", kind)
         if not name:
             raise ActionFailed("Emit needs a type that is not empty")
+        _check_type(name)
         if self.emitted is None:
             self.emitted = []
         if len(self.emitted) >= _MAX_EMITTED:
@@ -255,7 +258,10 @@ class EventContext(Context):
     def tag(self, key: Any, value: Any) -> None:
         if self.tags is None:
             self.tags = {}
-        self.tags[_text("Tag", key)] = value if type(value) is str else _scalar_text(given(value))
+        name = _text("Tag", key)
+        if problem := extension_problem(name):
+            raise ActionFailed(f"Tag cannot write {name!r}: {problem}")
+        self.tags[name] = value if type(value) is str else _scalar_text(given(value))
 
     def route_to(self, name: Any) -> None:
         self.route = _text("RouteTo", name)
@@ -267,6 +273,11 @@ def _text(function: str, value: Any) -> str:
     return str(value)
 
 
+def _check_type(name: str) -> None:
+    if name.startswith(RESERVED_TYPES):
+        raise ActionFailed(f"the type {name!r} is reserved")
+
+
 def _scalar_text(value: Any) -> str:
     if isinstance(value, list | dict) or value is None:
         raise ActionFailed(f"a tag cannot be {kind_name(value)}")
@@ -275,13 +286,15 @@ def _scalar_text(value: Any) -> str:
 
 def _attribute_value(name: str, value: Any) -> Any:
     """CloudEvents attributes are strings, booleans or 32-bit integers; the context attributes are strings."""
-    if name in _IMMUTABLE or name.startswith(("usage", "knativeerror")):
+    if name in _IMMUTABLE or (name not in _SETTABLE and extension_problem(name)):
         raise ActionFailed(f"Event.{name} cannot be changed")
+    if name == "type" and type(value) is str:
+        _check_type(value)
     if value is None and name != "type":
         return None
     if type(value) is str and (value or name != "type"):
         return value
-    if name not in ("type", "subject", "time", "datacontenttype", "dataschema"):
+    if name not in _SETTABLE:
         if type(value) is bool:
             return value
         if isinstance(value, int | float) and real(value).is_integer() and -(1 << 31) <= value < 1 << 31:

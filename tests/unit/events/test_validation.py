@@ -41,7 +41,7 @@ def test_a_wrong_attribute_is_named(name: str, value: str) -> None:
     assert [problem.field for problem in validate(_event(**{name: value}))] == [name]
 
 
-@pytest.mark.parametrize("name", ["Upper", "with-dash", "", "knativeerrorcode", "usagecpu2"])
+@pytest.mark.parametrize("name", ["Upper", "with-dash", "", "knativeerrorcode", "usagecpu2", "causeid", "replayid"])
 def test_a_wrong_or_reserved_extension_name_is_refused(name: str) -> None:
     assert [problem.field for problem in validate(_event(extensions={name: "x"}))] == [name]
 

@@ -29,7 +29,7 @@ def test_a_bomb_is_refused_at_the_limit(pack, encoding: str) -> None:  # type: i
         decompress(bomb, encoding, 1_000_000)
 
 
-@pytest.mark.parametrize("body", [b"not packed", gzip.compress(b"abc" * 100)[:-6]])
+@pytest.mark.parametrize("body", [b"not packed", gzip.compress(b"abc" * 100, mtime=0)[:-6]])
 def test_a_broken_gzip_body_is_malformed(body: bytes) -> None:
     with pytest.raises(MalformedBody):
         decompress(body, "gzip", 1000)

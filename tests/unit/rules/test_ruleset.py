@@ -139,6 +139,13 @@ def test_attributes_are_changed_and_removed() -> None:
     "action",
     [
         *('Event.type = "";', "Event.type = 1;", "Event.x = 1.5;", "Event.x = Event.data;", 'Event.usagein = "1";'),
+        *('Tag("tenantid", "other");', 'Tag("usagein", 0);', 'Tag("causeid", "1");', 'Tag("No Name", "x");'),
+        *(
+            'Event.causeid = "1";',
+            'Event.replayid = "1";',
+            'Event.type = "eventrunner.usage";',
+            'Emit("eventrunner.usage");',
+        ),
         *("Emit(1);", 'Emit("");', 'Tag(1, "x");', 'Tag("k", Event.data);', "Drop(Event.data.missing);"),
         *("Out.x = Event.data.missing;", "Event.data.missing.x = 1;", "Retract(1);", "Event.data.missing;"),
     ],

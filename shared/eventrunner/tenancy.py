@@ -10,6 +10,7 @@ __all__ = [
     "DEADLETTER_STREAM",
     "EVENTS_STREAM",
     "RAW_STREAM",
+    "REPLAYS_STREAM",
     "RESULTS_STREAM",
     "USAGE_STREAM",
     "check_tenant",
@@ -24,6 +25,7 @@ EVENTS_STREAM = "EVENTS"
 RESULTS_STREAM = "RESULTS"
 DEADLETTER_STREAM = "DEADLETTER"
 USAGE_STREAM = "USAGE"
+REPLAYS_STREAM = "REPLAYS"
 
 # One token of a NATS subject and a key of a KV bucket: no dot, no wildcard, no blank. Case matters ("UA", "9E").
 _TENANT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
@@ -42,7 +44,7 @@ def check_tenant(name: str) -> str:
 
 
 def subject(stream: str, tenant: str) -> str:
-    """Subject of a tenant on RAW, EVENTS, RESULTS or USAGE, such as `raw.acme`."""
+    """Subject of a tenant on RAW, EVENTS, RESULTS, USAGE or REPLAYS, such as `raw.acme`."""
     return f"{stream.lower()}.{tenant}"
 
 

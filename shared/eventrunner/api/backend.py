@@ -34,7 +34,7 @@ class Backend:
     def registry(self) -> Mirror:
         with self._lock:
             if self._registry is None:
-                buckets = (records.TENANTS, records.KEYS, records.PLANS, records.RULES)
+                buckets = (records.TENANTS, records.KEYS, records.PLANS, records.RULES, records.CONSUMERS)
                 self._registry = Mirror(self._settings().nats_url, buckets)
             return self._registry
 

@@ -10,6 +10,7 @@ from eventrunner.api.dead_letters import DeadLetterCalls
 from eventrunner.api.events import EventCalls
 from eventrunner.api.openapi import describe
 from eventrunner.api.plans import PlanCalls
+from eventrunner.api.replays import ReplayCalls
 from eventrunner.api.rules import RuleCalls
 from eventrunner.api.tenants import TenantCalls
 from eventrunner.clock import Clock, utc_now
@@ -31,7 +32,7 @@ def make_function(clock: Clock = utc_now) -> HttpFunction:
 def _handlers(backend: Backend, clock: Clock) -> dict[tuple[str, str], RouteHandler]:
     tenants, plans = TenantCalls(backend, clock), PlanCalls(backend)
     rules, events = RuleCalls(backend, clock), EventCalls(backend)
-    letters = DeadLetterCalls(backend)
+    letters, replays = DeadLetterCalls(backend), ReplayCalls(backend, clock)
     return {
         ("GET", "/api/v1/openapi.json"): _openapi,
         ("GET", "/api/v1/tenants/{tenant}"): tenants.get,
@@ -48,6 +49,10 @@ def _handlers(backend: Backend, clock: Clock) -> dict[tuple[str, str], RouteHand
         ("POST", "/api/v1/rules/{tenant}/{name}/dry-run"): rules.dry_run,
         ("GET", "/api/v1/events/{tenant}"): events.list_all,
         ("GET", "/api/v1/events/{tenant}/{event_id}"): events.get,
+        ("GET", "/api/v1/replays/{tenant}"): replays.list_all,
+        ("POST", "/api/v1/replays/{tenant}"): replays.create,
+        ("GET", "/api/v1/replays/{tenant}/{replay}"): replays.get,
+        ("DELETE", "/api/v1/replays/{tenant}/{replay}"): replays.cancel,
         ("GET", "/api/v1/dead-letters/{tenant}"): letters.list_all,
         ("DELETE", "/api/v1/dead-letters/{tenant}"): letters.drop_all,
         ("POST", "/api/v1/dead-letters/{tenant}/replay"): letters.replay_all,

@@ -13,7 +13,7 @@ from eventrunner.api.bodies import read_json, read_text
 from eventrunner.clock import Clock, format_time
 from eventrunner.errors import BodyTooLarge, FieldError, InvalidInput, MalformedBody, NotFound
 from eventrunner.events import Event, check_event, decode_incoming
-from eventrunner.rules import Verdict, combine, compile_rules, json_to_grl
+from eventrunner.rules import combine, compile_rules, json_to_grl, verdict_document
 from eventrunner.stage.answers import json_response
 from eventrunner.storage import records
 from eventrunner.storage.records import RuleSet, RuleVersion, rule_key
@@ -115,7 +115,7 @@ class RuleCalls:
         owner = self._backend.tenant(tenant)
         facts = {"id": owner.id, "name": owner.name, "plan": owner.plan}
         events = [_event(raw, index, tenant) for index, raw in enumerate(body.events)]
-        results = [_outcome(event, rules.evaluate(event, facts)) for event in events]
+        results = [verdict_document(event.id, rules.evaluate(event, facts)) for event in events]
         return json_response({"version": version.version if version else 0, "results": results})
 
     def _check_together(self, tenant: str, name: str, version: RuleVersion) -> None:
@@ -178,21 +178,3 @@ def _event(raw: msgspec.Raw, index: int, tenant: str) -> Event:
         raise kind(f"Event {index}: {error.detail}", fields) from error
     event.tenantid = tenant
     return event
-
-
-def _outcome(event: Event, verdict: Verdict | None) -> dict[str, Any]:
-    if verdict is None:
-        return {"id": event.id, "fired": []}
-    members = {
-        "id": event.id,
-        "fired": list(verdict.fired),
-        "data": None if verdict.data is None else msgspec.json.decode(verdict.data),
-        "attributes": dict(verdict.attributes),
-        "emitted": [{"type": item.type, "data": msgspec.json.decode(item.data)} for item in verdict.emitted],
-        "dropped": verdict.dropped,
-        "tags": dict(verdict.tags),
-        "route": verdict.route,
-        "error": None if verdict.error is None else {"rule": verdict.error.rule, "message": verdict.error.message},
-        "logs": list(verdict.logs),
-    }
-    return {name: value for name, value in members.items() if value not in (None, [], {}) or name == "fired"}

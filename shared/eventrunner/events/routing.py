@@ -24,7 +24,7 @@ import msgspec
 
 from eventrunner.errors import FieldError, InvalidInput
 from eventrunner.events.event import CORE_ATTRIBUTES, Event
-from eventrunner.events.validation import check_event
+from eventrunner.events.validation import check_event, extension_name_problem
 
 __all__ = ["Route", "apply", "choose", "parse_routes"]
 
@@ -51,12 +51,16 @@ def parse_routes(documents: Sequence[Mapping[str, Any]]) -> tuple[Route, ...]:
         except msgspec.ValidationError as error:
             problems.append(FieldError(f"routes[{index}]", str(error)))
             continue
-        fixed = [name for name in route.set if name in _IMMUTABLE]
+        fixed = [name for name in route.set if name in _IMMUTABLE or _is_reserved(name)]
         problems += [FieldError(f"routes[{index}].set.{name}", "this attribute cannot be changed") for name in fixed]
         routes.append(route)
     if problems:
         raise InvalidInput("Some routes cannot be read.", tuple(problems))
     return tuple(routes)
+
+
+def _is_reserved(name: str) -> bool:
+    return name not in CORE_ATTRIBUTES and extension_name_problem(name) is not None
 
 
 def choose(event: Event, routes: Sequence[Route]) -> Route:

@@ -18,7 +18,7 @@ __all__ = [
     "RESERVED_TYPES",
     "check_attributes",
     "check_event",
-    "extension_problem",
+    "extension_name_problem",
     "is_plain",
     "validate",
 ]
@@ -29,11 +29,11 @@ INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 RESERVED_TYPES = "eventrunner."
 """What the types of the system's own records start with."""
 
+# Extension attributes that the system itself writes and that mean something to it: what an event cost, what became of
+# it, and which event it derives from, which costs nothing.
 _RESERVED_PREFIXES = ("knativeerror", "usage")
-_RESERVED = frozenset({"causeid", "causerule", "originaldigest", "replayid"})
-"""Extension attributes that the system itself writes and that mean something to it, also for the bill."""
-_OWN = frozenset(Event.__struct_encode_fields__)
-"""What is no extension attribute, but an attribute of its own."""
+_RESERVED = frozenset({"causeid", "causerule", "derivedids", "originaldigest", "replayid"})
+_NOT_EXTENSIONS = frozenset({*Event.__struct_fields__, "data", "data_base64"})
 
 # Control characters, surrogates and noncharacters are not allowed in a CloudEvents String.
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
@@ -175,18 +175,20 @@ def _media_type(value: str) -> str | None:
 def _extension_problems(extensions: dict[str, str | int | bool]) -> list[FieldError]:
     problems = []
     for name, value in extensions.items():
-        message = extension_problem(name) or _extension_value(value)
+        message = extension_name_problem(name) or _extension_value(value)
         if message:
             problems.append(FieldError(name, message))
     return problems
 
 
 @lru_cache(4096)
-def extension_problem(name: str) -> str | None:
-    """Why nobody outside may write an extension attribute of this name; None when anybody may."""
+def extension_name_problem(name: str) -> str | None:
+    """Why nobody but the system may write an extension attribute of that name; None if anybody may."""
+    if name in _NOT_EXTENSIONS:
+        return "this is no extension attribute"
     if not _NAME.fullmatch(name):
         return "attribute names are lower-case ASCII letters and digits"
-    if name.startswith(_RESERVED_PREFIXES) or name in _RESERVED or name in _OWN:
+    if name in _RESERVED or name.startswith(_RESERVED_PREFIXES):
         return "this attribute name is reserved"
     return None
 

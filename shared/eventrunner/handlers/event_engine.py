@@ -23,7 +23,7 @@ from eventrunner.storage.records import RuleSet as RuleSetRecord
 from eventrunner.storage.records import Tenant
 from eventrunner.telemetry import EVENTS_TOTAL
 
-__all__ = ["EventEngine"]
+__all__ = ["EventEngine", "derive", "tenant_facts"]
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class EventEngine:
         rule_records: Callable[[], Mapping[str, bytes]],
     ) -> None:
         self._store = store
-        self._facts = PerTenant(tenant_record, _tenant_facts)
+        self._facts = PerTenant(tenant_record, tenant_facts)
         self._rules = _TenantRules(rule_records)
 
     def __call__(self, batch: Batch) -> Outcomes:
@@ -131,7 +131,7 @@ def _judge(event: Event, rules: RuleSet, facts: Mapping[str, Any], outcomes: Out
         outcomes.fail(event, HTTPStatus.UNPROCESSABLE_ENTITY, reason)
         return
     if verdict.emitted:
-        outcomes.derived += _derive(event, verdict)
+        outcomes.derived += derive(event, verdict)
     if verdict.dropped is not None:
         outcomes.dropped.append(event)
         return
@@ -155,7 +155,7 @@ def _apply(event: Event, verdict: Verdict) -> None:
         event.set_extension("route", verdict.route)
 
 
-def _derive(cause: Event, verdict: Verdict) -> list[Event]:
+def derive(cause: Event, verdict: Verdict) -> list[Event]:
     """Events that the rules emitted. Their ids follow from the cause, the rule and the position."""
     return [
         Event(
@@ -175,7 +175,7 @@ def _derive(cause: Event, verdict: Verdict) -> list[Event]:
     ]
 
 
-def _tenant_facts(record: bytes | None) -> Mapping[str, Any]:
+def tenant_facts(record: bytes | None) -> Mapping[str, Any]:
     if record is None:
         return {}
     tenant = Tenant.from_json(record)

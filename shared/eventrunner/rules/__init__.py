@@ -5,6 +5,7 @@ from eventrunner.rules.errors import Problem, ProblemKind, RuleSyntaxError
 from eventrunner.rules.json_rules import json_to_grl
 from eventrunner.rules.knowledge import KnowledgeBase, Outcome
 from eventrunner.rules.limits import Limits
+from eventrunner.rules.report import verdict_document
 from eventrunner.rules.ruleset import RuleFailure, RuleSet, Verdict, combine, compile_rules
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "combine",
     "compile_rules",
     "json_to_grl",
+    "verdict_document",
 ]

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from eventrunner.events.validation import RESERVED_TYPES, extension_problem
+from eventrunner.events.validation import RESERVED_TYPES, extension_name_problem
 from eventrunner.rules.access import given, set_element, set_member, usable
 from eventrunner.rules.event_facts import ATTRIBUTES
 from eventrunner.rules.goformat import format_value
@@ -259,8 +259,8 @@ class EventContext(Context):
         if self.tags is None:
             self.tags = {}
         name = _text("Tag", key)
-        if problem := extension_problem(name):
-            raise ActionFailed(f"Tag cannot write {name!r}: {problem}")
+        if problem := extension_name_problem(name):
+            raise ActionFailed(f"{name!r} cannot be a tag: {problem}")
         self.tags[name] = value if type(value) is str else _scalar_text(given(value))
 
     def route_to(self, name: Any) -> None:
@@ -286,7 +286,7 @@ def _scalar_text(value: Any) -> str:
 
 def _attribute_value(name: str, value: Any) -> Any:
     """CloudEvents attributes are strings, booleans or 32-bit integers; the context attributes are strings."""
-    if name in _IMMUTABLE or (name not in _SETTABLE and extension_problem(name)):
+    if name in _IMMUTABLE or (name not in _SETTABLE and extension_name_problem(name)):
         raise ActionFailed(f"Event.{name} cannot be changed")
     if name == "type" and type(value) is str:
         _check_type(value)

@@ -18,7 +18,8 @@ __all__ = ["COUNTS", "TENANTS", "check_question", "time_zone", "usage_sql", "win
 
 _STARTS = {"minute": "toStartOfMinute", "hour": "toStartOfHour", "day": "toStartOfDay", "month": "toStartOfMonth"}
 
-# `once` holds each event of the tenant once; `ended` each event that has records beside its row, or no row at all.
+# `once` holds each event of the tenant once, but none that a replay derived; `ended` each event that has records beside
+# its row, or no row at all.
 _FACTS = """
 WITH
     once AS
@@ -30,6 +31,7 @@ WITH
                       CAST(type AS String), subject, causeid)) AS kept
         FROM events
         WHERE tenantid = {tenant:String} AND receivedtime < fromUnixTimestamp64Micro({until:Int64}, 'UTC')
+            AND replayid = ''
         GROUP BY source, id
         HAVING kept.1 >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')
     ),

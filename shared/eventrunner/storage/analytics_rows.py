@@ -43,6 +43,7 @@ EVENT_COLUMNS: Final[dict[str, str]] = {
     "usagecpu": "UInt64",
     "usagemem": "UInt64",
     "usagerules": "UInt64",
+    "replayid": "String",
     "extensions": "String",
     "data": "String",
     "data_base64": "String",
@@ -79,7 +80,7 @@ def event_columns(events: Sequence[Event], clock: Clock) -> list[list[Any]]:
     # Events of one request share their times, so each text is read once.
     known = {text: _time(text) for text in {*texts, *received}}
     now = _micros(clock())
-    causes, extensions = _extension_columns(events)
+    causes, replays, extensions = _extension_columns(events)
     times = [known[text] for text in texts]
     return [
         [event.tenantid for event in events],
@@ -95,6 +96,7 @@ def event_columns(events: Sequence[Event], clock: Clock) -> list[list[Any]]:
         [event.traceparent or "" for event in events],
         causes,
         *_usage_values(events),
+        replays,
         extensions,
         [bytes(event.data) for event in events],
         [event.data_base64 or "" for event in events],
@@ -148,16 +150,17 @@ def _usage_values(items: Sequence[Event] | Sequence[UsageRecord]) -> list[list[i
     ]
 
 
-def _extension_columns(events: Sequence[Event]) -> tuple[list[str], list[str]]:
-    """`causeid`, and all other attributes as JSON."""
-    causes, texts = [""] * len(events), [""] * len(events)
+def _extension_columns(events: Sequence[Event]) -> tuple[list[str], list[str], list[str]]:
+    """`causeid`, `replayid`, and all other attributes as JSON."""
+    causes, replays, texts = [""] * len(events), [""] * len(events), [""] * len(events)
     for position, event in enumerate(events):
         if event.extensions:
             others = dict(event.extensions)
             causes[position] = str(others.pop("causeid", ""))
+            replays[position] = str(others.pop("replayid", ""))
             if others:
                 texts[position] = msgspec.json.encode(others).decode()
-    return causes, texts
+    return causes, replays, texts
 
 
 def _time(text: str | None) -> int | None:

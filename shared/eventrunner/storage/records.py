@@ -6,6 +6,8 @@
 | keys    | hash of the key   | Key                   |
 | rules   | `<tenant>.<name>` | RuleSet               |
 | plans   | plan name         | a plan of `billing`   |
+| consumers | `<tenant>.<name>` | Consumer            |
+| replays | `<tenant>.<id>`   | `replay.Replay`       |
 """
 
 from __future__ import annotations
@@ -26,25 +28,29 @@ __all__ = [
     "CONSUMERS",
     "KEYS",
     "PLANS",
+    "REPLAYS",
     "RULES",
     "TENANTS",
+    "Consumer",
     "Key",
     "Quota",
+    "Record",
     "RuleSet",
     "RuleVersion",
     "Tenant",
     "hash_key",
     "new_key",
     "rule_key",
+    "tenant_key",
 ]
 
-TENANTS, KEYS, PLANS, RULES, CONSUMERS = "tenants", "keys", "plans", "rules", "consumers"
+TENANTS, KEYS, PLANS, RULES, CONSUMERS, REPLAYS = "tenants", "keys", "plans", "rules", "consumers", "replays"
 """Names of the buckets."""
 
 _KEY_PREFIX = "er_"
 
 
-class _Record(msgspec.Struct, omit_defaults=True):
+class Record(msgspec.Struct, omit_defaults=True):
     def to_json(self) -> bytes:
         return msgspec.json.encode(self)
 
@@ -66,7 +72,7 @@ class Quota(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds of unused allowance that may be spent at once."""
 
 
-class Tenant(_Record):
+class Tenant(Record):
     id: str
     name: str = ""
     plan: str = "standard"
@@ -89,7 +95,7 @@ class Tenant(_Record):
         return tenant
 
 
-class Key(_Record):
+class Key(Record):
     """An API key without its text, which only its holder has."""
 
     id: str
@@ -115,7 +121,7 @@ class RuleVersion(msgspec.Struct, frozen=True):
     created: str = ""
 
 
-class RuleSet(_Record):
+class RuleSet(Record):
     tenant: str
     name: str
     active: int = 0
@@ -133,9 +139,33 @@ class RuleSet(_Record):
         return next((version for version in self.versions if version.version == self.active), None)
 
 
+class Consumer(Record):
+    """A tenant's consumer, as far as events are delivered to it; whoever runs it may keep more in the record."""
+
+    tenant: str
+    name: str
+    durable: str = ""
+    """Its durable consumer on RESULTS, shared by its replicas; empty: `<tenant>-<name>`."""
+
+    @classmethod
+    def from_json(cls, value: bytes) -> Consumer:
+        """Raises InvalidInput."""
+        consumer: Consumer = super().from_json(value)
+        return consumer
+
+    @property
+    def durable_name(self) -> str:
+        return self.durable or f"{self.tenant}-{self.name}"
+
+
+def tenant_key(tenant: str, name: str) -> str:
+    """Key of a tenant's consumer or replay in its bucket."""
+    return f"{tenant}.{name}"
+
+
 def rule_key(tenant: str, name: str) -> str:
     """Key of a rule set in its bucket."""
-    return f"{tenant}.{name}"
+    return tenant_key(tenant, name)
 
 
 def hash_key(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from eventrunner.access.identity import Identity, sign
@@ -13,6 +13,7 @@ from eventrunner.storage.event_store import Row
 from eventrunner.storage.registry import Mirror
 from eventrunner.storage.stores import open_store
 from flask.testing import FlaskClient
+from nats.aio.client import Client
 from support_api import SECRET, api_function
 from werkzeug.test import TestResponse
 
@@ -339,6 +340,93 @@ class TestEvents:
         assert call.json("GET", "events/acme/e0?source=/s1")["source"] == "/s1"
 
 
+class TestReplays:
+    BODY: ClassVar = {"from": "2026-01-01T00:00:00Z", "target": {"rules": "flights"}}
+
+    def test_one_is_recorded_with_the_version_of_now_and_asked_for(self, call):
+        call("PUT", "rules/acme/flights", RULE)
+        call("PUT", "rules/acme/flights", OTHER)
+        call("POST", "rules/acme/flights/activate", {"version": 1})
+        made = call.json("POST", "replays/acme", self.BODY, status=202, who=ALICE)
+        assert (made["state"], made["progress"], made["target"]) == ("pending", 0, {"rules": "flights", "version": 1})
+        assert made["from"] == "2026-01-01T00:00:00.000000Z"
+        assert call.json("GET", f"replays/acme/{made['id']}", who=ALICE) == made
+        assert call.json("GET", "replays/acme")["replays"][0] == made
+
+        async def last(client: Client) -> bytes:
+            return (await client.jetstream().get_last_msg("REPLAYS", "replays.acme")).data or b""
+
+        assert json.loads(call.registry.run(last))["id"] == made["id"]
+
+    def test_one_is_cancelled_once(self, call):
+        call("PUT", "rules/acme/flights", RULE)
+        made = call.json("POST", "replays/acme", self.BODY, status=202)
+        assert call.json("DELETE", f"replays/acme/{made['id']}")["state"] == "cancelled"
+        assert "cancelled already" in call.problem(409, "DELETE", f"replays/acme/{made['id']}")["detail"]
+
+    def test_a_consumer_must_be_registered(self, call):
+        call.registry.put("consumers", "acme.alarms", b'{"tenant": "acme", "name": "alarms", "wasm": "later"}')
+        call.registry.put("consumers", "globex.secret", b'{"tenant": "globex", "name": "secret"}')
+        body = self.BODY | {"target": {"consumer": "alarms"}}
+        assert call.json("POST", "replays/acme", body, status=202)["target"] == {"consumer": "alarms"}
+        problem = call.problem(422, "POST", "replays/acme", self.BODY | {"target": {"consumer": "secret"}})
+        assert problem["errors"] == [
+            {"field": "target.consumer", "message": "tenant acme has no consumer secret; it has alarms"}
+        ]
+
+    @pytest.mark.parametrize(
+        ("change", "fields"),
+        [
+            ({"from": "yesterday", "to": "x"}, {"from", "to"}),
+            ({"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, {"from"}),
+            ({"from": "2999-01-01T00:00:00Z"}, {"from"}),
+            ({"rate": 0}, {"rate"}),
+            ({"rate": 1e9}, {"rate"}),
+            ({"rate": "fast"}, {"rate"}),
+            ({"filters": [{"like": {"type": "a"}}]}, {"filters[0].like"}),
+            ({"filters": [{"exact": {"type": 1}}]}, {"filters[0].exact.type"}),
+            ({"target": {}}, {"target"}),
+            ({"target": {"rules": "flights", "consumer": "x"}}, {"target"}),
+            ({"target": {"rules": "none"}}, {"target.rules"}),
+            ({"target": {"rules": "flights", "version": 9}}, {"target.version"}),
+            ({"target": {"consumer": "alarms", "version": 1}}, {"target.version"}),
+            ({"dryrun": True}, {""}),
+        ],
+    )
+    def test_every_wrong_field_is_named(self, call, change, fields):
+        call("PUT", "rules/acme/flights", RULE)
+        call.registry.put("consumers", "acme.alarms", b'{"tenant": "acme", "name": "alarms"}')
+        problem = call.problem(422, "POST", "replays/acme", self.BODY | change)
+        assert {item["field"] for item in problem["errors"]} >= fields
+
+    def test_what_is_not_there_is_404(self, call):
+        for method, path in (("GET", "acme/none"), ("DELETE", "acme/none"), ("POST", "nobody")):
+            call.problem(404, method, f"replays/{path}", self.BODY if method == "POST" else None)
+
+    def test_one_that_cannot_be_asked_for_is_not_recorded(self, call):
+        call("PUT", "rules/acme/flights", RULE)
+        before = call.json("GET", "replays/acme")
+
+        async def fill(client: Client) -> None:
+            manager = client.jetstream()
+            config = (await manager.stream_info("REPLAYS")).config
+            await manager.update_stream(config, max_msgs=1)
+
+        async def drain(client: Client) -> None:
+            manager = client.jetstream()
+            config = (await manager.stream_info("REPLAYS")).config
+            await manager.update_stream(config, max_msgs=-1)
+
+        call.json("POST", "replays/acme", self.BODY, status=202)
+        call.registry.run(fill)
+        try:
+            problem = call.problem(503, "POST", "replays/acme", self.BODY)
+        finally:
+            call.registry.run(drain)
+        assert "cannot be asked for" in problem["detail"]
+        assert len(call.json("GET", "replays/acme")["replays"]) == len(before["replays"]) + 1
+
+
 class TestDeadLetters:
     @pytest.mark.parametrize(
         ("query", "field"),
@@ -374,6 +462,10 @@ class TestAccess:
             ("POST", "rules/acme/one/dry-run"),
             ("GET", "events/acme"),
             ("GET", "events/acme/e1"),
+            ("GET", "replays/acme"),
+            ("POST", "replays/acme"),
+            ("GET", "replays/acme/1"),
+            ("DELETE", "replays/acme/1"),
             ("GET", "dead-letters/acme"),
             ("GET", "dead-letters/acme/1"),
             ("POST", "dead-letters/acme/1/replay"),

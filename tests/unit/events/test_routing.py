@@ -36,10 +36,11 @@ def test_a_route_sets_attributes_from_the_values_before() -> None:
 
 def test_a_route_cannot_change_what_makes_the_event_itself() -> None:
     with pytest.raises(InvalidInput) as caught:
-        parse_routes([{"name": "a", "set": {"id": "x", "tenantid": "other"}}, {"when": {}}])
+        parse_routes([{"name": "a", "set": {"id": "x", "tenantid": "other", "causeid": "x"}}, {"when": {}}])
     assert [problem.field for problem in caught.value.fields] == [
         "routes[0].set.id",
         "routes[0].set.tenantid",
+        "routes[0].set.causeid",
         "routes[1]",
     ]
 

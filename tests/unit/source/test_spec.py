@@ -42,7 +42,7 @@ def errors_of(manifest: dict[str, Any]) -> dict[str, str]:
 
 def test_the_sources_that_ship_are_sound_and_feed_the_stage_of_their_name() -> None:
     specs = {spec.name: spec for spec in read_sources([BASE])}
-    assert set(specs) == {"event-runner", "event-engine", "analytics", "metering"}
+    assert set(specs) == {"event-runner", "event-engine", "analytics", "metering", "replayer"}
     assert all(spec.sink.ref is not None and spec.sink.ref.name == name for name, spec in specs.items())
     assert all(spec.dead_letter.pattern == f"deadletter.{name}.{{tenantid}}" for name, spec in specs.items())
     assert specs["event-runner"].reply == SubjectPattern("events.{tenantid}")

@@ -9,7 +9,14 @@ from eventrunner.cli.streams import command
 from eventrunner.errors import ConfigurationError, InvalidInput
 from eventrunner.source.streams import Change, apply_streams, parse_stream, read_streams
 from eventrunner.storage.jetstream import JetStreamApi, connect
-from eventrunner.tenancy import DEADLETTER_STREAM, EVENTS_STREAM, RAW_STREAM, RESULTS_STREAM, USAGE_STREAM
+from eventrunner.tenancy import (
+    DEADLETTER_STREAM,
+    EVENTS_STREAM,
+    RAW_STREAM,
+    REPLAYS_STREAM,
+    RESULTS_STREAM,
+    USAGE_STREAM,
+)
 from support_nats import NatsServer
 
 MANIFEST = Path(__file__).parents[3] / "knative/base/streams.yaml"
@@ -26,10 +33,9 @@ def stream(**spec: Any) -> dict[str, Any]:
 
 def test_what_ships_is_complete_and_never_drops() -> None:
     configs = {spec.name: spec.config for spec in read_streams([MANIFEST])}
-    streams = {RAW_STREAM, EVENTS_STREAM, RESULTS_STREAM, USAGE_STREAM, DEADLETTER_STREAM}
-    assert set(configs) == streams | {f"KV_{name}" for name in ("tenants", "keys", "plans", "rules", "consumers")} | {
-        "OBJ_modules"
-    }
+    streams = {RAW_STREAM, EVENTS_STREAM, RESULTS_STREAM, USAGE_STREAM, DEADLETTER_STREAM, REPLAYS_STREAM}
+    buckets = ("tenants", "keys", "plans", "rules", "consumers", "replays")
+    assert set(configs) == streams | {f"KV_{name}" for name in buckets} | {"OBJ_modules"}
     for config in configs.values():
         assert config["discard"] == "new"
         assert config["storage"] == "file"

@@ -134,6 +134,15 @@ class TestUsage:
         )
         assert analytics.totals("acme", START, END) == Totals(2, 1, rules=26, cpu=14, memory=22, ingress=6, egress=11)
 
+    def test_what_a_replay_derived_is_on_no_bill_and_takes_nothing_off_one(self, analytics: Analytics) -> None:
+        derived = event("d", extensions={"causeid": "1"}, usageout=5)
+        analytics.insert_events([event("1", usagein=3), derived])
+        before = analytics.totals("acme", START, END)
+        replayed = {"causeid": "1", "replayid": "r"}
+        analytics.insert_events([event("d", extensions=replayed), event("new", extensions=replayed)])
+        assert analytics.totals("acme", START, END) == before == Totals(1, 1, ingress=3, egress=5)
+        assert rows(analytics, "SELECT count() FROM events WHERE replayid = 'r'") == [[2]]
+
     def test_another_tenant_sees_nothing_of_it(self, analytics: Analytics) -> None:
         analytics.insert_events([event("1", usagein=3)])
         assert analytics.totals("globex", START, END) == Totals()

@@ -23,6 +23,8 @@ def event(**attributes: object) -> Event:
 def test_a_derived_event_names_its_cause() -> None:
     derived = event(extensions={"causeid": "c", "causerule": "Late"})
     assert (row(derived)["causeid"], row(derived)["extensions"]) == ("c", '{"causerule":"Late"}')
+    assert row(derived)["replayid"] == ""
+    assert row(event(extensions={"causeid": "c", "replayid": "r"}))["replayid"] == "r"
 
 
 def test_other_attributes_are_kept_as_json() -> None:

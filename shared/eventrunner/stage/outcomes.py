@@ -81,7 +81,10 @@ class Outcomes:
             reply += decode_batch(b"[" + section.members + b"]")
         reply += [_usage_record(stage, "dropped", event) for event in self.dropped]
         for failure in self.failures:
-            reply.append(_usage_record(stage, "failed", failure.event))
+            if failure.event.usagein:
+                # Else it is a replayed dead letter that fails again, whose record is there: another of the same id,
+                # without its bytes, must not take that one's place.
+                reply.append(_usage_record(stage, "failed", failure.event))
             reply.append(_dead_letter(stage, failure))
         return reply
 

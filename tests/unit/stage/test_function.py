@@ -183,7 +183,9 @@ def test_packed_events_can_go_on_unopened_with_what_the_stage_spent_beside_them(
 def test_events_that_go_on_unopened_are_in_a_reply_with_failures_too() -> None:
     def fail(batch: Batch) -> Outcomes:
         outcomes = _pass_first(batch)
-        outcomes.fail(outcomes.results.pop(), 422, "no")
+        failed = outcomes.results.pop()
+        failed.usagein = 300
+        outcomes.fail(failed, 422, "no")
         return outcomes
 
     body, headers = _sections(_tenants("acme", "globex"))

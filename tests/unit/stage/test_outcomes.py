@@ -42,3 +42,12 @@ def test_a_failure_is_a_dead_letter_whose_usage_is_recorded_apart() -> None:
 def test_a_redelivery_names_its_usage_record_the_same() -> None:
     first, again = (Outcomes(dropped=[_event("1")]).to_events("engine", Cost(cpu=cpu))[0] for cpu in (1, 2))
     assert first.id == again.id
+
+
+def test_a_replayed_dead_letter_that_fails_again_leaves_its_first_record_alone() -> None:
+    first = Outcomes()
+    first.fail(_event("1", usagein=300), 422, "no route")
+    _, letter = first.to_events("event-runner", Cost(cpu=100))
+    again = Outcomes()
+    again.fail(letter, 422, "no route")
+    assert [event.type for event in again.to_events("event-runner", Cost(cpu=100))] == ["t"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +16,10 @@ from pathlib import Path
 
 import click
 import pytest
+from eventrunner.cli.connection import Api, Connection
 from eventrunner.cli.main import cli
+from eventrunner.cli.platform_process import running_platform
+from eventrunner.cli.provision import provision
 from eventrunner.rules import compile_rules
 from eventrunner.storage.stores import open_store
 
@@ -71,6 +77,35 @@ def test_the_commands_of_the_readme_work(clone: Path) -> None:
         assert b'"amount": 950' in events[0] or b'"amount":950' in events[0]
 
 
+@pytest.mark.pipeline
+def test_the_commands_of_the_document_on_replay_work(tmp_path: Path) -> None:
+    with running_platform(tmp_path) as platform:
+        environ = {
+            **os.environ,
+            "EVENTRUNNER_URL": platform.url,
+            "EVENTRUNNER_KEY": platform.admin_key,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }
+
+        async def prepare() -> None:
+            async with Api(Connection(platform.url, platform.admin_key)) as api:
+                rule = 'rule Alert { when Event.data.amount > 900 then Emit("alert"); Retract("Alert"); }'
+                await provision(api, ["shop"], rules={"alerts": rule})
+
+        outputs = []
+        for number, block in enumerate(blocks(ROOT / "docs" / "replay.md", "sh")):
+            done = subprocess.run(["bash", "-ec", block], env=environ, capture_output=True, text=True, timeout=60)
+            assert done.returncode == 0, (block, done.stderr)
+            outputs.append(done.stdout)
+            if number == 0:
+                asyncio.run(prepare())
+                time.sleep(5)
+        _, letters, replayed, history = outputs
+        assert "1 shown of 1 in all (event-runner 1)" in letters
+        assert "1 replayed, 0 cannot be" in replayed
+        assert "rules fired: Alert ×1" in history
+
+
 def test_rules_in_the_documentation_compile() -> None:
     texts = [text for path in DOCUMENTS for text in blocks(path, "grl")]
     assert texts
@@ -84,7 +119,7 @@ def test_commands_that_the_documentation_names_exist() -> None:
         text = path.read_text()
         for target in re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE):
             assert f"\n{target}:" in makefile, (path, target)
-        for words in re.findall(r"`eventrunner ((?:[a-z]+ ?)+)", text):
+        for words in re.findall(r"`eventrunner ((?:[a-z][a-z-]* ?)+)", text):
             command: click.Command = cli
             for word in words.split():
                 assert isinstance(command, click.Group), (path, words)

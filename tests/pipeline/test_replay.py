@@ -166,6 +166,9 @@ def test_dead_letters_go_back_to_their_stage_and_are_billed_once(
             one = listed["dead_letters"][0]
             assert command(platform, "dead-letters", "replay", "letters", one["id"])["replayed"] == 1
             await until(failed)
+            trace = command(platform, "events", "trace", "letters", one["event_id"])
+            assert [item["attempts"] for item in trace["dead_letters"]] == [2]
+            assert trace["ended"] == [{"stage": "event-engine", "kind": "failed"}]
             again = [
                 x for x in command(platform, "dead-letters", "list", "letters")["dead_letters"] if x["attempts"] > 1
             ]
@@ -215,6 +218,9 @@ def test_history_goes_through_rules_over_a_crash_and_the_bill_stays(
             assert (done["counts"]["evaluated"], done["counts"]["derived"], done["counts"]["known"]) == (400, 100, 0)
             assert await settled(api, analytics, "past", EVENTS, 100) == before
             assert stored(platform, "past") == EVENTS + 100
+            trace = command(platform, "events", "trace", "past", "e5")
+            assert [(item["rule"], item["replay"]) for item in trace["derived"]] == [("Alert", started["id"])]
+            assert (trace["usage"]["usagein"] > 0, trace["invoice"]["status"]) == (True, "open")
             again = command(platform, "replay", "past", *since, "--rules", "alerts", "--rate", "100000")
             assert (again["counts"]["derived"], again["counts"]["known"]) == (0, 100)
             assert stored(platform, "past") == EVENTS + 100
@@ -246,5 +252,25 @@ def test_history_goes_to_one_consumer_and_nowhere_else(platform: RunningPlatform
             assert stored(platform, "source") == EVENTS
             listed = command(platform, "replay", "source", "--list")["replays"]
             assert msgspec.json.decode(msgspec.json.encode(listed)) == [done]
+
+    asyncio.run(run())
+
+
+def test_live_events_come_through_the_gateway(platform: RunningPlatform) -> None:
+    async def run() -> None:
+        async with Api(Connection(platform.url, platform.admin_key)) as api:
+            keys = await provision(api, ["live"], rules={})
+            environ = {**os.environ, "EVENTRUNNER_URL": platform.url, "EVENTRUNNER_KEY": keys["live"]}
+            arguments = [sys.executable, "-m", "eventrunner", "tail", "live", "--limit", "20", "--json"]
+            tail = await asyncio.create_subprocess_exec(*arguments, env=environ, stdout=asyncio.subprocess.PIPE)
+            reading = asyncio.create_task(tail.communicate())
+            for start in range(0, 1000, 10):
+                await send(platform, keys["live"], range(start, start + 10))
+                await asyncio.wait([reading], timeout=0.3)
+                if reading.done():
+                    break
+            output, _ = await reading
+            assert tail.returncode == 0
+            assert len({json.loads(line)["id"] for line in output.splitlines()}) == 20
 
     asyncio.run(run())

@@ -10,6 +10,7 @@ from eventrunner.billing.plans import shipped_plan
 from eventrunner.errors import Conflict, Forbidden, NotFound
 from eventrunner.settings import Settings
 from eventrunner.storage import records
+from eventrunner.storage.analytics import Analytics
 from eventrunner.storage.event_store import EventStore
 from eventrunner.storage.records import Tenant
 from eventrunner.storage.registry import Mirror
@@ -29,6 +30,7 @@ class Backend:
         self._lock = Lock()
         self._registry: Mirror | None = None
         self._store: EventStore | None = None
+        self._analytics: Analytics | None = None
 
     @property
     def registry(self) -> Mirror:
@@ -47,6 +49,16 @@ class Backend:
                 store.migrate()
                 self._store = store
             return self._store
+
+    @property
+    def analytics(self) -> Analytics:
+        """Raises Unavailable while ClickHouse is away; a later call tries again."""
+        with self._lock:
+            if self._analytics is None:
+                analytics = Analytics(self._settings().clickhouse_url)
+                analytics.migrate()
+                self._analytics = analytics
+            return self._analytics
 
     def tenant(self, name: str) -> Tenant:
         """Raises InvalidInput for a name that cannot be a tenant's, NotFound for a tenant that was not created."""
@@ -84,6 +96,8 @@ class Backend:
             self._registry.close()
         if self._store is not None:
             self._store.close()
+        if self._analytics is not None:
+            self._analytics.close()
 
 
 def check_own(identity: Identity, tenant: str) -> None:

@@ -10,9 +10,10 @@ from eventrunner.access.identity import Identity
 from eventrunner.api.backend import Backend, check_own
 from eventrunner.api.bodies import read_limit, read_time, refuse_unknown
 from eventrunner.errors import Conflict, FieldError, InvalidInput, NotFound
+from eventrunner.storage.event_store import EventStore
 from eventrunner.tenancy import check_tenant
 
-__all__ = ["EventCalls"]
+__all__ = ["EventCalls", "find_event"]
 
 _FILTERS = frozenset({"type", "source", "from", "to", "order", "limit", "cursor"})
 _DEFAULT_LIMIT = 100
@@ -49,14 +50,20 @@ class EventCalls:
         check_tenant(tenant)
         refuse_unknown(request.args, frozenset({"source"}))
         source = request.args.get("source")
-        if source is not None:
-            body = self._backend.store.get(tenant, source, event_id)
-            found = [] if body is None else [body]
-        else:
-            found = self._backend.store.find(tenant, event_id)
-        if not found:
-            raise NotFound(f"Tenant {tenant} has no event {event_id}" + (f" from {source}." if source else "."))
-        if len(found) > 1:
-            sources = sorted(str(json.loads(body)["source"]) for body in found)
-            raise Conflict(f"Several sources have an event {event_id}; name one with ?source=: {', '.join(sources)}.")
-        return Response(found[0], content_type="application/cloudevents+json")
+        found = find_event(self._backend.store, tenant, event_id, source)
+        return Response(found, content_type="application/cloudevents+json")
+
+
+def find_event(store: EventStore, tenant: str, event_id: str, source: str | None) -> bytes:
+    """Raises NotFound, and Conflict when several sources have an event of that id and none is named."""
+    if source is not None:
+        body = store.get(tenant, source, event_id)
+        found = [] if body is None else [body]
+    else:
+        found = store.find(tenant, event_id)
+    if not found:
+        raise NotFound(f"Tenant {tenant} has no event {event_id}" + (f" from {source}." if source else "."))
+    if len(found) > 1:
+        sources = sorted(str(json.loads(body)["source"]) for body in found)
+        raise Conflict(f"Several sources have an event {event_id}; name one with ?source=: {', '.join(sources)}.")
+    return found[0]

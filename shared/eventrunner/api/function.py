@@ -8,11 +8,13 @@ from eventrunner.access.identity import Identity
 from eventrunner.api.backend import Backend
 from eventrunner.api.dead_letters import DeadLetterCalls
 from eventrunner.api.events import EventCalls
+from eventrunner.api.live import LiveCalls
 from eventrunner.api.openapi import describe
 from eventrunner.api.plans import PlanCalls
 from eventrunner.api.replays import ReplayCalls
 from eventrunner.api.rules import RuleCalls
 from eventrunner.api.tenants import TenantCalls
+from eventrunner.api.traces import TraceCalls
 from eventrunner.clock import Clock, utc_now
 from eventrunner.stage.answers import json_response
 from eventrunner.stage.http import HttpFunction, RouteHandler
@@ -48,7 +50,10 @@ def _handlers(backend: Backend, clock: Clock) -> dict[tuple[str, str], RouteHand
         ("POST", "/api/v1/rules/{tenant}/{name}/activate"): rules.activate,
         ("POST", "/api/v1/rules/{tenant}/{name}/dry-run"): rules.dry_run,
         ("GET", "/api/v1/events/{tenant}"): events.list_all,
+        # Before the next one, which `stream` would fit too.
+        ("GET", "/api/v1/events/{tenant}/stream"): LiveCalls(backend).stream,
         ("GET", "/api/v1/events/{tenant}/{event_id}"): events.get,
+        ("GET", "/api/v1/events/{tenant}/{event_id}/trace"): TraceCalls(backend).get,
         ("GET", "/api/v1/replays/{tenant}"): replays.list_all,
         ("POST", "/api/v1/replays/{tenant}"): replays.create,
         ("GET", "/api/v1/replays/{tenant}/{replay}"): replays.get,

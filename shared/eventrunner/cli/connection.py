@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from eventrunner.settings import Settings
 __all__ = ["DEFAULT_DATA_DIR", "Api", "ApiError", "Connection", "find_connection"]
 
 DEFAULT_DATA_DIR = Path(".eventrunner")
+
+_SILENCE_SECONDS = 60.0
+"""A stream that is alive says something more often."""
 
 
 @dataclass(eq=False)
@@ -87,3 +91,32 @@ class Api:
             detail = answer.get("detail") if isinstance(answer, dict) else None
             raise ApiError(f"{method} {path}: {response.status} {detail or response.reason}", response.status)
         return answer
+
+    async def stream(self, path: str, last_id: str | None) -> AsyncGenerator[tuple[str, str], None]:
+        """Id and data of server-sent events until the connection ends. Raises ApiError, and Unavailable when it
+        cannot be had or breaks."""
+        assert self._session is not None
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
+        timeout = aiohttp.ClientTimeout(total=None, sock_read=_SILENCE_SECONDS)
+        identifier, lines = "", []
+        try:
+            async with self._session.get(path, headers=headers, timeout=timeout) as response:
+                if response.status >= 500:
+                    raise Unavailable(f"{self._connection.url} answers {response.status} {response.reason}.")
+                if response.status >= 400:
+                    answer = await response.json(content_type=None)
+                    raise ApiError(f"GET {path}: {response.status} {answer.get('detail')}", response.status)
+                buffer = b""
+                async for chunk in response.content.iter_any():
+                    *whole, buffer = (buffer + chunk).split(b"\n")
+                    for line in whole:
+                        name, _, value = line.decode().partition(": ")
+                        if name == "id":
+                            identifier = value
+                        elif name == "data":
+                            lines.append(value)
+                        elif not line and lines:
+                            yield identifier, "\n".join(lines)
+                            lines = []
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unavailable(f"{self._connection.url} does not answer: {error}") from error

@@ -17,10 +17,12 @@ _COMMANDS = {
     "demo": ("eventrunner.cli.demo", "run the whole system on a year of real flights and check every number"),
     "dev": ("eventrunner.cli.dev", "run the platform on this machine until Ctrl-C"),
     "emit": ("eventrunner.cli.emit", "send events from a file or standard input"),
+    "events": ("eventrunner.cli.events", "list stored events, show one, follow its way"),
     "replay": ("eventrunner.cli.replay", "send stored events through rules or to a consumer once more"),
     "rules": ("eventrunner.cli.rules", "check, run and manage GRL rule sets"),
     "source": ("eventrunner.cli.source", "run the JetStreamSource adapter"),
     "streams": ("eventrunner.cli.streams", "create or update the JetStream streams"),
+    "tail": ("eventrunner.cli.tail", "print a tenant's events as they come"),
     "tenant": ("eventrunner.cli.tenant", "create tenants, their keys and quotas"),
 }
 

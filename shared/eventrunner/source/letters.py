@@ -36,15 +36,17 @@ class LetterFilter:
     since: int | None = None
     """Microseconds since 1970, of when the event was given up last."""
     until: int | None = None
+    event_id: str | None = None
 
     @property
     def subject(self) -> str:
         return deadletter_subject(self.stage or "*", self.tenant)
 
     def matches(self, letter: Letter) -> bool:
-        """Whether the letter, which is of the subject, also has the type and the time."""
+        """Whether the letter, which is of the subject, also has the type, the id and the time."""
         return (
             (self.type is None or self.type == letter.text("type"))
+            and (self.event_id is None or self.event_id == letter.text("id"))
             and (self.since is None or letter.given_up >= self.since)
             and not self.is_over(letter)
         )

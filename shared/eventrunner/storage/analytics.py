@@ -9,12 +9,21 @@ from typing import NamedTuple
 from eventrunner.clock import Clock, utc_now
 from eventrunner.events import Event
 from eventrunner.storage.analytics_model import Totals, UsageRecord, UsageRow
-from eventrunner.storage.analytics_queries import COUNTS, TENANTS, check_question, time_zone, usage_sql, window_end
+from eventrunner.storage.analytics_queries import (
+    COUNTS,
+    DERIVED,
+    ENDED,
+    TENANTS,
+    check_question,
+    time_zone,
+    usage_sql,
+    window_end,
+)
 from eventrunner.storage.analytics_rows import EVENT_COLUMNS, USAGE_COLUMNS, event_columns, usage_columns
 from eventrunner.storage.clickhouse import ClickHouse, ClickHouseUrl
 from eventrunner.storage.clickhouse_migrations import migrate
 
-__all__ = ["Analytics", "EventCounts"]
+__all__ = ["Analytics", "EventCounts", "Traced"]
 
 
 class EventCounts(NamedTuple):
@@ -22,6 +31,15 @@ class EventCounts(NamedTuple):
     """From outside."""
     derived: int
     """Emitted by rules."""
+
+
+class Traced(NamedTuple):
+    """What else is known of an event."""
+
+    derived: list[dict[str, str]]
+    """Each with `id`, `type`, `rule` and `replay`, at most a thousand."""
+    ended: list[dict[str, str]]
+    """Each with `stage` and `kind`: where it was dropped or failed."""
 
 
 class Analytics:
@@ -80,6 +98,15 @@ class Analytics:
         """All usage of [since, until) in one sum."""
         rows = self.usage(tenant, since, until)
         return rows[0].totals if rows else Totals()
+
+    def trace(self, tenant: str, source: str, id: str) -> Traced:
+        parameters = {"tenant": tenant, "source": source, "id": id}
+        derived = self._clickhouse.query(DERIVED, parameters)
+        ended = self._clickhouse.query(ENDED, parameters)
+        return Traced(
+            [{"id": id, "type": type, "rule": rule, "replay": replay} for id, type, rule, replay in derived],
+            [{"stage": stage, "kind": kind} for stage, kind in ended],
+        )
 
     def count(self, tenant: str) -> int:
         """Events from outside that are here, each once."""

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from eventrunner.errors import FieldError, InvalidInput
 from eventrunner.storage.analytics_model import GROUPS, WINDOWS
 
-__all__ = ["COUNTS", "TENANTS", "check_question", "time_zone", "usage_sql", "window_end"]
+__all__ = ["COUNTS", "DERIVED", "ENDED", "TENANTS", "check_question", "time_zone", "usage_sql", "window_end"]
 
 _STARTS = {"minute": "toStartOfMinute", "hour": "toStartOfHour", "day": "toStartOfDay", "month": "toStartOfMonth"}
 
@@ -98,6 +98,24 @@ SELECT DISTINCT tenant FROM
     SELECT CAST(tenantid AS String) AS tenant FROM usage_events
 )
 ORDER BY tenant
+"""
+
+
+DERIVED = """
+SELECT id, CAST(any(type) AS String), any(JSONExtractString(extensions, 'causerule')), min(replayid)
+FROM events
+WHERE tenantid = {tenant:String} AND source = {source:String} AND causeid = {id:String}
+GROUP BY id
+ORDER BY id
+LIMIT 1000
+"""
+"""Of an event: id, type and rule of what was derived from it, and the replay that did so first, if any."""
+
+ENDED = """
+SELECT DISTINCT CAST(stage AS String), CAST(kind AS String)
+FROM usage_events
+WHERE tenantid = {tenant:String} AND subject_source = {source:String} AND subject_id = {id:String}
+ORDER BY ALL
 """
 
 

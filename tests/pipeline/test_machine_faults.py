@@ -6,10 +6,7 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import aiohttp
@@ -21,7 +18,7 @@ from eventrunner.cli.provision import provision
 from eventrunner.storage.analytics import Analytics
 from eventrunner.storage.stores import open_store
 
-from tests.support import unavailable
+from tests.support import small_disk
 
 pytestmark = pytest.mark.pipeline
 
@@ -109,19 +106,6 @@ def test_what_was_accepted_survives_a_kill_of_the_message_store(tmp_path: Path) 
         asyncio.run(run(platform))
 
 
-@contextmanager
-def _small_disk(folder: Path) -> Iterator[None]:
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=50m", "tmpfs", str(folder)]
-    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        unavailable(f"a small disk cannot be mounted here: {mounted.stderr}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 def test_a_full_disk_takes_nothing_more_and_loses_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "disk"
 
@@ -140,5 +124,5 @@ def test_a_full_disk_takes_nothing_more_and_loses_nothing(tmp_path: Path) -> Non
             await sender.send_at_last(body)
             await _until_all_is_there(platform, count)
 
-    with _small_disk(folder), running_platform(folder) as platform:
+    with small_disk(folder, 50), running_platform(folder) as platform:
         asyncio.run(run(platform))

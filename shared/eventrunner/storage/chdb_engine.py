@@ -6,6 +6,8 @@ import contextlib
 import importlib.machinery
 import importlib.util
 import os
+import re
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -23,6 +25,9 @@ _IDLE_CONNECTIONS = 16
 _READERS = 4
 _KEPT_BYTES = 16 * _MIB
 """Of the memory that an insert's rows took, kept for the next."""
+_SCHEMA_CHANGE = re.compile(rb"\s*(?:CREATE|ALTER|RENAME|DROP|ATTACH|DETACH|EXCHANGE)\b", re.IGNORECASE)
+_SCHEMA_ROOM = 8 * _MIB
+_NOT_ENOUGH_SPACE = 243
 _Key: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]
 
 
@@ -31,6 +36,7 @@ class ChdbEngine:
 
     def __init__(self, folder: Path, memory_mib: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
         config = folder / "config.xml"
         config.write_text(_config(memory_mib))
         self._path = f"{folder / 'store'}?config-file={config}"
@@ -46,12 +52,21 @@ class ChdbEngine:
     def execute(self, statement: Statement) -> bytes:
         """The result in the statement's output format. Raises ClickHouseError."""
         insert = split_insert(statement.sql)
+        if insert is None and _SCHEMA_CHANGE.match(statement.sql):
+            self._check_room()
         with self._connection(statement.database, statement.settings) as connection:
             if insert is None:
                 with self._reading:
                     return _run(connection, statement.sql, statement)
             with self._writing, self._rows.holding(insert.rows) as path:
                 return _run(connection, insert.from_file(path), statement)
+
+    def _check_room(self) -> None:
+        """On a full disk the engine reports success and leaves empty files of metadata, which nothing can read."""
+        free = shutil.disk_usage(self._folder).free
+        if free < _SCHEMA_ROOM:
+            text = f"Not enough space to change the schema: {free // _MIB} MiB are free."
+            raise ClickHouseError(text, _NOT_ENOUGH_SPACE)
 
     def close(self) -> None:
         """Waits for the statements that run. Nothing can be executed afterwards."""

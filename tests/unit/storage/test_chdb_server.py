@@ -5,16 +5,19 @@ from __future__ import annotations
 import gzip
 import http.client
 import os
+import shutil
 import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import clickhouse_connect
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
+from support import small_disk
 from support_clickhouse import ChdbProcess, chdb_process
 
 
@@ -179,6 +182,27 @@ def test_what_was_written_survives_a_kill_and_a_stop(server: ChdbProcess) -> Non
         server.start()
         assert connect(server).command("SELECT count() FROM kept") == count
     assert code == 0
+
+
+def test_a_full_disk_takes_no_change_of_the_schema_and_spoils_none(tmp_path: Path) -> None:
+    folder = tmp_path / "disk"
+    create = "CREATE TABLE {} (n UInt64) ENGINE = MergeTree ORDER BY n"
+    with small_disk(folder, 64), chdb_process(folder / "chdb") as process:
+        client = connect(process)
+        client.command(create.format("before"))
+        filler = folder / "filler"
+        filler.write_bytes(bytes(shutil.disk_usage(folder).free - 4096))
+        for statement in (create.format("t"), "alter table before add column m UInt64"):
+            with pytest.raises(DatabaseError, match="243"):
+                client.command(statement)
+        filler.unlink()
+        client.command(create.format("t"))
+        client.close()
+        process.stop(signal.SIGKILL)
+        process.start()
+        client = connect(process)
+        assert client.command("SELECT count() FROM t") == client.command("SELECT count() FROM before") == 0
+        client.close()
 
 
 def test_it_costs_next_to_nothing_while_nobody_asks(server: ChdbProcess) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,9 +45,14 @@ def make_folder(purpose: str) -> Path:
 
 
 @contextmanager
-def running_platform(data_dir: Path, environ: Mapping[str, str] | None = None) -> Iterator[RunningPlatform]:
-    """Starts the platform on free ports and stops it at the end. Raises Unavailable when it does not get ready."""
-    command = [sys.executable, "-m", "eventrunner", "dev", "--port", "0", "--data-dir", str(data_dir)]
+def running_platform(
+    data_dir: Path, environ: Mapping[str, str] | None = None, arguments: Sequence[str] = ()
+) -> Iterator[RunningPlatform]:
+    """Starts the platform on free ports and stops it at the end; `arguments` are more of `eventrunner dev`.
+
+    Raises Unavailable when it does not get ready.
+    """
+    command = [sys.executable, "-m", "eventrunner", "dev", "--port", "0", "--data-dir", str(data_dir), *arguments]
     data_dir.mkdir(parents=True, exist_ok=True)
     with (data_dir / "dev.log").open("ab") as log:
         process = subprocess.Popen(

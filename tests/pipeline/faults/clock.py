@@ -1,0 +1,57 @@
+"""The clock of the gateway and the functions, which can be set while they run (`clock.c` is put before the C library).
+
+Everything else keeps the machine's own time, as other machines would: nats-server and Cassandra ignore it anyway, and
+ClickHouse waits by the time of day, for which only the kernel's own would do.
+"""
+
+from __future__ import annotations
+
+import mmap
+import shutil
+import struct
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from eventrunner.clock import utc_now
+
+__all__ = ["MachineClock"]
+
+_SOURCE: Final = Path(__file__).with_name("clock.c")
+_FARTHEST: Final = 2 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class MachineClock:
+    library: Path
+    shift: Path
+    """Seconds, which all processes share."""
+
+    @classmethod
+    def make(cls, folder: Path) -> MachineClock | None:
+        """None where there is no C compiler."""
+        compiler = shutil.which("cc")
+        if compiler is None:
+            return None
+        clock = cls(folder / "clock.so", folder / "clock")
+        subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", clock.library, _SOURCE], check=True)
+        clock.shift.write_bytes(bytes(8))
+        return clock
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        return {"LD_PRELOAD": str(self.library), "FAULTS_CLOCK": str(self.shift)}
+
+    def jump(self, random: Random) -> None:
+        """To a time up to two hours before or after the true one."""
+        seconds = random.randint(-_FARTHEST, _FARTHEST)
+        now = utc_now()
+        if (now + timedelta(seconds=seconds)).month != now.month:
+            # The invoice that is looked at is the one of this month.
+            seconds = -seconds
+        with self.shift.open("r+b") as file, mmap.mmap(file.fileno(), 8) as shared:
+            shared[:] = struct.pack("=q", seconds)

@@ -1,0 +1,84 @@
+"""What was sent and what was acknowledged, and what must follow from it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from tests.pipeline.faults.traffic import Batch, Traffic
+
+__all__ = ["Expected", "Ledger"]
+
+
+@dataclass(slots=True)
+class Expected:
+    """Of one tenant, everything that it has sent."""
+
+    stored: set[str] = field(default_factory=set)
+    """Ids of events from outside."""
+    causes: set[str] = field(default_factory=set)
+    """Ids of events of which there is a derived one."""
+    failing: set[str] = field(default_factory=set)
+    conflicts: set[str] = field(default_factory=set)
+    unfit: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    """Mark → how often it was acknowledged at least and sent at most, and its bytes."""
+    events: int = 0
+    """Besides the unfit ones."""
+    size: int = 0
+    """Bytes, besides the unfit ones."""
+
+    def add(self, batch: Batch, acknowledged: int, sent: int) -> None:
+        self.stored.update(batch.stored)
+        self.causes |= batch.causes
+        self.failing.update(batch.failing)
+        self.conflicts.update(batch.conflicts)
+        self.unfit.update({mark: (acknowledged, sent, size) for mark, size in batch.unfit.items()})
+        self.events += len(batch.stored) + len(batch.dropped) + len(batch.failing)
+        for kind in (batch.stored, batch.dropped, batch.failing, batch.conflicts):
+            self.size += sum(kind.values())
+
+
+class Ledger:
+    """A batch that was handed out is sent until it is acknowledged, so at the end all are."""
+
+    def __init__(self, traffic: Traffic, tenants: tuple[str, ...]) -> None:
+        self.traffic = traffic
+        self.tenants = tenants
+        self._next = dict.fromkeys(tenants, 0)
+        self._sent: Counter[tuple[str, int]] = Counter()
+        self._acknowledged: Counter[tuple[str, int]] = Counter()
+        self.events = 0
+        """Acknowledged, each once."""
+        self.answers: Counter[str] = Counter()
+        """By status, or by the kind of failure where no answer came."""
+        self.surprises: list[str] = []
+        """Answers that a client cannot be expected to understand as `try again`."""
+
+    def hand_out(self, tenant: str) -> Batch:
+        number = self._next[tenant]
+        self._next[tenant] += 1
+        return self.traffic.batch(tenant, number)
+
+    def note_sent(self, batch: Batch) -> None:
+        self._sent[batch.tenant, batch.number] += 1
+
+    def note_acknowledged(self, batch: Batch) -> None:
+        key = batch.tenant, batch.number
+        if not self._acknowledged[key]:
+            self.events += len(batch.lines)
+        self._acknowledged[key] += 1
+
+    def unacknowledged(self) -> list[tuple[str, int]]:
+        return [
+            (tenant, number)
+            for tenant, count in self._next.items()
+            for number in range(count)
+            if not self._acknowledged[tenant, number]
+        ]
+
+    def expected(self, tenant: str) -> Expected:
+        expected = Expected()
+        for number in range(self._next[tenant]):
+            key = tenant, number
+            expected.add(self.traffic.batch(tenant, number), self._acknowledged[key], self._sent[key])
+        return expected

@@ -1,0 +1,81 @@
+"""The platform under test: the real `eventrunner dev` over one folder, started again when all of it was killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from eventrunner.cli.connection import Api, ApiError, Connection
+from eventrunner.cli.platform_process import RunningPlatform, running_platform
+from eventrunner.cli.processes import ProcessSample, sample_tree
+from eventrunner.errors import Unavailable
+
+__all__ = ["Target"]
+
+
+@dataclass(slots=True)
+class Target:
+    folder: Path
+    manifests: Path
+    environ: Mapping[str, str]
+    _running: ExitStack = field(init=False, default_factory=ExitStack)
+    _platform: RunningPlatform | None = field(init=False, default=None)
+
+    async def start(self) -> None:
+        arguments = ("--manifests", str(self.manifests))
+        platform = running_platform(self.folder, self.environ, arguments)
+        self._platform = await asyncio.to_thread(self._running.enter_context, platform)
+
+    async def stop(self) -> None:
+        await asyncio.to_thread(self._running.close)
+
+    async def kill(self) -> None:
+        """All of it at once: what it started dies with it."""
+        os.kill(self.platform.pid, signal.SIGKILL)
+        await self.stop()
+
+    @property
+    def platform(self) -> RunningPlatform:
+        assert self._platform is not None
+        return self._platform
+
+    @property
+    def url(self) -> str:
+        """Another one after each start, as behind a load balancer."""
+        return self.platform.url
+
+    def processes(self, part: str) -> list[ProcessSample]:
+        """Those of a function, or of `nats-server`, `source adapter`, `clickhouse (chdb)`; parents first."""
+        return sorted((sample for sample in sample_tree(self.platform.pid) if sample.part == part), key=lambda p: p.pid)
+
+    def sink_url(self, service: str) -> str:
+        """Where the adapter would post to if its manifest named no other address."""
+        for process in self.processes("source adapter"):
+            words = Path(f"/proc/{process.pid}/cmdline").read_text().split("\0")
+            for word in words:
+                name, found, url = word.partition("=")
+                if found and name == service:
+                    return url
+        raise Unavailable("the adapter does not run just now")
+
+    def api(self) -> Api:
+        return Api(Connection(self.url, self.platform.admin_key))
+
+    async def ask(self, path: str, patience: float = 30.0) -> Any:
+        """An answer of the API, asked for until it comes."""
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                async with self.api() as api:
+                    return await api.call("GET", path)
+            except (ApiError, Unavailable) as error:
+                if (isinstance(error, ApiError) and error.http_status < 500) or time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(0.2)

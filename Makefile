@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.setup-done
 
-.PHONY: help setup demo dev test lint format bench clean
+.PHONY: help setup demo dev test faults lint format bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ dev: setup ## the platform on this machine, until Ctrl-C
 
 test: setup ## all tests
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+faults: setup ## ten minutes of faults under load; FAULTS_SECONDS, FAULTS_SEED, FAULTS_STORE=sqlite|cassandra
+	$(BIN)/python -m tests.pipeline.faults
 
 lint: setup ## ruff and mypy --strict
 	$(BIN)/ruff check .

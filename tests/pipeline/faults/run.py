@@ -29,6 +29,7 @@ from tests.pipeline.faults.traffic import RULES, Traffic
 __all__ = ["Plan", "run"]
 
 _TENANTS: Final = ("acme", "globex", "initech", "umbrella")
+_PLAN: Final = "faults"
 _REQUEST_TIMEOUT: Final = "PT10S"
 """Of the adapter: short, so that a sink that hangs is noticed within a run."""
 
@@ -52,7 +53,8 @@ async def run(plan: Plan, on_struck: Callable[[Struck], None] = lambda _: None) 
     ledger = Ledger(Traffic(plan.seed, plan.batch), _TENANTS)
     async with _world(plan) as world:
         async with world.target.api() as api:
-            keys = await provision(api, [*_TENANTS, PROBE_TENANT], rules={"faults": RULES})
+            await api.call("PUT", f"/api/v1/plans/{_PLAN}", _prices())
+            keys = await provision(api, [*_TENANTS, PROBE_TENANT], rules={"faults": RULES}, plan=_PLAN)
         probe = Probe(world.target, keys[PROBE_TENANT])
         undisturbed = await _undisturbed(probe)
         scheduler = Scheduler(world, probe, Random(random.random()), plan.seconds, on_struck)
@@ -99,6 +101,15 @@ async def _world(plan: Plan) -> AsyncIterator[World]:
         stack.push_async_callback(target.stop)
         await target.start()
         yield World(target, proxies, clock, node)
+
+
+def _prices() -> dict[str, object]:
+    """A plan in which everything that is compared has a line on the invoice."""
+    charges = [
+        {"model": "per_unit", "label": meter, "meter": meter, "unit_price": "0.01"}
+        for meter in ("events", "derived_events", "ingress_gib")
+    ]
+    return {"name": _PLAN, "charges": charges}
 
 
 async def _undisturbed(probe: Probe) -> float:

@@ -1,5 +1,7 @@
 """Runs each tenant's rules on its events and keeps them in the event store."""
 
+from contextlib import ExitStack, closing
+
 from eventrunner.handlers.event_engine import EventEngine
 from eventrunner.settings import Settings
 from eventrunner.stage import Stage
@@ -9,9 +11,12 @@ from flask import Request, Response
 
 
 def _make_handler(settings: Settings) -> EventEngine:
+    # Called again for each request while the store is away, so nothing may be left open.
+    with ExitStack() as opened:
+        store = opened.enter_context(closing(open_store(settings.store_url)))
+        store.migrate()
+        opened.pop_all()
     registry = Mirror(settings.nats_url, ("tenants", "rules"))
-    store = open_store(settings.store_url)
-    store.migrate()
     return EventEngine(store, lambda tenant: registry.get("tenants", tenant), lambda: registry.items("rules"))
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import subprocess
-import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,28 +11,18 @@ from eventrunner.storage.event_store import EventStore, PutReport
 from eventrunner.storage.migrations import migrations
 from eventrunner.storage.stores import open_store
 
-from tests.support import free_port, require, unavailable
+from tests.support import free_port
+from tests.support_cassandra import cassandra_node
 from tests.unit.storage.event_store_suite import DAY, NOON, EventStoreSuite, ids, make_row
 
 pytestmark = pytest.mark.peer
-
-_TOOL = Path(__file__).parents[2] / "tools" / "cassandra-up"
 
 
 @pytest.fixture(scope="session")
 def cassandra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """host:port of a node that lives as long as the session."""
-    require("java", "mvn")
-    folder = tmp_path_factory.mktemp("cassandra")
-    with subprocess.Popen([sys.executable, _TOOL, folder], stdout=subprocess.PIPE, text=True) as node:
-        try:
-            assert node.stdout is not None
-            address = node.stdout.readline().strip()
-            if not address:
-                unavailable("needs a Cassandra that starts")
-            yield address
-        finally:
-            node.kill()
+    with cassandra_node(tmp_path_factory.mktemp("cassandra")) as node:
+        yield node.address
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +72,28 @@ class TestCassandraStore(EventStoreSuite):
     def test_a_keyspace_that_is_not_there_is_a_matter_of_configuration(self, cassandra: str) -> None:
         with pytest.raises(ConfigurationError, match="migrate"):
             open_store(f"cassandra://{cassandra}/nowhere").count("T")
+
+
+def test_a_store_goes_on_soon_after_the_node_is_back(tmp_path: Path) -> None:
+    with cassandra_node(tmp_path) as node:
+        store = open_store(f"cassandra://{node.address}/k")
+        store.migrate()
+        store.put([make_row("T", f"{n}", time=NOON + n) for n in range(500)])
+        node.kill()
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                store.put([make_row("T", "a")])
+        node.start()
+        deadline = time.monotonic() + 5
+        while True:
+            try:
+                assert store.put([make_row("T", "a")]) == PutReport(1)
+                break
+            except Unavailable:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        assert store.count("T") == 501
+        store.close()
 
 
 def test_a_server_that_is_away_is_unavailable() -> None:

@@ -163,7 +163,8 @@ class Platform:
         return f"http://{HOST}:{runner.addresses[0][1]}"
 
     def _addresses(self, nats_url: str, clickhouse_url: str) -> dict[str, str]:
-        """The environment of functions that follows from this machine, and what its owner has set for all of them."""
+        """The environment of functions that follows from this machine, and what its owner has set for all of them. The
+        event store is the one part that may be elsewhere."""
         chosen = {
             field.name: getattr(self._settings, field.name)
             for field in fields(Settings)
@@ -172,11 +173,11 @@ class Platform:
         here = {
             "nats_url": nats_url,
             "clickhouse_url": clickhouse_url,
-            "store_url": self._data.store_url,
             "gateway_secret": self._secret,
             "stream_replicas": 1,
         }
-        return {f"EVENTRUNNER_{name.upper()}": str(value) for name, value in {**chosen, **here}.items()}
+        values = {"store_url": self._data.store_url, **chosen, **here}
+        return {f"EVENTRUNNER_{name.upper()}": str(value) for name, value in values.items()}
 
     def _follow(self, watch: BucketWatch) -> None:
         task = start_task(watch.run())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -21,7 +23,13 @@ from cassandra import (
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
 from cassandra.connection import ConnectionException
-from cassandra.policies import DCAwareRoundRobinPolicy, RoundRobinPolicy, TokenAwarePolicy
+from cassandra.policies import (
+    ConstantReconnectionPolicy,
+    DCAwareRoundRobinPolicy,
+    RoundRobinPolicy,
+    TokenAwarePolicy,
+)
+from cassandra.protocol import ErrorMessage
 from cassandra.query import tuple_factory
 
 from eventrunner.errors import ConfigurationError, Unavailable
@@ -32,6 +40,10 @@ __all__ = ["CassandraSession", "CassandraUrl"]
 _KEYSPACE = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _DATACENTER = re.compile(r"[A-Za-z0-9_.-]+")
 _TIMEOUT_SECONDS = 10.0
+_RECONNECT_SECONDS = 0.5
+"""Between two tries to reach a node that is away. The driver's own pauses grow to ten minutes."""
+_IN_FLIGHT = 64
+"""Statements of one call that run side by side: enough to keep a node busy, few enough for it to hold."""
 # The newest protocol that ScyllaDB and every supported Cassandra speak; without it the driver tries downwards.
 _PROTOCOL = 4
 
@@ -119,11 +131,21 @@ class CassandraSession:
             return list(self._open().execute(statement, values))
 
     def execute_all(self, statements: Iterable[Any]) -> list[list[Any]]:
-        """The rows of each of these bound or batch statements, which run side by side."""
+        """The rows of each of these bound or batch statements, of which some run side by side."""
         with self._errors():
             session = self._open()
-            futures = [session.execute_async(statement) for statement in statements]
-            return [list(future.result()) for future in futures]
+            running: deque[Any] = deque()
+            answers: list[list[Any]] = []
+            try:
+                for statement in statements:
+                    if len(running) == _IN_FLIGHT:
+                        answers.append(list(running.popleft().result()))
+                    running.append(session.execute_async(statement))
+                answers += [list(future.result()) for future in running]
+            except BaseException:
+                _wait_for_all(running)
+                raise
+            return answers
 
     def migrate(self) -> None:
         """One process at a time: Cassandra can take two schema changes made side by side for two tables."""
@@ -171,16 +193,27 @@ class CassandraSession:
             ) from error
 
 
+def _wait_for_all(futures: Iterable[Any]) -> None:
+    """So that nothing of a call that failed is still written when it is made again."""
+    for future in futures:
+        with suppress(Exception):
+            future.result()
+
+
 _RETRYABLE = (
     RequestExecutionException,
     OperationTimedOut,
     NoHostAvailable,
     UnresolvableContactPoints,
     ConnectionException,
+    # Server errors that the driver has no exception of its own for, such as a node that is starting.
+    ErrorMessage,
 )
 
 
 def _cluster(url: CassandraUrl) -> Cluster:
+    # Its warnings say that a node is away, at every try to reach it; `cassandra.cluster` says so once.
+    logging.getLogger("cassandra.pool").setLevel(logging.ERROR)
     nearest = DCAwareRoundRobinPolicy(url.datacenter) if url.datacenter else RoundRobinPolicy()
     profile = ExecutionProfile(
         load_balancing_policy=TokenAwarePolicy(nearest),
@@ -194,6 +227,7 @@ def _cluster(url: CassandraUrl) -> Cluster:
         protocol_version=_PROTOCOL,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
         connect_timeout=_TIMEOUT_SECONDS,
+        reconnection_policy=ConstantReconnectionPolicy(_RECONNECT_SECONDS, max_attempts=None),
     )
 
 

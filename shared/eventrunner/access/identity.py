@@ -43,7 +43,8 @@ class Identity:
         return "admin" in self.roles
 
 
-_signed: dict[tuple[Identity, str], tuple[str, float]] = {}
+_signed: dict[tuple[Identity, str], tuple[str, int]] = {}
+"""Tokens with the time of their issue."""
 _verified: dict[tuple[str, str], tuple[Identity, float]] = {}
 
 
@@ -51,7 +52,8 @@ def sign(identity: Identity, secret: str, clock: Clock = utc_now) -> str:
     """The token itself, without `Bearer`. Raises ConfigurationError for a secret that is too short to sign with."""
     now = clock().timestamp()
     known = _signed.get((identity, secret))
-    if known is not None and now < known[1]:
+    # Not one from the future either, which a clock that was set back leaves here: no function would believe it.
+    if known is not None and known[1] <= now < known[1] + LIFETIME_SECONDS - _RENEW_SECONDS:
         return known[0]
     _check_secret(secret)
     issued = int(now)
@@ -67,7 +69,7 @@ def sign(identity: Identity, secret: str, clock: Clock = utc_now) -> str:
     token = jwt.encode(claims, secret, _ALGORITHM)
     if len(_signed) >= _CACHE_LIMIT:
         _signed.clear()
-    _signed[identity, secret] = (token, issued + LIFETIME_SECONDS - _RENEW_SECONDS)
+    _signed[identity, secret] = (token, issued)
     return token
 
 

@@ -44,6 +44,11 @@ def test_the_same_token_is_handed_out_until_it_has_a_minute_left():
     assert sign(ALICE, SECRET, at(1000 + LIFETIME_SECONDS - 60)) != first
 
 
+def test_a_token_from_before_the_clock_was_set_back_is_not_handed_out_again():
+    sign(ALICE, SECRET, at(9000))
+    assert verify("Bearer " + sign(ALICE, SECRET, at(2000)), SECRET, at(2000)) == ALICE
+
+
 def test_an_expired_identity_is_refused_even_if_it_was_verified_before():
     header = "Bearer " + sign(ALICE, SECRET, at(5000))
     assert verify(header, SECRET, at(5000)) == ALICE

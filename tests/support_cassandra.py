@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from support import free_port, require, unavailable
+from tests.support import free_port, require, unavailable
 
 __all__ = ["CassandraNode", "cassandra_node"]
 
@@ -31,7 +31,7 @@ class CassandraNode:
         self.wait()
 
     def launch(self) -> None:
-        command = [sys.executable, _TOOL, self._folder, "--port", str(self._port)]
+        command = [sys.executable, str(_TOOL), str(self._folder), "--port", str(self._port)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
     def wait(self) -> None:

@@ -15,9 +15,9 @@ from eventrunner.errors import EventRunnerError
 from eventrunner.storage.jetstream import JetStreamApi, connect, disconnect
 
 from tests.pipeline.faults.clock import MachineClock
-from tests.pipeline.faults.node import CassandraNode
 from tests.pipeline.faults.proxy import MISBEHAVIOURS, Proxy
 from tests.pipeline.faults.target import Target
+from tests.support_cassandra import CassandraNode
 
 __all__ = ["Fault", "NotPossible", "World", "catalogue"]
 
@@ -123,9 +123,10 @@ class KillCassandra:
         """Recovery counts from when the node answers again."""
         if world.node is None:
             raise NotPossible("there is no node")
-        await world.node.kill()
+        world.node.kill()
         await asyncio.sleep(random.uniform(0, 5))
-        await world.node.start()
+        world.node.launch()
+        await asyncio.to_thread(world.node.wait)
         return time.monotonic()
 
 

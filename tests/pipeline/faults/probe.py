@@ -29,6 +29,7 @@ class Probe:
         self._target = target
         self._headers = {"Authorization": f"Bearer {key}"}
         self._sent = 0
+        self._last_answer = ""
         now = utc_now()
         span = [f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in (now - timedelta(days=2), now + timedelta(days=2))]
         self._usage = f"/api/v1/usage/{PROBE_TENANT}?from={span[0]}&to={span[1]}"
@@ -51,7 +52,8 @@ class Probe:
                 while await self._get(f"/api/v1/events/{PROBE_TENANT}/{id}") is None:
                     await asyncio.sleep(_POLL)
         except TimeoutError:
-            raise Stuck(f"an event was not {stage} within {_PATIENCE:g} s") from None
+            reason = f"an event was not {stage} within {_PATIENCE:g} s; the last answer was {self._last_answer}"
+            raise Stuck(reason) from None
 
     async def _post(self, body: bytes) -> bool:
         headers = {**self._headers, "Content-Type": "application/x-ndjson"}
@@ -60,8 +62,10 @@ class Probe:
                 aiohttp.ClientSession(timeout=_TIMEOUT, headers=headers) as session,
                 session.post(f"{self._target.url}/api/v1/events", data=body) as response,
             ):
+                self._last_answer = f"{response.status} {await response.text()}"
                 return response.status == 202
-        except (aiohttp.ClientError, TimeoutError, OSError):
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._last_answer = repr(error)
             return False
 
     async def _used(self) -> int:
@@ -75,7 +79,8 @@ class Probe:
                 aiohttp.ClientSession(timeout=_TIMEOUT, headers=self._headers) as session,
                 session.get(f"{self._target.url}{path}") as response,
             ):
-                document = await response.json(content_type=None)
-                return document if response.status == 200 else None
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+                self._last_answer = f"{response.status} {await response.text()}"
+                return await response.json(content_type=None) if response.status == 200 else None
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._last_answer = repr(error)
             return None

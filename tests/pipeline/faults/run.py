@@ -17,7 +17,6 @@ from tests.pipeline.faults.clock import MachineClock
 from tests.pipeline.faults.faults import World
 from tests.pipeline.faults.ledger import Ledger
 from tests.pipeline.faults.load import Load
-from tests.pipeline.faults.node import CassandraNode
 from tests.pipeline.faults.probe import PROBE_TENANT, Probe, Stuck
 from tests.pipeline.faults.project import SERVICES, make_project
 from tests.pipeline.faults.proxy import Proxy
@@ -25,6 +24,7 @@ from tests.pipeline.faults.report import Report
 from tests.pipeline.faults.scheduler import Scheduler, Struck
 from tests.pipeline.faults.target import Target
 from tests.pipeline.faults.traffic import RULES, Traffic
+from tests.support_cassandra import cassandra_node
 
 __all__ = ["Plan", "run"]
 
@@ -83,10 +83,8 @@ async def _world(plan: Plan) -> AsyncIterator[World]:
         environ: dict[str, str] = {}
         node = None
         if plan.store == "cassandra":
-            node = CassandraNode(plan.folder / "cassandra")
-            stack.push_async_callback(node.kill)
-            await node.start()
-            environ["EVENTRUNNER_STORE_URL"] = node.url
+            node = stack.enter_context(cassandra_node(plan.folder / "cassandra"))
+            environ["EVENTRUNNER_STORE_URL"] = f"cassandra://{node.address}/faults"
         clock = MachineClock.make(plan.folder)
         if clock is not None:
             environ.update(clock.environ)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import urllib.request
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -19,7 +20,7 @@ from eventrunner.storage.jetstream import JetStreamApi, JetStreamError, connect,
 from tests.pipeline.faults.probe import Stuck
 from tests.pipeline.faults.target import Target
 
-__all__ = ["Event", "Letters", "Usage", "dead_letters", "drained", "in_clickhouse", "results", "stored", "usage"]
+__all__ = ["Contents", "Event", "Letters", "Usage", "read_contents"]
 
 _PAGE: Final = 1000
 _LIMIT: Final = 64 * 1024 * 1024
@@ -79,7 +80,46 @@ class Usage:
     billed_gib: Decimal
 
 
-async def drained(target: Target) -> None:
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """Of one tenant."""
+
+    stored: list[Event]
+    """All pages of the event store, as they came."""
+    results: list[Event]
+    """Each of RESULTS once: between stages an event may come again."""
+    analysed: list[Event]
+    """Each key of ClickHouse once, as every query of ours takes it."""
+    letters: Letters
+    usage: Usage
+
+
+async def read_contents(target: Target, tenants: Sequence[str]) -> dict[str, Contents]:
+    """By tenant, when nothing is on its way any more. Raises Stuck."""
+    await _drained(target)
+    letters = await _dead_letters(target)
+    results = _by_tenant(set(await _results(target)))
+    analysed = _by_tenant(await _analysed(target))
+    return {
+        tenant: Contents(
+            await _stored(target, tenant),
+            results.get(tenant, []),
+            analysed.get(tenant, []),
+            letters.get(tenant, Letters()),
+            await _usage(target, tenant),
+        )
+        for tenant in tenants
+    }
+
+
+def _by_tenant(events: Iterable[Event]) -> dict[str, list[Event]]:
+    found: dict[str, list[Event]] = {}
+    for event in events:
+        found.setdefault(event.tenantid, []).append(event)
+    return found
+
+
+async def _drained(target: Target) -> None:
     """Returns when nothing is on its way any more. Raises Stuck."""
     client = await connect(target.platform.nats, name="faults")
     try:
@@ -112,8 +152,7 @@ async def _left(api: JetStreamApi) -> dict[str, int]:
     return left
 
 
-async def stored(target: Target, tenant: str) -> list[Event]:
-    """All pages of the event store, as they came."""
+async def _stored(target: Target, tenant: str) -> list[Event]:
     decoder = msgspec.json.Decoder(_Page)
     events: list[Event] = []
     cursor = ""
@@ -126,7 +165,7 @@ async def stored(target: Target, tenant: str) -> list[Event]:
         cursor = f"&cursor={page.next}"
 
 
-async def usage(target: Target, tenant: str) -> Usage:
+async def _usage(target: Target, tenant: str) -> Usage:
     now = utc_now()
     span = [f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in (now - timedelta(days=2), now + timedelta(days=2))]
     answer = await target.ask(f"/api/v1/usage/{tenant}?from={span[0]}&to={span[1]}")
@@ -146,8 +185,7 @@ async def usage(target: Target, tenant: str) -> Usage:
     )
 
 
-async def in_clickhouse(target: Target) -> list[Event]:
-    """Each key once, as every query of ours has it."""
+async def _analysed(target: Target) -> list[Event]:
     sql = "SELECT DISTINCT tenantid, source, id, type, causeid FROM events FORMAT JSONEachRow"
     server, _, database = target.platform.clickhouse.rpartition("/")
     request = urllib.request.Request(f"{server}/?database={database}", data=sql.encode())
@@ -160,12 +198,12 @@ async def in_clickhouse(target: Target) -> list[Event]:
     return msgspec.json.Decoder(Event).decode_lines(await asyncio.to_thread(read))
 
 
-async def results(target: Target) -> list[Event]:
+async def _results(target: Target) -> list[Event]:
     decoder = msgspec.json.Decoder(list[Event])
     return [event for body in await _messages(target, "RESULTS", "results.>") for event in decoder.decode(body)]
 
 
-async def dead_letters(target: Target) -> dict[str, Letters]:
+async def _dead_letters(target: Target) -> dict[str, Letters]:
     decoder = msgspec.json.Decoder(_Letter)
     found: dict[str, Letters] = {}
     for body in await _messages(target, "DEADLETTER", "deadletter.>"):

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tests.pipeline.faults.traffic import Batch, Traffic
 
-__all__ = ["Expected", "Ledger"]
+__all__ = ["Expected", "Ledger", "Tries"]
+
+
+class Tries(NamedTuple):
+    acknowledged: int
+    sent: int
+    size: int
+    """Bytes each time."""
 
 
 @dataclass(slots=True)
@@ -18,10 +26,11 @@ class Expected:
     """Ids of events from outside."""
     causes: set[str] = field(default_factory=set)
     """Ids of events of which there is a derived one."""
-    failing: set[str] = field(default_factory=set)
-    conflicts: set[str] = field(default_factory=set)
-    unfit: dict[str, tuple[int, int, int]] = field(default_factory=dict)
-    """Mark → how often it was acknowledged at least and sent at most, and its bytes."""
+    failing: dict[str, Tries] = field(default_factory=dict)
+    """By id; so are the conflicts."""
+    conflicts: dict[str, Tries] = field(default_factory=dict)
+    unfit: dict[str, Tries] = field(default_factory=dict)
+    """By mark."""
     events: int = 0
     """Besides the unfit ones."""
     size: int = 0
@@ -30,9 +39,12 @@ class Expected:
     def add(self, batch: Batch, acknowledged: int, sent: int) -> None:
         self.stored.update(batch.stored)
         self.causes |= batch.causes
-        self.failing.update(batch.failing)
-        self.conflicts.update(batch.conflicts)
-        self.unfit.update({mark: (acknowledged, sent, size) for mark, size in batch.unfit.items()})
+        for wanted, poison in (
+            (self.failing, batch.failing),
+            (self.conflicts, batch.conflicts),
+            (self.unfit, batch.unfit),
+        ):
+            wanted.update({name: Tries(acknowledged, sent, size) for name, size in poison.items()})
         self.events += len(batch.stored) + len(batch.dropped) + len(batch.failing)
         for kind in (batch.stored, batch.dropped, batch.failing, batch.conflicts):
             self.size += sum(kind.values())
@@ -68,9 +80,9 @@ class Ledger:
             self.events += len(batch.lines)
         self._acknowledged[key] += 1
 
-    def unacknowledged(self) -> list[tuple[str, int]]:
+    def unacknowledged(self) -> list[str]:
         return [
-            (tenant, number)
+            f"{number} of {tenant}"
             for tenant, count in self._next.items()
             for number in range(count)
             if not self._acknowledged[tenant, number]

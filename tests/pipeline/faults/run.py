@@ -14,6 +14,7 @@ from eventrunner.cli.provision import provision
 
 from tests.pipeline.faults.checker import Findings, check
 from tests.pipeline.faults.clock import MachineClock
+from tests.pipeline.faults.contents import read_contents
 from tests.pipeline.faults.faults import World
 from tests.pipeline.faults.ledger import Ledger
 from tests.pipeline.faults.load import Load
@@ -68,7 +69,7 @@ async def run(plan: Plan, on_struck: Callable[[Struck], None] = lambda _: None) 
                 stuck.append(str(error))
         seconds = time.monotonic() - started
         try:
-            findings = await check(world.target, ledger)
+            findings = check(ledger, await read_contents(world.target, _TENANTS))
         except Stuck as error:
             findings = Findings([str(error)])
     findings.differences[:0] = stuck

@@ -13,9 +13,8 @@ from tests.support import require
 pytestmark = pytest.mark.pipeline
 
 _SEED = 20261127
-_FAILED = [
-    line.split()[0] for line in Path(__file__).with_name("seeds.txt").read_text().splitlines() if line[:1].isdigit()
-]
+_SEEDS = Path(__file__).with_name("seeds.txt").read_text().splitlines()
+_FAILED = [tuple(map(int, line.split()[:2])) for line in _SEEDS if line[:1].isdigit()]
 
 
 def _check(plan: Plan) -> None:
@@ -31,6 +30,6 @@ def test_nothing_is_lost_or_doubled_under_faults(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("seed", _FAILED)
-def test_a_seed_that_failed_once_passes(tmp_path: Path, seed: str) -> None:
-    _check(Plan(tmp_path, int(seed), seconds=30))
+@pytest.mark.parametrize(("seed", "seconds"), _FAILED)
+def test_a_seed_that_failed_once_passes(tmp_path: Path, seed: int, seconds: int) -> None:
+    _check(Plan(tmp_path, seed, seconds))

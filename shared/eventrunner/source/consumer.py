@@ -9,8 +9,11 @@ from eventrunner.storage.jetstream import JetStreamApi
 
 __all__ = ["ACK_WAIT", "ensure_consumer"]
 
-ACK_WAIT = 10.0
-"""Seconds after which a message of an adapter that died goes to another one. Living ones extend it."""
+ACK_WAIT = 4.0
+"""Seconds after which a message of an adapter that died goes to another one. Living ones extend it.
+
+What was on its way to an adapter when it died waits so long, so this is most of the five seconds within which events
+are to flow again."""
 
 _MAX_ACK_PENDING = 65_536
 _REPLICAS_ALLOWED = 8

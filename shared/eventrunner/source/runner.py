@@ -212,11 +212,10 @@ class SourceRunner:
         self._arrived.set()
 
     async def _keep_held(self) -> None:
-        """In-progress acks; the server hears of a message at least twice in its ack wait."""
-        interval = ACK_WAIT / 4
+        """In-progress acks: the server hears of a message after half of its ack wait, at the latest after 5/8 of it."""
         while True:
-            await asyncio.sleep(interval)
-            await self._held.keep(asyncio.get_running_loop().time(), interval)
+            await asyncio.sleep(ACK_WAIT / 4)
+            await self._held.keep(asyncio.get_running_loop().time(), ACK_WAIT * 3 / 8)
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:

@@ -413,6 +413,30 @@ class TestTheAdapter:
                 await lab.finished(40)
             assert set(await lab.ids("EVENTS")) == {str(number) for number in range(100)}
 
+    async def test_killed_leaves_its_messages_to_the_next_one_within_seconds(
+        self, server: NatsServer, tmp_path: Path
+    ) -> None:
+        never = asyncio.Event()
+
+        async def hang(request: Request) -> web.Response:
+            await never.wait()
+            return echo(request)
+
+        async with open_lab(server, hang) as lab:
+            adapter = command(lab, tmp_path, free_port())
+            try:
+                await eventually(lambda: consumer_exists(lab))
+                await lab.publish(event(1))
+                await eventually(lambda: len(lab.sink.requests) == 1)
+            finally:
+                adapter.kill()
+                adapter.wait()
+            killed = time.monotonic()
+            lab.sink.answer = echo
+            async with lab.adapter():
+                await eventually(lambda: len(lab.sink.requests) == 2)
+            assert time.monotonic() - killed < 5
+
 
 def command(lab: Lab, folder: Path, metrics_port: int, **spec: object) -> subprocess.Popen[bytes]:
     path = folder / "source.yaml"

@@ -7,7 +7,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 
@@ -152,8 +152,9 @@ class HttpIngest:
             self._mirror = Mirror(settings.nats_url, ("tenants",))
         mirror = self._mirror
         await asyncio.to_thread(mirror.start)
-        client = await _client(settings.nats_url)
+        client = Client()
         publisher = Publisher(client, max_events=settings.max_message_events, max_bytes=settings.max_message_bytes)
+        await _open(client, settings.nats_url, publisher.disconnected)
         quotas = Quotas(lambda tenant: mirror.get("tenants", tenant))
         self._sharing = asyncio.create_task(share(quotas, client))
         self._sharing.add_done_callback(report_failure)
@@ -178,13 +179,18 @@ def _charged(quotas: Quotas, accepted: Mapping[str, Sequence[Event]]) -> Iterato
         raise
 
 
-async def _client(url: str) -> Client:
+async def _open(client: Client, url: str, on_lost: Callable[[], Awaitable[None]]) -> None:
     async def report(error: Exception) -> None:
         _log.warning("NATS: %s", error)
 
     try:
-        return await nats.connect(
-            url.split(","), name=_STAGE, error_cb=report, max_reconnect_attempts=-1, reconnect_time_wait=0.25
+        await client.connect(
+            url.split(","),
+            name=_STAGE,
+            error_cb=report,
+            disconnected_cb=on_lost,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.25,  # type: ignore[arg-type]
         )
     except (nats.errors.Error, OSError) as error:
         raise Unavailable("The message store is not reachable; nothing was taken. Try again.") from error

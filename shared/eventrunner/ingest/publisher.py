@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from eventrunner.errors import Unavailable
@@ -80,6 +81,13 @@ class Publisher:
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._queues: dict[str, _Queue] = {}
+        self._limits: set[asyncio.Timeout] = set()
+        """Of the messages without an answer."""
+
+    async def disconnected(self) -> None:
+        """Tells those who wait for an answer, which does not come any more, without waiting for their time to be up."""
+        for limit in self._limits:
+            limit.reschedule(asyncio.get_running_loop().time())
 
     async def store(self, accepted: Mapping[str, Sequence[Event]]) -> None:
         """Returns when all events are stored. Raises Unavailable when none are."""
@@ -154,15 +162,21 @@ class Publisher:
         else:
             body = b"[" + message.members + b"]"
         try:
-            answer = await self._client.request(
-                subject(RAW_STREAM, message.tenant), body, timeout=_TIMEOUT, headers=headers
-            )
-        except (NatsError, OSError) as error:
+            answer = await self._ask(subject(RAW_STREAM, message.tenant), body, headers)
+        except (NatsError, OSError, TimeoutError) as error:
             raise Unavailable("The message store did not confirm; try again.") from error
         # Only the commit of an atomic batch and a single message are answered with a body.
         ack = msgspec.json.decode(answer.data, type=_Ack) if answer.data else _Ack()
         if ack.error is not None:
             raise Unavailable(f"The message store refused: {ack.error.description}. Nothing was taken; try again.")
+
+    async def _ask(self, name: str, body: bytes, headers: dict[str, str]) -> Msg:
+        async with asyncio.timeout(_TIMEOUT) as limit:
+            self._limits.add(limit)
+            try:
+                return await self._client.request(name, body, timeout=2 * _TIMEOUT, headers=headers)
+            finally:
+                self._limits.discard(limit)
 
 
 def report_failure(task: asyncio.Task[None]) -> None:

@@ -12,6 +12,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+import aiohttp
 import msgspec
 from eventrunner.clock import utc_now
 from eventrunner.events.packing import ENCODING, unpack
@@ -100,16 +101,17 @@ async def read_contents(target: Target, tenants: Sequence[str]) -> dict[str, Con
     letters = await _dead_letters(target)
     results = _by_tenant(set(await _results(target)))
     analysed = _by_tenant(await _analysed(target))
-    return {
-        tenant: Contents(
-            await _stored(target, tenant),
-            results.get(tenant, []),
-            analysed.get(tenant, []),
-            letters.get(tenant, Letters()),
-            await _usage(target, tenant),
-        )
-        for tenant in tenants
-    }
+    async with aiohttp.ClientSession() as session:
+        return {
+            tenant: Contents(
+                await _stored(target, session, tenant),
+                results.get(tenant, []),
+                analysed.get(tenant, []),
+                letters.get(tenant, Letters()),
+                await _usage(target, session, tenant),
+            )
+            for tenant in tenants
+        }
 
 
 def _by_tenant(events: Iterable[Event]) -> dict[str, list[Event]]:
@@ -152,25 +154,25 @@ async def _left(api: JetStreamApi) -> dict[str, int]:
     return left
 
 
-async def _stored(target: Target, tenant: str) -> list[Event]:
+async def _stored(target: Target, session: aiohttp.ClientSession, tenant: str) -> list[Event]:
     decoder = msgspec.json.Decoder(_Page)
     events: list[Event] = []
     cursor = ""
     while True:
         path = f"/api/v1/events/{tenant}?limit={_PAGE}{cursor}"
-        page = decoder.decode(json.dumps(await target.ask(path)))
+        page = decoder.decode(await target.ask(session, path))
         events += page.events
         if page.next is None:
             return events
         cursor = f"&cursor={page.next}"
 
 
-async def _usage(target: Target, tenant: str) -> Usage:
+async def _usage(target: Target, session: aiohttp.ClientSession, tenant: str) -> Usage:
     now = utc_now()
     span = [f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in (now - timedelta(days=2), now + timedelta(days=2))]
-    answer = await target.ask(f"/api/v1/usage/{tenant}?from={span[0]}&to={span[1]}")
+    answer = json.loads(await target.ask(session, f"/api/v1/usage/{tenant}?from={span[0]}&to={span[1]}"))
     (row,) = answer["usage"]
-    lines = (await target.ask(f"/api/v1/invoice/{tenant}?period={now:%Y-%m}"))["lines"]
+    lines = json.loads(await target.ask(session, f"/api/v1/invoice/{tenant}?period={now:%Y-%m}"))["lines"]
 
     def billed(meter: str) -> Decimal:
         return sum((Decimal(line["quantity"]) for line in lines if line["meter"] == meter), Decimal())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -60,7 +61,20 @@ class Kill:
         return f"kill -9 {self.part}"
 
     async def strike(self, world: World, random: Random) -> float:
-        _signal_one(world.target, self.part, random, signal.SIGKILL)
+        _kill_one(world.target, self.part, random)
+        return time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class KillSome:
+    parts: tuple[str, ...]
+    name: str = "kill -9 several at once"
+
+    async def strike(self, world: World, random: Random) -> float:
+        for part in self.parts:
+            # What does not run just now need not be killed.
+            with contextlib.suppress(NotPossible):
+                _kill_one(world.target, part, random)
         return time.monotonic()
 
 
@@ -193,6 +207,7 @@ def catalogue(random: Random, *, cassandra: bool) -> list[Fault]:
     deck += [FullStream(stream) for stream in random.sample(_STREAMS, 2)]
     deck += [Deploy(part) for part in random.sample(FUNCTIONS, 3)]
     deck += [Pause(part) for part in random.sample(FUNCTIONS + _SERVERS + ("gateway, activator",), 2)]
+    deck += [KillSome(tuple(random.sample(FUNCTIONS + _SERVERS, random.randint(2, 4)))) for _ in range(2)]
     deck += [KillEverything(), ClockJump(), ClockJump()]
     if cassandra:
         deck.append(KillCassandra())
@@ -200,11 +215,11 @@ def catalogue(random: Random, *, cassandra: bool) -> list[Fault]:
     return deck
 
 
-def _signal_one(target: Target, part: str, random: Random, number: signal.Signals) -> None:
+def _kill_one(target: Target, part: str, random: Random) -> None:
     processes = target.processes(part)
     if not processes:
         raise NotPossible(part)
-    _send(random.choice(processes).pid, number)
+    _send(random.choice(processes).pid, signal.SIGKILL)
 
 
 def _send(pid: int, number: signal.Signals) -> None:

@@ -9,15 +9,19 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-from eventrunner.cli.connection import Api, ApiError, Connection
+import aiohttp
+from eventrunner.cli.connection import Api, Connection
 from eventrunner.cli.platform_process import RunningPlatform, running_platform
 from eventrunner.cli.processes import ProcessSample, sample_tree
 from eventrunner.errors import Unavailable
 
 __all__ = ["Target"]
+
+_PATIENCE: Final = 60.0
 
 
 @dataclass(slots=True)
@@ -68,14 +72,19 @@ class Target:
     def api(self) -> Api:
         return Api(Connection(self.url, self.platform.admin_key))
 
-    async def ask(self, path: str, patience: float = 30.0) -> Any:
-        """An answer of the API, asked for until it comes."""
-        deadline = time.monotonic() + patience
+    async def ask(self, session: aiohttp.ClientSession, path: str) -> bytes:
+        """An answer of the API, asked for until it comes. Raises Unavailable."""
+        deadline = time.monotonic() + _PATIENCE
+        headers = {"Authorization": f"Bearer {self.platform.admin_key}"}
         while True:
             try:
-                async with self.api() as api:
-                    return await api.call("GET", path)
-            except (ApiError, Unavailable) as error:
-                if (isinstance(error, ApiError) and error.http_status < 500) or time.monotonic() > deadline:
-                    raise
+                async with session.get(f"{self.url}{path}", headers=headers) as response:
+                    text = await response.read()
+                if response.status == HTTPStatus.OK:
+                    return text
+                reason = f"{response.status} {text.decode(errors='replace')}"
+            except (aiohttp.ClientError, TimeoutError) as error:
+                reason = repr(error)
+            if time.monotonic() > deadline:
+                raise Unavailable(f"{path}: {reason}")
             await asyncio.sleep(0.2)

@@ -51,6 +51,21 @@ class TestCassandraStore(EventStoreSuite):
         assert store.get(tenant, "/s", "a") == first.body
         assert store.list(tenant).bodies == [first.body]
 
+    def test_of_two_puts_at_one_moment_with_other_times_one_event_is_seen(
+        self, store: EventStore, tenant: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first, later = (make_row(tenant, "a", time=NOON + n, received=NOON + n) for n in range(2))
+        other = make_row(tenant, "b", time=NOON + 2, received=NOON)
+        for rows in ([later, other], [first]):
+            with monkeypatch.context() as patch:
+                # As if the other's identity were not yet to be seen.
+                patch.setattr(store, "_known", lambda identities: {})
+                assert store.put(rows) == PutReport(len(rows))
+        assert store.list(tenant).bodies == [first.body, other.body]
+        assert store.list(tenant, newest_first=True).bodies == [other.body, first.body]
+        assert store.get(tenant, "/s", "a") == first.body
+        assert store.count(tenant) == 2
+
     def test_a_put_that_crashed_between_event_and_identity_is_made_good_by_the_redelivery(
         self, store: EventStore, tenant: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:

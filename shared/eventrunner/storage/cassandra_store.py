@@ -10,9 +10,9 @@ partition each. A put
 
 Two puts of one identity at the same moment can both find nothing. So that the order in which they arrive does not
 matter, each row is written with the time of its receipt, negated, as its timestamp: to Cassandra the event received
-first is the newest, and stays. The one thing left over is a conflict (same identity, other time) put at that very
-moment: both events are then listed, and `get` answers the first. Lightweight transactions would close that gap, at
-four round trips instead of one for every batch.
+first is the newest, and stays. Where the two have other times, as an event without a time has that was sent twice, two
+rows are left; the identity names one of them, and every answer leaves out the other. Lightweight transactions would
+have no such rows, at four round trips instead of one for every batch.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from uuid import UUID
 from cassandra.query import BatchStatement, BatchType
 
 from eventrunner.storage.cassandra_session import CassandraSession, CassandraUrl
-from eventrunner.storage.content import first_writes
+from eventrunner.storage.content import Content, first_writes
 from eventrunner.storage.cursors import decode_cursor, encode_cursor
 from eventrunner.storage.event_store import Page, PutReport, Row
 
@@ -160,12 +160,24 @@ class CassandraStore:
         listing = _Listing(self._session, tenant, type, source, since, until, newest_first)
         rows = listing.rows(after, limit + 1)
         more = len(rows) > limit
-        return Page([row[2] for row in rows[:limit]], encode_cursor(rows[limit - 1][:2]) if more else None)
+        bodies = self._without_losers(tenant, rows[:limit])
+        return Page(bodies, encode_cursor(rows[limit - 1][:2]) if more else None)
+
+    def _without_losers(self, tenant: str, rows: Sequence[tuple[int, bytes, bytes]]) -> builtins.list[bytes]:
+        """The bodies of those (time, key, body) that their identity names, or that have no identity yet."""
+        contents = [Content.of(body) for _, _, body in rows]
+        identities = [(tenant, content.source, content.id) for content in contents]
+        known = self._known(set(identities))
+        return [
+            body
+            for (time, _, body), identity in zip(rows, identities, strict=True)
+            if known.get(identity, time) == time
+        ]
 
     def count(self, tenant: str) -> int:
-        count = self._session.prepare("select count(*) from events where tenant = ? and day = ?")
-        days = self._session.execute("select day from days where tenant = ?", tenant)
-        return sum(rows[0][0] for rows in self._session.execute_all(count.bind((tenant, day)) for (day,) in days))
+        count = self._session.prepare("select count(*) from identities where tenant = ? and bucket = ?")
+        counts = self._session.execute_all(count.bind((tenant, bucket)) for bucket in range(_BUCKETS))
+        return sum(rows[0][0] for rows in counts)
 
     def tenants(self) -> Sequence[str]:
         return sorted(tenant for (tenant,) in self._session.execute("select distinct tenant from days"))

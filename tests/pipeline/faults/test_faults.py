@@ -13,6 +13,8 @@ from tests.support import require
 pytestmark = pytest.mark.pipeline
 
 _SEED = 20261127
+_RATE = 1500
+"""Events a second: other tests run beside this one."""
 _SEEDS = Path(__file__).with_name("seeds.txt").read_text().splitlines()
 _FAILED = [tuple(map(int, line.split()[:2])) for line in _SEEDS if line[:1].isdigit()]
 
@@ -26,10 +28,10 @@ def _check(plan: Plan) -> None:
 
 @pytest.mark.timeout(600)
 def test_nothing_is_lost_or_doubled_under_faults(tmp_path: Path) -> None:
-    _check(Plan(tmp_path, _SEED, seconds=180))
+    _check(Plan(tmp_path, _SEED, seconds=180, rate=_RATE))
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(("seed", "seconds"), _FAILED)
 def test_a_seed_that_failed_once_passes(tmp_path: Path, seed: int, seconds: int) -> None:
-    _check(Plan(tmp_path, seed, seconds))
+    _check(Plan(tmp_path, seed, seconds, rate=_RATE))

@@ -9,7 +9,7 @@ from eventrunner.storage.jetstream import JetStreamApi
 
 __all__ = ["ACK_WAIT", "ensure_consumer"]
 
-ACK_WAIT = 4.0
+ACK_WAIT = 3.0
 """Seconds after which a message of an adapter that died goes to another one. Living ones extend it.
 
 What was on its way to an adapter when it died waits so long, so this is most of the five seconds within which events

@@ -3,6 +3,9 @@
 A failed request counts against its events only if the sink has delivered something else meanwhile, or if nothing else
 has been tried and the sink did see the request. So an outage of whatever length sends nothing to the dead letters, and
 an event that makes the sink fail is found in the end. While the sink is away there is one probe at a time.
+
+A batch that fails alone is halved to find the event that is to blame, as long as some part of it may still get through.
+When many parts have failed in a row, it is the sink.
 """
 
 from __future__ import annotations
@@ -32,6 +35,9 @@ _PROBE_MAX = 2.0
 _WAIT_MAX = 300.0
 """A sink may not ask for more."""
 _FAULTS_BEFORE_HALVING = 2
+_FAILURES_IN_A_ROW = 30
+"""Of the parts of one parcel: two for the whole and for each half, quarter and eighth. Some part of a batch with a few
+poison events has got through by then."""
 
 
 class SinkHealth:
@@ -47,6 +53,8 @@ class SinkHealth:
         """When another one than that failed last."""
         self._down = False
         self._failures = 0
+        self._in_a_row = 0
+        """Failed requests since the sink last took or refused one."""
         self._retry_at = 0.0
         self._probing = False
         self._changed = asyncio.Event()
@@ -81,11 +89,14 @@ class SinkHealth:
         """Notes the outcome and says what follows."""
         if isinstance(outcome, Delivered):
             self._last_success = now
+            self._in_a_row = 0
             self._answered()
             return Publish(outcome.reply)
         if isinstance(outcome, Refused):
+            self._in_a_row = 0
             self._answered()
             return Halve() if parcel.count > 1 else DeadLetter(outcome.status, outcome.reason)
+        self._in_a_row += 1
         at_fault = self._at_fault(parcel, outcome)
         self._note_failure(parcel, now)
         if not at_fault:
@@ -103,6 +114,8 @@ class SinkHealth:
     def _at_fault(self, parcel: Parcel, outcome: Failed) -> bool:
         if self._last_success > parcel.evidence_from:
             return outcome.status != HTTPStatus.TOO_MANY_REQUESTS
+        if parcel.inherited and self._in_a_row > _FAILURES_IN_A_ROW:
+            return False
         other = self._other_failure if parcel.root == self._failed_root else self._last_failure
         return other < parcel.first_tried and outcome.reached and not outcome.overloaded
 

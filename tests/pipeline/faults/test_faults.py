@@ -16,7 +16,7 @@ _SEED = 20261127
 _RATE = 1500
 """Events a second: other tests run beside this one."""
 _SEEDS = Path(__file__).with_name("seeds.txt").read_text().splitlines()
-_FAILED = [tuple(map(int, line.split()[:2])) for line in _SEEDS if line[:1].isdigit()]
+_FAILED = [line.split()[:3] for line in _SEEDS if line[:1].isdigit()]
 
 
 def _check(plan: Plan) -> None:
@@ -32,6 +32,6 @@ def test_nothing_is_lost_or_doubled_under_faults(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("seed", "seconds"), _FAILED)
-def test_a_seed_that_failed_once_passes(tmp_path: Path, seed: int, seconds: int) -> None:
-    _check(Plan(tmp_path, seed, seconds, rate=_RATE))
+@pytest.mark.parametrize(("seed", "seconds", "store"), _FAILED)
+def test_a_seed_that_failed_once_passes(tmp_path: Path, seed: str, seconds: str, store: str) -> None:
+    _check(Plan(tmp_path, int(seed), float(seconds), store, rate=_RATE))

@@ -159,6 +159,22 @@ class TestOutageOfTheSink:
             assert len(await lab.ids("EVENTS")) == 60
             assert during < 60
 
+    @pytest.mark.parametrize("status", [500, 503])
+    async def test_takes_the_only_message_apart_no_further_than_to_find_poison(
+        self, server: NatsServer, status: int
+    ) -> None:
+        async with open_lab(server, lambda request: web.Response(status=status)) as lab:
+            await lab.publish([event(number) for number in range(1000)])
+            async with lab.adapter(inFlight=2, batch={"maxEvents": 1000}):
+                await asyncio.sleep(4)
+                during = len(lab.sink.requests)
+                lab.sink.answer = echo
+                await lab.finished()
+            assert await lab.stored("DEADLETTER") == []
+            assert len(await lab.ids("EVENTS")) == 1000
+            assert during < 60
+            assert len(lab.sink.requests) - during < 60
+
     async def test_that_hangs_is_waited_for(self, server: NatsServer) -> None:
         async def hang(request: Request) -> web.Response:
             await asyncio.sleep(60)

@@ -1,4 +1,4 @@
-"""A copy of the project's manifests, in which each source posts to a proxy of ours. Functions, policies and rules are
+"""A copy of the project's manifests, in which the sources post to proxies of ours. Functions, policies and rules are
 the project's own."""
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["SERVICES", "make_project"]
 
 _ROOT: Final = Path(__file__).parents[3]
 SERVICES: Final = ("event-runner", "event-engine", "analytics", "metering")
-"""Those that a source feeds."""
+"""Those on the way of every event, each fed by a source."""
 
 
 def make_project(folder: Path, proxies: Mapping[str, str], timeout: str) -> Path:
@@ -28,7 +28,9 @@ def make_project(folder: Path, proxies: Mapping[str, str], timeout: str) -> Path
     for path in (manifests / "sources").glob("*.yaml"):
         document = yaml.safe_load(path.read_text())
         spec = document["spec"]
-        spec["sink"]["uri"] = proxies[spec["sink"]["ref"]["name"]]
-        spec["delivery"]["timeout"] = timeout
-        path.write_text(yaml.safe_dump(document))
+        service = spec["sink"]["ref"]["name"]
+        if service in proxies:
+            spec["sink"]["uri"] = proxies[service]
+            spec["delivery"]["timeout"] = timeout
+            path.write_text(yaml.safe_dump(document))
     return manifests

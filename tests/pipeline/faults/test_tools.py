@@ -137,7 +137,7 @@ def test_a_clock_jumps_for_a_running_program_and_durations_do_not(tmp_path: Path
     assert after[2] - before[2] < 30
 
 
-def test_every_source_of_the_project_posts_to_its_proxy(tmp_path: Path) -> None:
+def test_the_sources_on_the_way_of_every_event_post_to_their_proxies(tmp_path: Path) -> None:
     urls = {service: f"http://127.0.0.1:{port}" for port, service in enumerate(SERVICES, 1)}
     manifests = make_project(tmp_path / "project", urls, "PT1S")
     text = "".join(path.read_text() for path in sorted((manifests / "sources").glob("*.yaml")))

@@ -73,13 +73,14 @@ class Held:
         self._messages: dict[str, Message] = {}
         self._by_tenant: Counter[str] = Counter()
         """Events."""
-        self._events = 0
+        self.events = 0
         self._bytes = 0
         self.max_events = spec.batch.max_events * (spec.in_flight + _SPARE_REQUESTS)
         self._max_bytes = spec.batch.max_bytes * (spec.in_flight + _SPARE_REQUESTS)
         self._events_per_message = 1.0
         self.pending = 0
         """Messages behind the one that the consumer delivered last."""
+        self._last_stored = "0"
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -87,10 +88,19 @@ class Held:
     def events_of(self, tenant: str) -> int:
         return self._by_tenant[tenant]
 
+    def events_of_largest(self, tenants: int) -> int:
+        """Of so many tenants that hold the most."""
+        return sum(events for _, events in self._by_tenant.most_common(tenants))
+
+    @property
+    def last_stored(self) -> int:
+        """When the message that the consumer delivered last was stored, in nanoseconds since the epoch."""
+        return int(self._last_stored)
+
     def add(self, message: Message, now: float) -> bool:
         """False when it is held already: a redelivery, whose ack then counts."""
         if message.ack_subject:
-            self.pending = int(message.pending)
+            self.pending, self._last_stored = int(message.pending), message.stored
         known = self._messages.get(message.key)
         if known is not None:
             if message.ack_subject:
@@ -98,7 +108,7 @@ class Held:
             return False
         message.touched = now
         self._messages[message.key] = message
-        self._events += message.count
+        self.events += message.count
         self._bytes += message.size
         self._by_tenant[message.tenant] += message.count
         self._events_per_message += (message.count - self._events_per_message) / 16
@@ -114,7 +124,7 @@ class Held:
             # The next message is larger than a request may be: it comes alone.
             return None if self._messages else Demand(1, 0)
         per_message = max(1.0, self._events_per_message)
-        room = int((self.max_events - self._events) / per_message) - waiting
+        room = int((self.max_events - self.events) / per_message) - waiting
         free = self._max_bytes - self._bytes - waiting_bytes
         wanted = min(room, max(_IDLE, self.pending) - waiting)
         if not self._messages and not waiting:
@@ -154,7 +164,7 @@ class Held:
         if self._messages.get(message.key) is not message:
             return False
         del self._messages[message.key]
-        self._events -= message.count
+        self.events -= message.count
         self._bytes -= message.size
         self._by_tenant[message.tenant] -= message.count
         if not self._by_tenant[message.tenant]:

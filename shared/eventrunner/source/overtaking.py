@@ -1,10 +1,13 @@
 """Lets tenants with little to do overtake one with a long backlog.
 
 A durable consumer delivers in the order of the stream: behind one tenant's backlog all others wait until it is worked
-off. While more waits than an adapter holds, the other tenants' messages are read past that line, straight from the
-stream, each tenant as many as its share of what an adapter holds; the requests serve tenants in turn anyway. Such a
-message is settled by removing it from the stream; until then its consumer will deliver it, so that nothing is lost with
-an adapter. Two adapters may work on the same message, whose effects are the same and happen once.
+off. While a few tenants have taken nearly all of what an adapter holds, or what it is given has waited for long, the
+other tenants' messages are read past that line, straight from the stream, each tenant as many as its share of what an
+adapter holds; the requests serve tenants in turn anyway. Where many tenants share a backlog they do not overtake one
+another: that costs more than the line.
+
+Such a message is settled by removing it from the stream; until then its consumer will deliver it, so that nothing is
+lost with an adapter. Two adapters may work on the same message, whose effects are the same and happen once.
 
 Only in a work queue, where removing is all that an ack does, and not where a tenant's order matters.
 """
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 
 from eventrunner.errors import EventRunnerError
@@ -26,9 +30,14 @@ __all__ = ["Overtaking"]
 
 _log = logging.getLogger(__name__)
 
-_INTERVAL = 0.05
+_INTERVAL = 0.1
 """Seconds between two looks at who waits; what overtaking adds to a tenant's latency."""
 _NEVER = 3600.0
+_NEARLY_ALL = 0.75
+_FEW = 5
+"""One tenant in so many is few."""
+_LONG = 5 * 10**9
+"""Nanoseconds."""
 _MESSAGES = 256
 """Read at one look, so that many small messages do not keep the loop from its requests."""
 
@@ -43,12 +52,14 @@ class Overtaking:
         held: Held,
         take: Callable[[Message], None],
         sink_down: Callable[[], bool],
+        time_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._api = api
         self._spec = spec
         self._held = held
         self._take = take
         self._sink_down = sink_down
+        self._time_ns = time_ns
         self._possible = spec.ordering is Ordering.UNORDERED
         self._next: dict[str, int] = {}
         """Subject → sequence to go on reading from."""
@@ -74,13 +85,20 @@ class Overtaking:
             self._possible = False
             return
         subjects: Mapping[str, int] = info["state"].get("subjects") or {}
-        if len(subjects) < 2:
+        if len(subjects) < 2 or not (self._is_taken_by_few(len(subjects)) or self._has_waited_long()):
             return
         share = max(1, self._held.max_events // len(subjects))
         room = _MESSAGES
         # The shortest queues first: they are emptied soonest.
         for subject in sorted(subjects, key=subjects.__getitem__):
             room -= await self._read(subject, share, room)
+
+    def _is_taken_by_few(self, tenants: int) -> bool:
+        few = max(1, min(tenants, len(self._held)) // _FEW)
+        return self._held.events_of_largest(few) > _NEARLY_ALL * self._held.events
+
+    def _has_waited_long(self) -> bool:
+        return self._time_ns() - self._held.last_stored > _LONG
 
     async def _read(self, subject: str, share: int, room: int) -> int:
         """Reads a tenant's next messages until it has its share. Returns how many."""

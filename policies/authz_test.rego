@@ -7,6 +7,7 @@ roles := data.eventrunner.access.roles
 
 # Every call of the API, as resource and action.
 calls := {
+	["analytics", "rebuild"],
 	["billing", "close"],
 	["consumers", "delete"],
 	["consumers", "get"],
@@ -44,6 +45,7 @@ calls := {
 }
 
 operator_only := {
+	["analytics", "rebuild"],
 	["billing", "close"],
 	["keys", "create"],
 	["keys", "delete"],

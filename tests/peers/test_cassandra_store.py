@@ -1,18 +1,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 from eventrunner.errors import ConfigurationError, Unavailable
+from eventrunner.storage.analytics import Analytics
 from eventrunner.storage.cassandra_session import CassandraUrl
 from eventrunner.storage.event_store import EventStore, PutReport
 from eventrunner.storage.migrations import migrations
 from eventrunner.storage.stores import open_store
 
+from tests.exactly_once_suite import Crash, ExactlyOnceSuite
 from tests.support import free_port
 from tests.support_cassandra import cassandra_node
+from tests.support_clickhouse import chdb_process
 from tests.unit.storage.event_store_suite import DAY, NOON, EventStoreSuite, ids, make_row
 
 pytestmark = pytest.mark.peer
@@ -87,6 +93,41 @@ class TestCassandraStore(EventStoreSuite):
     def test_a_keyspace_that_is_not_there_is_a_matter_of_configuration(self, cassandra: str) -> None:
         with pytest.raises(ConfigurationError, match="migrate"):
             open_store(f"cassandra://{cassandra}/nowhere").count("T")
+
+
+@pytest.fixture(scope="session")
+def shared_analytics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Analytics]:
+    with chdb_process(tmp_path_factory.mktemp("chdb")) as process, process.analytics() as analytics:
+        yield analytics
+
+
+@pytest.mark.timeout(600)
+class TestExactlyOnce(ExactlyOnceSuite):
+    @pytest.fixture
+    def store(self, session_store: EventStore) -> EventStore:
+        return session_store
+
+    @pytest.fixture
+    def analytics(self, shared_analytics: Analytics) -> Analytics:
+        return shared_analytics
+
+    @contextmanager
+    def crash_inside(self, store: EventStore, step: int) -> Iterator[None]:
+        """Between two groups of statements, with some of the next one written."""
+        session = store._session  # type: ignore[attr-defined]
+        execute_all, left = session.execute_all, step
+
+        def execute(statements: Iterable[Any]) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                execute_all(islice(statements, 2))
+                raise Crash
+            return execute_all(statements)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(session, "execute_all", execute)
+            yield
 
 
 def test_a_store_goes_on_soon_after_the_node_is_back(tmp_path: Path) -> None:

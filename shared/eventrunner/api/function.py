@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Request, Response
 
 from eventrunner.access.identity import Identity
+from eventrunner.api.analytics import AnalyticsCalls
 from eventrunner.api.backend import Backend
 from eventrunner.api.dead_letters import DeadLetterCalls
 from eventrunner.api.events import EventCalls
@@ -33,7 +34,7 @@ def make_function(clock: Clock = utc_now) -> HttpFunction:
 
 def _handlers(backend: Backend, clock: Clock) -> dict[tuple[str, str], RouteHandler]:
     tenants, plans = TenantCalls(backend, clock), PlanCalls(backend)
-    rules, events = RuleCalls(backend, clock), EventCalls(backend)
+    rules, events, analytics = RuleCalls(backend, clock), EventCalls(backend), AnalyticsCalls(backend)
     letters, replays = DeadLetterCalls(backend), ReplayCalls(backend, clock)
     return {
         ("GET", "/api/v1/openapi.json"): _openapi,
@@ -64,6 +65,7 @@ def _handlers(backend: Backend, clock: Clock) -> dict[tuple[str, str], RouteHand
         ("GET", "/api/v1/dead-letters/{tenant}/{letter}"): letters.get,
         ("DELETE", "/api/v1/dead-letters/{tenant}/{letter}"): letters.drop,
         ("POST", "/api/v1/dead-letters/{tenant}/{letter}/replay"): letters.replay,
+        ("POST", "/api/v1/analytics/rebuild"): analytics.rebuild,
     }
 
 

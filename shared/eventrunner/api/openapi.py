@@ -121,6 +121,7 @@ _CALLS: Final[tuple[tuple[str, str, str, tuple[str, ...], tuple[str, ...], int, 
     ("get", "/api/v1/invoice/{tenant}", "The latest invoice", (), (), 200, (*_JSON, "text/html", "text/csv")),
     ("get", "/api/v1/invoice/{tenant}/{invoice}", "One invoice", (), (), 200, (*_JSON, "text/html", "text/csv")),
     ("get", "/api/v1/invoices/{tenant}", "All invoices", (), (), 200, _JSON),
+    ("post", "/api/v1/analytics/rebuild", "Make a page of analytics again from the event store", (), _JSON, 200, _JSON),
     ("post", "/api/v1/billing/close", "Close a month", (), _JSON, 200, _JSON),
 )
 

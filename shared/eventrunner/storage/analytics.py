@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from eventrunner.clock import Clock, utc_now
 from eventrunner.events import Event
+from eventrunner.events.event import micros
 from eventrunner.storage.analytics_model import Totals, UsageRecord, UsageRow
 from eventrunner.storage.analytics_queries import (
     COUNTS,
@@ -15,11 +16,12 @@ from eventrunner.storage.analytics_queries import (
     ENDED,
     TENANTS,
     check_question,
+    received_at_sql,
     time_zone,
     usage_sql,
     window_end,
 )
-from eventrunner.storage.analytics_rows import EVENT_COLUMNS, USAGE_COLUMNS, event_columns, usage_columns
+from eventrunner.storage.analytics_rows import EVENT_COLUMNS, LAST, USAGE_COLUMNS, event_columns, usage_columns
 from eventrunner.storage.clickhouse import ClickHouse, ClickHouseUrl
 from eventrunner.storage.clickhouse_migrations import migrate
 
@@ -65,9 +67,20 @@ class Analytics:
             "events", EVENT_COLUMNS, (event_columns(chunk, self._clock) for chunk in chunks if chunk)
         )
 
+    def missing(self, tenant: str, events: Sequence[Event]) -> list[Event]:
+        """Those of the tenant's events that are not here."""
+        received = sorted({micros(event.receivedtime) for event in events if event.receivedtime})
+        known = set(map(tuple, self._clickhouse.query(received_at_sql(received), {"tenant": tenant})))
+        return [event for event in events if (event.source, event.id) not in known]
+
+    def restore_events(self, events: Sequence[Event]) -> None:
+        """Writes events of which each row counts only while there is no other of the same event."""
+        if events:
+            self._clickhouse.insert("events", EVENT_COLUMNS, [event_columns(events, self._clock, LAST)])
+
     def insert_usage(self, records: Sequence[UsageRecord]) -> None:
         if records:
-            self._clickhouse.insert("usage_events", USAGE_COLUMNS, [usage_columns(records)])
+            self._clickhouse.insert("usage_events", USAGE_COLUMNS, [usage_columns(records, self._clock)])
 
     def usage(
         self,

@@ -19,14 +19,15 @@ from __future__ import annotations
 
 import builtins
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import UUID
 
 from cassandra.query import BatchStatement, BatchType
 
+from eventrunner.events.event import Identity
 from eventrunner.storage.cassandra_session import CassandraSession, CassandraUrl
 from eventrunner.storage.content import Content, first_writes
 from eventrunner.storage.cursors import decode_cursor, encode_cursor
@@ -41,8 +42,6 @@ _BUCKETS = 32
 """Part of the schema: changing it loses track of what is stored."""
 _BATCH_ROWS = 50
 _BATCH_BYTES = 64 * 1024
-
-_Identity: TypeAlias = tuple[str, str, str]
 
 _INSERT_EVENT = (
     "insert into events (tenant, day, time, key, type, source, received, body) values (?, ?, ?, ?, ?, ?, ?, ?) "
@@ -74,7 +73,7 @@ class CassandraStore:
     def put(self, rows: Sequence[Row]) -> PutReport:
         if not rows:
             return PutReport(0)
-        identities: list[_Identity] = [row[:3] for row in rows]
+        identities: list[Identity] = [row[:3] for row in rows]
         known = self._known(set(identities))
         if not known and len(set(identities)) == len(rows):
             self._write(rows)
@@ -85,7 +84,7 @@ class CassandraStore:
             self._write(list(fresh.values()))
         return report
 
-    def _known(self, identities: Iterable[_Identity]) -> dict[_Identity, int]:
+    def _known(self, identities: Iterable[Identity]) -> dict[Identity, int]:
         """The times of those that are stored."""
         ids: dict[tuple[str, int], builtins.list[str]] = defaultdict(list)
         for tenant, _, id in identities:
@@ -99,7 +98,7 @@ class CassandraStore:
         }
         return {identity: found[identity] for identity in identities if identity in found}
 
-    def _load(self, known: dict[_Identity, int]) -> dict[_Identity, Row]:
+    def _load(self, known: dict[Identity, int]) -> dict[Identity, Row]:
         select = self._session.prepare(_SELECT_EVENT)
         answers = self._session.execute_all(
             select.bind((tenant, time // _DAY, time, _key(source, id))) for (tenant, source, id), time in known.items()
@@ -134,9 +133,11 @@ class CassandraStore:
         self._days |= new
 
     def get(self, tenant: str, source: str, id: str) -> bytes | None:
-        identity = (tenant, source, id)
-        stored = self._load(self._known([identity]))
-        return stored[identity].body if identity in stored else None
+        return self.stored([(tenant, source, id)]).get((tenant, source, id))
+
+    def stored(self, identities: Collection[Identity]) -> dict[Identity, bytes]:
+        rows = self._load(self._known(set(identities)))
+        return {identity: row.body for identity, row in rows.items()}
 
     def find(self, tenant: str, id: str) -> builtins.list[bytes]:
         rows = self._session.execute(_SELECT_IDENTITIES, tenant, _bucket(id), [id])

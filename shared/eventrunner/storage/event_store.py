@@ -6,9 +6,11 @@ redelivery is harmless. Times are whole microseconds since 1970 in UTC and may b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from eventrunner.events.event import Identity
 from eventrunner.storage.invoice_store import InvoiceStore
 
 __all__ = ["EventStore", "Page", "PutReport", "Row"]
@@ -26,12 +28,15 @@ class Row(NamedTuple):
     """The event as structured CloudEvents JSON."""
 
 
-class PutReport(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PutReport:
     inserted: int
     duplicates: tuple[int, ...] = ()
     """Indexes of the rows that were there already, or earlier in the same put, with the same content."""
     conflicts: tuple[int, ...] = ()
     """Indexes of the rows whose identity was there already with another type, time or data. They are not stored."""
+    kept: Mapping[int, bytes] = field(default_factory=dict, compare=False)
+    """What is stored of these duplicates and conflicts: the body that came first."""
 
 
 class Page(NamedTuple):
@@ -54,6 +59,9 @@ class EventStore(InvoiceStore, Protocol):
         """Stores the rows durably before it returns."""
 
     def get(self, tenant: str, source: str, id: str) -> bytes | None: ...
+
+    def stored(self, identities: Collection[Identity]) -> dict[Identity, bytes]:
+        """The bodies of those that are there."""
 
     def find(self, tenant: str, id: str) -> list[bytes]:
         """The events of that id from any source, in no particular order."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import builtins
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from eventrunner.errors import ConfigurationError
+from eventrunner.events.event import Identity
 from eventrunner.storage.content import first_writes
 from eventrunner.storage.cursors import decode_cursor, encode_cursor
 from eventrunner.storage.event_store import Page, PutReport, Row
@@ -112,6 +113,26 @@ class SqliteStore:
                         return row.body
                 key = next_key(key)
         return None
+
+    def stored(self, identities: Collection[Identity]) -> dict[Identity, bytes]:
+        wanted = dict.fromkeys(identities)
+        if not wanted:
+            return {}
+        found: dict[Identity, bytes] = {}
+        keys = dict(zip(wanted, event_keys(*zip(*wanted, strict=True)), strict=True))
+        # As a writer, because only writers have the index in memory.
+        with self._database.writing() as db:
+            self._identities.refresh(db)
+            while keys:
+                known = self._identities.lookup(db, set(keys.values()))
+                rows = read_rows(db, known.values())
+                keys = {identity: key for identity, key in keys.items() if known.get(key) in rows}
+                for identity, key in keys.items():
+                    row = rows[known[key]]
+                    if row[:3] == identity:
+                        found[identity] = row.body
+                keys = {identity: next_key(key) for identity, key in keys.items() if identity not in found}
+        return found
 
     def find(self, tenant: str, id: str) -> builtins.list[bytes]:
         with self._database.reading() as db:

@@ -49,6 +49,7 @@ CALLS = [
     ("GET", "/api/v1/invoice/acme/2026-10", "invoices-get", "billing"),
     ("GET", "/api/v1/invoices/acme", "invoices-list", "billing"),
     ("POST", "/api/v1/billing/close", "billing-close", "billing"),
+    ("POST", "/api/v1/analytics/rebuild", "analytics-rebuild", "api"),
     ("GET", "/api/v1/plans/standard", "plans-get", "api"),
     ("PUT", "/api/v1/plans/standard", "plans-put", "api"),
     ("GET", "/healthz", "healthz", "api"),

@@ -39,6 +39,7 @@ class EventEngine:
     ) -> None:
         self._store = store
         self._facts = PerTenant(tenant_record, tenant_facts)
+        self._keep_days = PerTenant(tenant_record, _retention_days)
         self._rules = _TenantRules(rule_records)
 
     def __call__(self, batch: Batch) -> Outcomes:
@@ -48,13 +49,13 @@ class EventEngine:
         derived: list[Event] = []
         for events in batch.chunks():
             judged = self._judge_all(events)
-            results += _encode(judged.results, rows)
+            results += _encode(judged.results, rows, self._keep_days.get)
             derived += judged.derived
             outcomes.failures += judged.failures
             outcomes.dropped += judged.dropped
-        results += _encode(settle(self._store, outcomes, derived), rows)
+        results += _encode(settle(self._store, outcomes, derived), rows, self._keep_days.get)
         from_outside = len(rows)
-        derivatives = _encode(derived, rows)
+        derivatives = _encode(derived, rows, self._keep_days.get)
         if rows:
             # One put, because each is a transaction with an fsync of its own.
             report = self._store.put(rows)
@@ -104,11 +105,11 @@ class _Group(NamedTuple):
         return Section(self.tenant, self.end - self.start, members)
 
 
-def _encode(events: Iterable[Event], rows: list[Row]) -> list[_Group]:
+def _encode(events: Iterable[Event], rows: list[Row], keep_days: Callable[[str], int]) -> list[_Group]:
     """Adds a row for each event. Its text is for the store and for the reply, so that it is encoded once."""
     groups = []
     for tenant, group in by_tenant(events).items():
-        start = len(rows)
+        start, days = len(rows), keep_days(tenant)
         for event in group:
             event.usageout = 0
             body = encode_event(event)
@@ -116,7 +117,7 @@ def _encode(events: Iterable[Event], rows: list[Row]) -> list[_Group]:
             body = b'%b,"usageout":%d}' % (body[:-1], len(body))
             received = micros(event.receivedtime) if event.receivedtime else 0
             time = received if event.time is None else micros(event.time)
-            rows.append(Row(tenant, event.source, event.id, event.type, time, received, body))
+            rows.append(Row(tenant, event.source, event.id, event.type, time, received, body, days))
         groups.append(_Group(tenant, start, len(rows)))
     return groups
 
@@ -185,6 +186,10 @@ def tenant_facts(record: bytes | None) -> Mapping[str, Any]:
         return {}
     tenant = Tenant.from_json(record)
     return {"id": tenant.id, "name": tenant.name, "plan": tenant.plan}
+
+
+def _retention_days(record: bytes | None) -> int:
+    return (Tenant.from_json(record).retention_days or 0) if record else 0
 
 
 class _TenantRules:

@@ -21,9 +21,17 @@ from eventrunner.storage.analytics_queries import (
     usage_sql,
     window_end,
 )
-from eventrunner.storage.analytics_rows import EVENT_COLUMNS, LAST, USAGE_COLUMNS, event_columns, usage_columns
+from eventrunner.storage.analytics_rows import (
+    CONTENT_COLUMNS,
+    EVENT_COLUMNS,
+    LAST,
+    USAGE_COLUMNS,
+    event_columns,
+    usage_columns,
+)
 from eventrunner.storage.clickhouse import ClickHouse, ClickHouseUrl
 from eventrunner.storage.clickhouse_migrations import migrate
+from eventrunner.tenancy import check_tenant
 
 __all__ = ["Analytics", "EventCounts", "Traced"]
 
@@ -133,5 +141,29 @@ class Analytics:
         """Tenants that have ever used anything, sorted."""
         return [row[0] for row in self._clickhouse.query(TENANTS)]
 
+    def expire(self, tenant: str, received_before: int) -> int:
+        """Empties what the tenant's events held of content, if received before then in microseconds; what they used and
+        were stays for billing. Returns the number of rows."""
+        parts = [f"{name} != ''" for name in CONTENT_COLUMNS]
+        moment = f"fromUnixTimestamp64Micro({received_before}, 'UTC')"
+        condition = f"{_of(tenant)} AND receivedtime < {moment} AND ({' OR '.join(parts)})"
+        emptied = ", ".join(f"{name} = ''" for name in CONTENT_COLUMNS)
+        return self._mutate("events", f"UPDATE {emptied}", condition)
+
+    def erase(self, tenant: str) -> int:
+        """Deletes all of the tenant's rows, usage included. Returns how many."""
+        return sum(self._mutate(table, "DELETE", _of(tenant)) for table in ("events", "usage_events"))
+
+    def _mutate(self, table: str, change: str, condition: str) -> int:
+        ((count,),) = self._clickhouse.query(f"SELECT count() FROM {table} WHERE {condition}")  # noqa: S608
+        if count:
+            self._clickhouse.command(f"ALTER TABLE {table} {change} WHERE {condition} SETTINGS mutations_sync = 2")
+        return int(count)
+
     def close(self) -> None:
         self._clickhouse.close()
+
+
+def _of(tenant: str) -> str:
+    # A tenant's name has nothing in it that could end a string; mutations take no parameters.
+    return f"tenantid = '{check_tenant(tenant)}'"

@@ -30,8 +30,8 @@ __all__ = [
 _STARTS = {"minute": "toStartOfMinute", "hour": "toStartOfHour", "day": "toStartOfDay", "month": "toStartOfMonth"}
 
 # `once` holds each event of the tenant once, dropped ones included, but none that a replay derived; `ended` each event
-# that has records beside that, or nothing else because it failed. One that failed and came again has its bytes in one of
-# the two, or in both if it was the same delivery.
+# that has records beside that, or nothing else because it failed. One that failed and came again has its bytes in one
+# of the two, or in both if it was the same delivery.
 _FACTS = """
 WITH
     arrived AS

@@ -19,7 +19,15 @@ from eventrunner.events import USAGE_TYPE, Event
 from eventrunner.events.event import micros
 from eventrunner.storage.analytics_model import UsageRecord
 
-__all__ = ["EVENT_COLUMNS", "LAST", "USAGE_COLUMNS", "event_columns", "usage_columns", "usage_records"]
+__all__ = [
+    "CONTENT_COLUMNS",
+    "EVENT_COLUMNS",
+    "LAST",
+    "USAGE_COLUMNS",
+    "event_columns",
+    "usage_columns",
+    "usage_records",
+]
 
 _TIME: Final = "DateTime64(6, 'UTC')"
 
@@ -49,6 +57,8 @@ EVENT_COLUMNS: Final[dict[str, str]] = {
     "data": "String",
     "data_base64": "String",
 }
+CONTENT_COLUMNS: Final = ("subject", "traceparent", "extensions", "data", "data_base64")
+"""What a producer said in an event, beside what it is, when it came and what it used."""
 USAGE_COLUMNS: Final[dict[str, str]] = {
     "tenantid": "String",
     "id": "String",

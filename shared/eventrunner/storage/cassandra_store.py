@@ -13,6 +13,10 @@ matter, each row is written with the time of its receipt, negated, as its timest
 first is the newest, and stays. Where the two have other times, as an event without a time has that was sent twice, two
 rows are left; the identity names one of them, and every answer leaves out the other. Lightweight transactions would
 have no such rows, at four round trips instead of one for every batch.
+
+What deletes rows with such timestamps would delete later ones as well. So a tenant has eras, of which each erasure
+begins a new one: the timestamps of an era are all above the deletion of the one before, and far below the present,
+because ScyllaDB takes none from the future. Rows that are kept for a time have a TTL.
 """
 
 from __future__ import annotations
@@ -27,7 +31,8 @@ from uuid import UUID
 
 from cassandra.query import BatchStatement, BatchType
 
-from eventrunner.events.event import Identity
+from eventrunner.clock import Clock, utc_now
+from eventrunner.events.event import Identity, micros
 from eventrunner.storage.cassandra_session import CassandraSession, CassandraUrl
 from eventrunner.storage.content import Content, first_writes
 from eventrunner.storage.cursors import decode_cursor, encode_cursor
@@ -43,22 +48,33 @@ _BUCKETS = 32
 _BATCH_ROWS = 50
 _BATCH_BYTES = 64 * 1024
 
+_ERA = (1 << 41) + 1
+"""Timestamps of an era: more than there are receipts in units of 2 ms until 2112."""
+_RECEIPT_UNIT_BITS = 11
+_LAST_RECEIPT = (1 << 52) - 1
+_LONGEST_TTL = 20 * 365 * 86_400
+"""Seconds, by the protocol; longer is for ever."""
+
 _INSERT_EVENT = (
     "insert into events (tenant, day, time, key, type, source, received, body) values (?, ?, ?, ?, ?, ?, ?, ?) "
-    "using timestamp ?"
+    "using timestamp ? and ttl ?"
 )
 _SELECT_EVENT = "select type, body from events where tenant = ? and day = ? and time = ? and key = ?"
-_INSERT_IDENTITY = "insert into identities (tenant, bucket, id, source, time) values (?, ?, ?, ?, ?) using timestamp ?"
+_INSERT_IDENTITY = (
+    "insert into identities (tenant, bucket, id, source, time) values (?, ?, ?, ?, ?) using timestamp ? and ttl ?"
+)
 _SELECT_IDENTITIES = "select id, source, time from identities where tenant = ? and bucket = ? and id in ?"
-_INSERT_DAY = "insert into days (tenant, day) values (?, ?)"
+_INSERT_DAY = "insert into days (tenant, day) values (?, ?) using timestamp ?"
+_SELECT_ERA = "select era from eras where tenant = ?"
 
 
 class CassandraStore:
     """Implements EventStore."""
 
-    def __init__(self, url: CassandraUrl) -> None:
+    def __init__(self, url: CassandraUrl, clock: Clock = utc_now) -> None:
         self._session = CassandraSession(url)
-        self._days: set[tuple[str, int]] = set()
+        self._clock = clock
+        self._days: set[tuple[str, int, int]] = set()
 
     @classmethod
     def from_url(cls, url: str) -> CassandraStore:
@@ -110,24 +126,33 @@ class CassandraStore:
         }
 
     def _write(self, rows: Sequence[Row]) -> None:
-        self._write_days({(row.tenant, row.time // _DAY) for row in rows})
+        eras = self._eras({row.tenant for row in rows})
+        self._write_days({(row.tenant, row.time // _DAY, eras[row.tenant]) for row in rows})
         event = self._session.prepare(_INSERT_EVENT)
         events = defaultdict(list)
         identity = self._session.prepare(_INSERT_IDENTITY)
         identities = defaultdict(list)
-        for tenant, source, id, type, time, received, body in rows:
+        now = micros(self._clock().isoformat())
+        for tenant, source, id, type, time, received, body, keep_days in rows:
             day, bucket = time // _DAY, _bucket(id)
-            values = (tenant, day, time, _key(source, id), type, source, received, body, -received)
+            how = (_timestamp(eras[tenant], received), _ttl(received, keep_days, now))
+            values = (tenant, day, time, _key(source, id), type, source, received, body, *how)
             events[tenant, day].append((len(body), event.bind(values)))
-            identities[tenant, bucket].append((0, identity.bind((tenant, bucket, id, source, time, -received))))
+            identities[tenant, bucket].append((0, identity.bind((tenant, bucket, id, source, time, *how))))
         self._session.execute_all(_batches(events.values()))
         self._session.execute_all(_batches(identities.values()))
 
-    def _write_days(self, days: set[tuple[str, int]]) -> None:
-        """Before the events, so that `list` finds them."""
+    def _eras(self, tenants: Collection[str]) -> dict[str, int]:
+        """Read anew by each put, because another process may erase."""
+        select = self._session.prepare(_SELECT_ERA)
+        answers = self._session.execute_all(select.bind((tenant,)) for tenant in tenants)
+        return {tenant: rows[0][0] if rows else 0 for tenant, rows in zip(tenants, answers, strict=True)}
+
+    def _write_days(self, days: set[tuple[str, int, int]]) -> None:
+        """Before the events, so that `list` finds them; by tenant, day and era."""
         new = days - self._days
         insert = self._session.prepare(_INSERT_DAY)
-        self._session.execute_all(insert.bind(day) for day in new)
+        self._session.execute_all(insert.bind((tenant, day, era * _ERA)) for tenant, day, era in new)
         if len(self._days) > 100_000:
             self._days.clear()
         self._days |= new
@@ -182,6 +207,22 @@ class CassandraStore:
 
     def tenants(self) -> Sequence[str]:
         return sorted(tenant for (tenant,) in self._session.execute("select distinct tenant from days"))
+
+    def expire(self, tenant: str, received_before: int) -> int:
+        return 0
+
+    def erase(self, tenant: str) -> int:
+        count = self.count(tenant)
+        era = self._eras([tenant])[tenant]
+        end = era * _ERA
+        self._session.execute("insert into eras (tenant, era) values (?, ?)", tenant, era + 1)
+        days = self._session.execute("select day from days where tenant = ?", tenant)
+        event = self._session.prepare("delete from events using timestamp ? where tenant = ? and day = ?")
+        self._session.execute_all(event.bind((end, tenant, day)) for (day,) in days)
+        identity = self._session.prepare("delete from identities using timestamp ? where tenant = ? and bucket = ?")
+        self._session.execute_all(identity.bind((end, tenant, bucket)) for bucket in range(_BUCKETS))
+        self._session.execute("delete from days using timestamp ? where tenant = ?", end, tenant)
+        return count
 
     def put_invoice(self, tenant: str, invoice_id: str, period: str, body: bytes) -> bool:
         insert = "insert into invoices (tenant, id, period, stored, body) values (?, ?, ?, now(), ?) if not exists"
@@ -251,6 +292,20 @@ class _Listing:
 
 def _columns(bound: tuple[object, ...]) -> str:
     return "(time)" if len(bound) == 2 else "(time, key)"
+
+
+def _timestamp(era: int, received: int) -> int:
+    """Of a row: the earlier it was received, the later."""
+    received = min(max(received, 0), _LAST_RECEIPT)
+    return era * _ERA - (received >> _RECEIPT_UNIT_BITS) if era else -received
+
+
+def _ttl(received: int, keep_days: int, now: int) -> int:
+    """Seconds; 0 for ever. What is over already is kept for one."""
+    if not keep_days:
+        return 0
+    seconds = max(1, (received + keep_days * _DAY - now) // 1_000_000)
+    return seconds if seconds <= _LONGEST_TTL else 0
 
 
 def _age(invoice: tuple[str, UUID, bytes]) -> tuple[str, int]:

@@ -7,10 +7,10 @@ from typing import TypeVar
 
 import msgspec
 
-from eventrunner.events.event import content_digest
+from eventrunner.events.event import content_digest, micros
 from eventrunner.storage.event_store import PutReport, Row
 
-__all__ = ["Content", "first_writes"]
+__all__ = ["Content", "first_writes", "received_time"]
 
 K = TypeVar("K", bound=Hashable)
 
@@ -33,6 +33,20 @@ class Content(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(Content)
+
+
+class _Receipt(msgspec.Struct):
+    receivedtime: str | None = None
+    time: str | None = None
+
+
+_receipt_decoder = msgspec.json.Decoder(_Receipt)
+
+
+def received_time(body: bytes) -> int:
+    """In microseconds; the time of the event if nothing says when it was received."""
+    receipt = _receipt_decoder.decode(body)
+    return micros(receipt.receivedtime or receipt.time or "1970-01-01T00:00:00Z")
 
 
 def first_writes(

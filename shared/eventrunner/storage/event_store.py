@@ -26,6 +26,8 @@ class Row(NamedTuple):
     received: int
     body: bytes
     """The event as structured CloudEvents JSON."""
+    keep_days: int = 0
+    """How long after its receipt it may be found; 0: for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,14 @@ class EventStore(InvoiceStore, Protocol):
     def count(self, tenant: str) -> int: ...
 
     def tenants(self) -> Sequence[str]:
-        """Tenants that have had an event, sorted."""
+        """Tenants that have events, or have had some that expired, sorted."""
+
+    def expire(self, tenant: str, received_before: int) -> int:
+        """Deletes the tenant's events received before then, where the store does not do so by itself when `keep_days`
+        are over. Returns how many."""
+
+    def erase(self, tenant: str) -> int:
+        """Deletes all events of the tenant, and nothing that is put later; what is put at the same time may go too. Its
+        invoices stay. Returns how many."""
 
     def close(self) -> None: ...

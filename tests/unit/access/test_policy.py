@@ -27,6 +27,8 @@ OPERATORS_ONLY = {
     ("keys", "create"),
     ("keys", "delete"),
     ("plans", "put"),
+    ("retention", "sweep"),
+    ("tenants", "delete"),
     ("tenants", "put"),
 }
 PUBLISH = ("events", "publish")

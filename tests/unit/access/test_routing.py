@@ -49,6 +49,8 @@ CALLS = [
     ("GET", "/api/v1/invoice/acme/2026-10", "invoices-get", "billing"),
     ("GET", "/api/v1/invoices/acme", "invoices-list", "billing"),
     ("POST", "/api/v1/billing/close", "billing-close", "billing"),
+    ("POST", "/api/v1/retention/sweep", "retention-sweep", "api"),
+    ("DELETE", "/api/v1/tenants/acme", "tenants-delete", "api"),
     ("POST", "/api/v1/analytics/rebuild", "analytics-rebuild", "api"),
     ("GET", "/api/v1/plans/standard", "plans-get", "api"),
     ("PUT", "/api/v1/plans/standard", "plans-put", "api"),

@@ -84,6 +84,42 @@ class TestCassandraStore(EventStoreSuite):
         assert store.put(rows) == PutReport(1, duplicates=(0, 1))
         assert ids(store.list(tenant).bodies) == ["0", "1", "2"]
 
+    @pytest.mark.parametrize("newest_first", [False, True])
+    def test_a_day_of_which_hardly_anything_is_wanted_is_read_in_slices(
+        self, store: EventStore, tenant: str, monkeypatch: pytest.MonkeyPatch, newest_first: bool
+    ) -> None:
+        rows = [
+            make_row(tenant, f"{n:03}", time=NOON + n // 5, type="rare" if n in (50, 90) else "t") for n in range(99)
+        ]
+        store.put(rows)
+        monkeypatch.setattr("eventrunner.storage.cassandra_store._SLICE_ROWS", 7)
+        monkeypatch.setattr("eventrunner.storage.cassandra_store._MOST_SLICES", 3)
+        pages = [store.list(tenant, type="rare", newest_first=newest_first)]
+        while (cursor := pages[-1].next_cursor) is not None:
+            pages.append(store.list(tenant, type="rare", newest_first=newest_first, cursor=cursor))
+            # What comes in behind or before a cursor moves nothing.
+            store.put([make_row(tenant, f"late{len(pages)}", time=NOON - 1, type="other")])
+        assert len(pages) > 3
+        found = [id for page in pages for id in ids(page.bodies)]
+        assert found == (["090", "050"] if newest_first else ["050", "090"])
+
+    def test_a_page_of_a_large_day_reads_no_more_than_a_page(
+        self, store: EventStore, tenant: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for start in range(0, 6000, 2000):
+            store.put([make_row(tenant, f"{n}", time=NOON + n) for n in range(start, start + 2000)])
+        session, answers = store._session, []  # type: ignore[attr-defined]
+        execute = session.execute
+        monkeypatch.setattr(session, "execute", lambda *call: answers.append(execute(*call)) or answers[-1])
+        cursor, listed = None, 0
+        while True:
+            page = store.list(tenant, limit=500, cursor=cursor)
+            listed, cursor = listed + len(page.bodies), page.next_cursor
+            if cursor is None:
+                break
+        assert listed == 6000
+        assert max(map(len, answers)) == 501
+
     def test_each_migration_is_recorded_once(self, store: EventStore) -> None:
         store.migrate()
         session = store._session  # type: ignore[attr-defined]

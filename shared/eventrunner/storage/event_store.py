@@ -44,7 +44,8 @@ class PutReport:
 class Page(NamedTuple):
     bodies: list[bytes]
     next_cursor: str | None
-    """Give it to the next `list` with the same other arguments; None on the last page."""
+    """Give it to the next `list` with the same other arguments; None on the last page. A page of a filtered list may
+    hold few events, or none, and not be the last."""
 
 
 class EventStore(InvoiceStore, Protocol):

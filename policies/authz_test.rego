@@ -33,12 +33,14 @@ calls := {
 	["replays", "create"],
 	["replays", "get"],
 	["replays", "list"],
+	["retention", "sweep"],
 	["rules", "activate"],
 	["rules", "delete"],
 	["rules", "dry_run"],
 	["rules", "get"],
 	["rules", "list"],
 	["rules", "put"],
+	["tenants", "delete"],
 	["tenants", "get"],
 	["tenants", "put"],
 	["usage", "get"],
@@ -50,6 +52,8 @@ operator_only := {
 	["keys", "create"],
 	["keys", "delete"],
 	["plans", "put"],
+	["retention", "sweep"],
+	["tenants", "delete"],
 	["tenants", "put"],
 }
 

@@ -175,7 +175,8 @@ class _World:
     def stored(self) -> dict[tuple[str, str], bytes]:
         bodies = self.store.list(self.tenant, limit=10_000).bodies
         found = {(event["source"], event["id"]): body for body in bodies for event in (json.loads(body),)}
-        assert len(found) == len(bodies) == self.store.count(self.tenant)
+        # Cassandra counts identities, of which a crash may leave one without its event.
+        assert len(found) == len(bodies) <= self.store.count(self.tenant)
         return found
 
     def analysed(self) -> dict[tuple[str, str], tuple[str, str]]:

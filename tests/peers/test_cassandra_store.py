@@ -11,7 +11,7 @@ import pytest
 from eventrunner.errors import ConfigurationError, Unavailable
 from eventrunner.storage.analytics import Analytics
 from eventrunner.storage.cassandra_session import CassandraUrl
-from eventrunner.storage.event_store import EventStore, PutReport
+from eventrunner.storage.event_store import EventStore, Page, PutReport
 from eventrunner.storage.migrations import migrations
 from eventrunner.storage.stores import open_store
 
@@ -72,14 +72,16 @@ class TestCassandraStore(EventStoreSuite):
         assert store.get(tenant, "/s", "a") == first.body
         assert store.count(tenant) == 2
 
-    def test_a_put_that_crashed_between_event_and_identity_is_made_good_by_the_redelivery(
+    def test_a_put_that_crashed_between_identity_and_event_is_made_good_by_the_redelivery(
         self, store: EventStore, tenant: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         rows = [make_row(tenant, f"{n}", time=NOON + n * DAY) for n in range(3)]
         with monkeypatch.context() as patch:
-            patch.setattr("eventrunner.storage.cassandra_store._INSERT_IDENTITY", "insert into nowhere (a) values (1)")
+            patch.setattr("eventrunner.storage.cassandra_store._INSERT_EVENT", "insert into nowhere (a) values (1)")
             with pytest.raises(ConfigurationError):
                 store.put(rows)
+        assert store.list(tenant) == Page([], None)
+        assert store.stored([row[:3] for row in rows]) == {}
         assert store.put(rows[:2]) == PutReport(2)
         assert store.put(rows) == PutReport(1, duplicates=(0, 1))
         assert ids(store.list(tenant).bodies) == ["0", "1", "2"]

@@ -56,6 +56,7 @@ class EventEngine:
         results += _encode(settle(self._store, outcomes, derived), rows, self._keep_days.get)
         from_outside = len(rows)
         derivatives = _encode(derived, rows, self._keep_days.get)
+        rows[from_outside:] = [row._replace(follows=True) for row in rows[from_outside:]]
         if rows:
             # One put, because each is a transaction with an fsync of its own.
             report = self._store.put(rows)

@@ -5,8 +5,9 @@ which time, in partitions of (tenant, bucket of the id), so that both are writte
 partition each. A put
 
 1. reads the identities of its rows; what is there already is compared and left alone;
-2. writes the events, and after them their identities. A crash in between loses nothing: the redelivery finds no
-   identity and writes the same event to the same place.
+2. writes the identities, and after them the events, those that were derived from others last. An identity without its
+   event, which a crash in between leaves, counts as not there: the redelivery writes the same event to the same place,
+   or rules that were changed meanwhile end it, and nothing of it is left.
 
 Two puts of one identity at the same moment can both find nothing. So that the order in which they arrive does not
 matter, each row is written with the time of its receipt, negated, as its timestamp: to Cassandra the event received
@@ -140,20 +141,22 @@ class CassandraStore:
     def _write(self, rows: Sequence[Row]) -> None:
         eras = self._eras({row.tenant for row in rows})
         self._write_days({(row.tenant, row.time // _DAY, eras[row.tenant]) for row in rows})
-        events: dict[tuple[str, int], builtins.list[_Values]] = defaultdict(builtins.list)
+        events: dict[tuple[str, int, bool], builtins.list[_Values]] = defaultdict(builtins.list)
         identities: dict[tuple[str, int], builtins.list[_Values]] = defaultdict(builtins.list)
         now = micros(self._clock().isoformat())
-        for tenant, source, id, type, time, received, body, keep_days in rows:
+        for tenant, source, id, type, time, received, body, keep_days, follows in rows:
             day, bucket = time // _DAY, _bucket(id)
             whose, where, what, when = tenant.encode(), source.encode(), id.encode(), _bigint(time)
             how = _bigint(_timestamp(eras[tenant], received)), _int(_ttl(received, keep_days, now))
             key = _key(where, what)
-            events[tenant, day].append(
+            events[tenant, day, follows].append(
                 [whose, _int(day), when, key, type.encode(), where, _bigint(received), body, *how]
             )
             identities[tenant, bucket].append([whose, _smallint(bucket), what, where, when, *how])
-        for query, partitions in ((_INSERT_EVENT, events), (_INSERT_IDENTITY, identities)):
-            self._session.execute_all(_batches(self._session.prepare(query), partitions.values()))
+        self._session.execute_all(_batches(self._session.prepare(_INSERT_IDENTITY), identities.values()))
+        for last in (False, True):
+            some = (values for (_, _, follows), values in events.items() if follows is last)
+            self._session.execute_all(_batches(self._session.prepare(_INSERT_EVENT), some))
 
     def _eras(self, tenants: Collection[str]) -> dict[str, int]:
         """Read anew by each put, because another process may erase."""
@@ -203,14 +206,20 @@ class CassandraStore:
         return Page(self._without_losers(tenant, rows[:limit]), encode_cursor(reached) if reached else None)
 
     def _without_losers(self, tenant: str, rows: Sequence[tuple[int, bytes, bytes]]) -> builtins.list[bytes]:
-        """The bodies of those (time, key, body) that their identity names, or that have no identity yet."""
+        """The bodies of those (time, key, body) that their identity names, or of which it names none that is there."""
         contents = [Content.of(body) for _, _, body in rows]
         identities = [(tenant, content.source, content.id) for content in contents]
         known = self._known(set(identities))
+        others = {
+            identity: known[identity]
+            for (time, *_), identity in zip(rows, identities, strict=True)
+            if known.get(identity, time) != time
+        }
+        winners = self._load(others) if others else {}
         return [
             body
             for (time, _, body), identity in zip(rows, identities, strict=True)
-            if known.get(identity, time) == time
+            if identity not in winners or known[identity] == time
         ]
 
     def count(self, tenant: str) -> int:

@@ -28,6 +28,8 @@ class Row(NamedTuple):
     """The event as structured CloudEvents JSON."""
     keep_days: int = 0
     """How long after its receipt it may be found; 0: for ever."""
+    follows: bool = False
+    """It was derived from another row of the put, and must not be there without that one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ class SqliteStore:
 
     def _append(self, db: sqlite3.Connection, rows: Sequence[Row], keys: Sequence[int]) -> None:
         first = next_number(db)
-        names, sources, _, types, times, _, bodies, _ = zip(*rows, strict=True)
+        names, sources, _, types, times, _, bodies, *_ = zip(*rows, strict=True)
         numbers = {name: self._tenant_number(db, name) for name in set(names)}
         tenants = [numbers[name] for name in names]
         kinds = list(zip(tenants, types, sources, strict=True))

@@ -7,6 +7,7 @@ roles := data.eventrunner.access.roles
 
 # Every call of the API, as resource and action.
 calls := {
+	["analytics", "rebuild"],
 	["billing", "close"],
 	["consumers", "delete"],
 	["consumers", "get"],
@@ -32,22 +33,27 @@ calls := {
 	["replays", "create"],
 	["replays", "get"],
 	["replays", "list"],
+	["retention", "sweep"],
 	["rules", "activate"],
 	["rules", "delete"],
 	["rules", "dry_run"],
 	["rules", "get"],
 	["rules", "list"],
 	["rules", "put"],
+	["tenants", "delete"],
 	["tenants", "get"],
 	["tenants", "put"],
 	["usage", "get"],
 }
 
 operator_only := {
+	["analytics", "rebuild"],
 	["billing", "close"],
 	["keys", "create"],
 	["keys", "delete"],
 	["plans", "put"],
+	["retention", "sweep"],
+	["tenants", "delete"],
 	["tenants", "put"],
 }
 

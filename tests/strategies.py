@@ -6,6 +6,7 @@ import base64
 
 import msgspec
 from eventrunner.events import Event
+from eventrunner.events.validation import extension_name_problem
 from hypothesis import strategies as st
 
 __all__ = ["events", "extension_names", "json_values", "plain_text"]
@@ -13,7 +14,6 @@ __all__ = ["events", "extension_names", "json_values", "plain_text"]
 _FORBIDDEN = "\ufffe\uffff" + "".join(map(chr, range(0xFDD0, 0xFDF0)))
 _CHARACTERS = st.characters(exclude_categories=("Cs", "Cc", "Cn"), exclude_characters=_FORBIDDEN)
 _URI_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCXYZ0123456789-._~/:?#@!$&'()*+,;="
-_KNOWN = set(Event.__struct_fields__) | {"data", "data_base64"}
 
 plain_text = st.text(_CHARACTERS, min_size=1, max_size=20)
 json_values = st.recursive(
@@ -26,7 +26,7 @@ json_values = st.recursive(
     max_leaves=10,
 )
 extension_names = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=20).filter(
-    lambda name: name not in _KNOWN and not name.startswith(("knativeerror", "usage"))
+    lambda name: extension_name_problem(name) is None
 )
 _times = st.datetimes().map(lambda moment: moment.isoformat() + "Z")
 

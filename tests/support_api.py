@@ -24,12 +24,14 @@ SECRET = "the secret of the gateway in these tests"
 
 
 @contextlib.contextmanager
-def api_function(folder: Path) -> Iterator[tuple[Flask, Mirror]]:
+def api_function(folder: Path, clickhouse_url: str | None = None) -> Iterator[tuple[Flask, Mirror]]:
     """The function's app, and the registry behind it; the event store is `folder / "events.db"`."""
     with nats_server(folder / "nats") as server, pytest.MonkeyPatch.context() as patch:
         asyncio.run(_apply(server.url))
         patch.setenv("EVENTRUNNER_NATS_URL", server.url)
         patch.setenv("EVENTRUNNER_STORE_URL", f"sqlite:///{folder}/events.db")
+        if clickhouse_url is not None:
+            patch.setenv("EVENTRUNNER_CLICKHOUSE_URL", clickhouse_url)
         patch.setenv("EVENTRUNNER_GATEWAY_SECRET", SECRET)
         patch.setattr("eventrunner.stage.http.configure_logging", lambda *_: None)
         registry = Mirror(server.url, ("tenants", "keys", "plans", "rules"))

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import nats
 import pytest
 from eventrunner.cli.connection import Api, Connection
 from eventrunner.cli.platform_process import RunningPlatform, running_platform
@@ -19,6 +21,7 @@ from eventrunner.cli.provision import provision
 from eventrunner.cli.watch import ResultWatch
 from eventrunner.clock import utc_now
 from eventrunner.storage.analytics import Analytics
+from eventrunner.storage.clickhouse import ClickHouse, ClickHouseUrl
 
 from tests.support_cassandra import CassandraNode, cassandra_node
 
@@ -51,18 +54,22 @@ class _Load:
             await asyncio.sleep(0.1)
 
     async def send(self, numbers: range) -> None:
-        lines = [
-            {"specversion": "1.0", "id": f"{n}", "source": "/s", "type": "order", "data": {"amount": n % 100}}
-            for n in numbers
-        ]
-        body = b"\n".join(json.dumps(line).encode() for line in lines)
+        await self.post([self.event(n, n % 100) for n in numbers])
+        self.accepted += [f"{n}" for n in numbers]
+
+    @staticmethod
+    def event(number: int, amount: int) -> dict[str, Any]:
+        values = {"specversion": "1.0", "source": "/s", "type": "order", "time": "2026-01-01T00:00:00Z"}
+        return {**values, "id": f"{number}", "data": {"amount": amount}}
+
+    async def post(self, events: list[dict[str, Any]]) -> None:
+        body = b"\n".join(json.dumps(event).encode() for event in events)
         async with asyncio.timeout(60):
             while True:
                 async with self._session.post(self._url, data=body, headers=self._headers) as response:
                     if response.status == 202:
                         break
                 await asyncio.sleep(0.3)
-        self.accepted += [f"{n}" for n in numbers]
 
 
 def test_events_are_stored_once_each_and_flow_again_by_themselves_after_a_kill_of_the_store(
@@ -96,6 +103,9 @@ async def _journey(platform: RunningPlatform, node: CassandraNode) -> list[float
         # What a redelivery brings, and a client that never saw its answer.
         await load.send(range(200))
         accepted = set(load.accepted)
+        # Another event of a known identity.
+        await load.post([load.event(7, amount=77_777)])
+        await _until_dead_letter(platform, "7")
         await _check(api, platform, accepted, alerts=sum(int(id) % 100 >= 90 for id in accepted))
     return pauses
 
@@ -117,6 +127,8 @@ async def _check(api: Api, platform: RunningPlatform, accepted: set[str], alerts
                 await asyncio.sleep(0.2)
     finally:
         analytics.close()
+    amounts = await asyncio.to_thread(_analysed_amounts, platform, "7")
+    assert amounts == [('{"amount": 7}',)]
     stored = await _stored(api, "type=order")
     assert stored == Counter(accepted)
     assert (await _stored(api, "type=order.alert")).total() == alerts
@@ -126,6 +138,26 @@ async def _check(api: Api, platform: RunningPlatform, accepted: set[str], alerts
     assert Decimal(usage["events"]) == len(accepted)
     invoice = await api.call("GET", "/api/v1/invoice/acme")
     assert sum(Decimal(line["quantity"]) for line in invoice["lines"] if line["meter"] == "events") == len(accepted)
+
+
+def _analysed_amounts(platform: RunningPlatform, id: str) -> list[Any]:
+    """All that ClickHouse ever saw as the data of the event."""
+    clickhouse = ClickHouse(ClickHouseUrl.parse(platform.clickhouse))
+    try:
+        query = "SELECT DISTINCT data FROM events WHERE tenantid = 'acme' AND causeid = '' AND id = {id:String}"
+        return list(clickhouse.query(query, {"id": id}))
+    finally:
+        clickhouse.close()
+
+
+async def _until_dead_letter(platform: RunningPlatform, id: str) -> None:
+    client = await nats.connect(platform.nats)
+    try:
+        subscription = await client.jetstream().subscribe("deadletter.event-engine.acme", ordered_consumer=True)
+        letter = json.loads((await subscription.next_msg(timeout=30)).data)
+        assert (letter["id"], letter["knativeerrorcode"]) == (id, 409)
+    finally:
+        await client.close()
 
 
 async def _stored(api: Api, query: str) -> Counter[str]:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from eventrunner.cli.provision import provision
 from eventrunner.rules import compile_rules
 from eventrunner.storage.stores import open_store
 
-from tests.support import unavailable
+from tests.support import free_port, require, unavailable
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -104,6 +105,50 @@ def test_the_commands_of_the_document_on_replay_work(tmp_path: Path) -> None:
         assert "1 shown of 1 in all (event-runner 1)" in letters
         assert "1 replayed, 0 cannot be" in replayed
         assert "rules fired: Alert ×1" in history
+
+
+@contextmanager
+def started(command: str, folder: Path, environ: dict[str, str], number: signal.Signals) -> Iterator[str]:
+    """The first line that the command prints; the signal ends it."""
+    # bash becomes a single command itself, so the signal reaches it.
+    with subprocess.Popen(
+        ["bash", "-ec", f"exec {command}"], cwd=folder, stdout=subprocess.PIPE, env=environ
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().decode()
+        finally:
+            process.send_signal(number)
+            process.wait(60)
+
+
+@pytest.mark.pipeline
+@pytest.mark.peer
+def test_the_commands_of_the_event_stores_document_work(clone: Path) -> None:
+    require("java", "mvn")
+    environ = {**os.environ, "PATH": f"{clone}/.venv/bin:{os.environ['PATH']}"}
+    node, dev, rebuild = blocks(ROOT / "docs" / "event-store.md", "sh")
+    port = str(free_port())
+    dev = "env " + dev.replace("9042", port).strip() + " --port 0"
+
+    def run(command: str) -> str:
+        done = subprocess.run(["bash", "-ec", command], cwd=clone, env=environ, capture_output=True, timeout=120)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode()
+
+    with started(node.replace("9042", port), clone, environ, signal.SIGKILL) as address:
+        assert address == f"127.0.0.1:{port}\n"
+        with started(dev, clone, environ, signal.SIGINT) as ready:
+            assert '"ready": true' in ready
+            run("eventrunner tenant create acme")
+            event = '{"specversion":"1.0","id":"1","source":"/s","type":"t","time":"2026-01-05T00:00:00Z"}'
+            run(f"echo '{event}' | eventrunner emit - --tenant acme")
+            deadline = time.monotonic() + 60
+            while "1 events of 1 tenants checked" not in (answer := run(rebuild)):
+                assert time.monotonic() < deadline, answer
+            assert run("eventrunner tenant retention acme --days 30") == "30 days\n"
+            assert run("eventrunner tenant sweep").startswith("acme: 0 events")
+            assert "1 events" in run("eventrunner tenant erase acme --yes --discard-unbilled")
 
 
 def test_rules_in_the_documentation_compile() -> None:

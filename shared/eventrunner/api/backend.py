@@ -36,7 +36,14 @@ class Backend:
     def registry(self) -> Mirror:
         with self._lock:
             if self._registry is None:
-                buckets = (records.TENANTS, records.KEYS, records.PLANS, records.RULES, records.CONSUMERS)
+                buckets = (
+                    records.TENANTS,
+                    records.KEYS,
+                    records.PLANS,
+                    records.RULES,
+                    records.CONSUMERS,
+                    records.REPLAYS,
+                )
                 self._registry = Mirror(self._settings().nats_url, buckets)
             return self._registry
 

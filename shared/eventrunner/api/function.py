@@ -5,8 +5,10 @@ from __future__ import annotations
 from flask import Request, Response
 
 from eventrunner.access.identity import Identity
+from eventrunner.api.analytics import AnalyticsCalls
 from eventrunner.api.backend import Backend
 from eventrunner.api.dead_letters import DeadLetterCalls
+from eventrunner.api.erasure import ErasureCalls
 from eventrunner.api.events import EventCalls
 from eventrunner.api.live import LiveCalls
 from eventrunner.api.openapi import describe
@@ -33,12 +35,15 @@ def make_function(clock: Clock = utc_now) -> HttpFunction:
 
 def _handlers(backend: Backend, clock: Clock) -> dict[tuple[str, str], RouteHandler]:
     tenants, plans = TenantCalls(backend, clock), PlanCalls(backend)
-    rules, events = RuleCalls(backend, clock), EventCalls(backend)
+    erasure = ErasureCalls(backend, clock)
+    rules, events, analytics = RuleCalls(backend, clock), EventCalls(backend), AnalyticsCalls(backend)
     letters, replays = DeadLetterCalls(backend), ReplayCalls(backend, clock)
     return {
         ("GET", "/api/v1/openapi.json"): _openapi,
         ("GET", "/api/v1/tenants/{tenant}"): tenants.get,
         ("PUT", "/api/v1/tenants/{tenant}"): tenants.put,
+        ("DELETE", "/api/v1/tenants/{tenant}"): erasure.erase,
+        ("POST", "/api/v1/retention/sweep"): erasure.sweep,
         ("POST", "/api/v1/tenants/{tenant}/keys"): tenants.create_key,
         ("DELETE", "/api/v1/tenants/{tenant}/keys/{key}"): tenants.delete_key,
         ("GET", "/api/v1/plans/{plan}"): plans.get,
@@ -64,6 +69,7 @@ def _handlers(backend: Backend, clock: Clock) -> dict[tuple[str, str], RouteHand
         ("GET", "/api/v1/dead-letters/{tenant}/{letter}"): letters.get,
         ("DELETE", "/api/v1/dead-letters/{tenant}/{letter}"): letters.drop,
         ("POST", "/api/v1/dead-letters/{tenant}/{letter}/replay"): letters.replay,
+        ("POST", "/api/v1/analytics/rebuild"): analytics.rebuild,
     }
 
 

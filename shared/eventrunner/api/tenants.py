@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from flask import Request, Response
@@ -32,6 +32,7 @@ class _TenantBody(msgspec.Struct, forbid_unknown_fields=True):
     quota: Quota | None = None
     adapters: list[dict[str, Any]] = []
     routes: list[dict[str, Any]] = []
+    retention_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] | None = None
     id: str | None = None
     created: str | None = None
     keys: list[Any] | None = None
@@ -62,7 +63,16 @@ class TenantCalls:
             nonlocal is_new
             is_new = stored is None
             created = format_time(self._clock()) if stored is None else Tenant.from_json(stored).created
-            return Tenant(tenant, body.name, body.plan, body.quota, body.adapters, body.routes, created).to_json()
+            return Tenant(
+                tenant,
+                body.name,
+                body.plan,
+                body.quota,
+                body.adapters,
+                body.routes,
+                created,
+                body.retention_days,
+            ).to_json()
 
         self._backend.change(records.TENANTS, tenant, change)
         return json_response(self._document(self._backend.tenant(tenant)), 201 if is_new else 200)
@@ -114,6 +124,7 @@ class TenantCalls:
             "quota": msgspec.to_builtins(tenant.quota),
             "adapters": tenant.adapters,
             "routes": tenant.routes,
+            "retention_days": tenant.retention_days,
             "created": tenant.created,
             "keys": [
                 {"id": key.id, "roles": key.roles, "subject": key.subject, "created": key.created, "last4": key.last4}

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import IO
 
 from eventrunner.errors import Unavailable
+from eventrunner.local.data_dir import DataDir
+from eventrunner.settings import Settings
 
 __all__ = ["RunningPlatform", "make_folder", "running_platform"]
 
@@ -32,6 +34,8 @@ class RunningPlatform:
     nats: str
     clickhouse: str
     broker: str
+    store: str
+    """URL of the event store, which the ready line does not say: it may hold a password."""
     data_dir: Path
     pid: int
 
@@ -54,17 +58,17 @@ def running_platform(
     """
     command = [sys.executable, "-m", "eventrunner", "dev", "--port", "0", "--data-dir", str(data_dir), *arguments]
     data_dir.mkdir(parents=True, exist_ok=True)
+    env = {**os.environ, **(environ or {})}
+    store = Settings.from_env(env).store_url if "EVENTRUNNER_STORE_URL" in env else DataDir(data_dir).store_url
     with (data_dir / "dev.log").open("ab") as log:
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=log, env={**os.environ, **(environ or {})}, start_new_session=True
-        )
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=env, start_new_session=True)
     try:
-        yield _read_ready(process, data_dir)
+        yield _read_ready(process, data_dir, store)
     finally:
         _stop(process)
 
 
-def _read_ready(process: subprocess.Popen[bytes], data_dir: Path) -> RunningPlatform:
+def _read_ready(process: subprocess.Popen[bytes], data_dir: Path, store: str) -> RunningPlatform:
     assert process.stdout is not None
     line = _first_line(process.stdout)
     if not line:
@@ -77,6 +81,7 @@ def _read_ready(process: subprocess.Popen[bytes], data_dir: Path) -> RunningPlat
         nats=ready["nats"],
         clickhouse=ready["clickhouse"],
         broker=ready["broker"],
+        store=store,
         data_dir=data_dir,
         pid=process.pid,
     )

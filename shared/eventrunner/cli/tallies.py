@@ -33,7 +33,7 @@ class Tallies:
 
     def stored(self, tenants: Iterable[str]) -> dict[str, int]:
         """Flights in the event store by tenant; the alerts that rules derived are stored too and left out here."""
-        store = open_store(f"sqlite:///{self._platform.data_dir / 'events.db'}")
+        store = open_store(self._platform.store)
         try:
             return {tenant: store.count(tenant) for tenant in tenants}
         finally:

@@ -27,7 +27,7 @@ def _read_yaml(context: click.Context, parameter: click.Parameter, file: Path | 
     return document
 
 
-@click.group("tenant", help="Create tenants, their keys and quotas.")
+@click.group("tenant", help="Create tenants, their keys, quotas and retention; erase them.")
 def command() -> None:
     pass
 
@@ -107,3 +107,50 @@ def quota(
 
     now = run(change)["quota"]
     show(now, as_json, "no limit" if now is None else ", ".join(f"{name}: {value}" for name, value in now.items()))
+
+
+@command.command("retention")
+@click.argument("tenant")
+@click.option("--days", type=click.IntRange(1, 36_500), help="Keep events so long after their receipt.")
+@click.option("--none", "unlimited", is_flag=True, help="Keep them for ever.")
+@as_json
+def retention(tenant: str, days: int | None, unlimited: bool, as_json: bool) -> None:
+    """Show or set how long TENANT's events are kept. In Cassandra it holds for events that come from then on."""
+    if unlimited and days:
+        raise click.UsageError("--none and --days do not go together.")
+
+    async def change(api: Api) -> Any:
+        record = await api.call("GET", f"/api/v1/tenants/{tenant}")
+        if not unlimited and days is None:
+            return record
+        return await api.call("PUT", f"/api/v1/tenants/{tenant}", record | {"retention_days": days})
+
+    now = run(change)["retention_days"]
+    show({"retention_days": now}, as_json, "for ever" if now is None else f"{now} days")
+
+
+@command.command("sweep")
+@as_json
+def sweep(as_json: bool) -> None:
+    """Delete what is older than its tenant's retention. `eventrunner dev` does so every hour."""
+    swept = run(lambda api: api.call("POST", "/api/v1/retention/sweep"))
+    lines = [f"{name}: {item['events']} events, {item['rows']} rows" for name, item in swept["tenants"].items()]
+    show(swept, as_json, "\n".join(lines) or "no tenant has a retention")
+
+
+@command.command("erase")
+@click.argument("tenant")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--discard-unbilled", is_flag=True, help="Even if the tenant has usage that is on no final invoice.")
+@as_json
+def erase(tenant: str, yes: bool, discard_unbilled: bool, as_json: bool) -> None:
+    """Delete TENANT for good: events, dead letters, analytics, rules, consumers, keys and record.
+
+    What stays, for accounting, is final invoices with the usage that they were made of.
+    """
+    if not yes and click.prompt(f"All events of {tenant} will be gone. Type its name to go on", err=True) != tenant:
+        raise click.UsageError("That is another name; nothing was deleted.")
+    query = f"?confirm={tenant}" + ("&unbilled=discard" if discard_unbilled else "")
+    done = run(lambda api: api.call("DELETE", f"/api/v1/tenants/{tenant}{query}"))
+    gone = ", ".join(f"{count} {name}" for name, count in done["erased"].items()) or "nothing"
+    show(done, as_json, f"{tenant}: deleted {gone}; kept {done['kept']['invoices']} final invoices")

@@ -9,6 +9,7 @@ import base64
 import binascii
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Any, TypeAlias
 
 import msgspec
@@ -17,12 +18,14 @@ from eventrunner.clock import parse_local_time
 from eventrunner.errors import FieldError, InvalidInput
 
 __all__ = [
+    "CONTENT_ATTRIBUTES",
     "CORE_ATTRIBUTES",
     "NO_DATA",
     "USAGE_ATTRIBUTES",
     "USAGE_TYPE",
     "Event",
     "Identity",
+    "content_digest",
     "is_json_type",
     "micros",
 ]
@@ -43,6 +46,8 @@ CORE_ATTRIBUTES = (
     "datacontenttype",
     "dataschema",
 )
+CONTENT_ATTRIBUTES = ("type", "time")
+"""Beside its data, what has to be equal in two events of one identity for them to be the same event."""
 USAGE_ATTRIBUTES = ("usagein", "usageout", "usagecpu", "usagemem", "usagerules")
 
 EXTENSIONS_FIELD = "(extensions)"
@@ -150,10 +155,23 @@ class Event(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_o
         except UnicodeDecodeError:
             self.data_base64 = base64.b64encode(body).decode()
 
+    def original_digest(self) -> str:
+        """Of the content as it came. Whoever changes the content has to keep it in `originaldigest`, because the event
+        may be delivered again, and what is made of it then be something else."""
+        known = (self.extensions or {}).get("originaldigest")
+        return str(known) if known else content_digest(self.type, self.time, self.data, self.data_base64)
+
     def set_extension(self, name: str, value: str | int | bool) -> None:
         if self.extensions is None:
             self.extensions = {}
         self.extensions[name] = value
+
+
+def content_digest(type: str, time: str | None, data: msgspec.Raw, data_base64: str | None) -> str:
+    digest = blake2b(data, digest_size=12)
+    for text in (type, time, data_base64):
+        digest.update(b"\0" + text.encode() if text is not None else b"\1")
+    return digest.hexdigest()
 
 
 @lru_cache(8192)

@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 
 from eventrunner.errors import FieldError, InvalidInput
-from eventrunner.events.event import CORE_ATTRIBUTES, Event
+from eventrunner.events.event import CONTENT_ATTRIBUTES, CORE_ATTRIBUTES, Event
 from eventrunner.events.validation import check_event, extension_name_problem
 
 __all__ = ["Route", "apply", "choose", "parse_routes"]
@@ -77,13 +77,17 @@ def choose(event: Event, routes: Sequence[Route]) -> Route:
 def apply(event: Event, route: Route) -> Event:
     """Sets the route's attributes and `route`, in place. Raises InvalidInput when the result is no valid event."""
     values = {name: _fill(template, event) for name, template in route.set.items()}
+    original = None if values.keys().isdisjoint(CONTENT_ATTRIBUTES) else event.original_digest()
     for name, value in values.items():
         if name in CORE_ATTRIBUTES:
             setattr(event, name, value)
         else:
             event.set_extension(name, value)
     event.set_extension("route", route.name)
-    return check_event(event)
+    check_event(event)
+    if original is not None:
+        event.set_extension("originaldigest", original)
+    return event
 
 
 def _value(event: Event, name: str) -> str | None:

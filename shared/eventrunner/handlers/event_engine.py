@@ -11,12 +11,12 @@ import msgspec
 
 from eventrunner.errors import InvalidInput
 from eventrunner.events import Event, decode_event, encode_event
-from eventrunner.events.event import CORE_ATTRIBUTES, micros
+from eventrunner.events.event import CONTENT_ATTRIBUTES, CORE_ATTRIBUTES, micros
 from eventrunner.events.sections import Section, by_tenant
+from eventrunner.handlers.first_verdict import name_derived, restored, settle
 from eventrunner.ids import derived_id
 from eventrunner.rules import RuleSet, Verdict, combine, compile_rules
 from eventrunner.stage import Batch, Outcomes
-from eventrunner.storage.content import data_digest
 from eventrunner.storage.event_store import EventStore, Row
 from eventrunner.storage.per_tenant import PerTenant
 from eventrunner.storage.records import RuleSet as RuleSetRecord
@@ -39,43 +39,47 @@ class EventEngine:
     ) -> None:
         self._store = store
         self._facts = PerTenant(tenant_record, tenant_facts)
+        self._keep_days = PerTenant(tenant_record, _retention_days)
         self._rules = _TenantRules(rule_records)
 
     def __call__(self, batch: Batch) -> Outcomes:
         outcomes = Outcomes()
         rows: list[Row] = []
         results: list[_Group] = []
-        derived: list[_Group] = []
+        derived: list[Event] = []
         for events in batch.chunks():
             judged = self._judge_all(events)
-            results += _encode(judged.results, rows)
-            derived += _encode(judged.derived, rows)
+            results += _encode(judged.results, rows, self._keep_days.get)
+            derived += judged.derived
             outcomes.failures += judged.failures
             outcomes.dropped += judged.dropped
+        results += _encode(settle(self._store, outcomes, derived), rows, self._keep_days.get)
+        from_outside = len(rows)
+        derivatives = _encode(derived, rows, self._keep_days.get)
+        rows[from_outside:] = [row._replace(follows=True) for row in rows[from_outside:]]
         if rows:
             # One put, because each is a transaction with an fsync of its own.
             report = self._store.put(rows)
-            if report.conflicts:
-                self._settle_conflicts(report.conflicts, rows, results, outcomes)
+            self._settle_conflicts(report.conflicts, rows, from_outside, outcomes)
+            # What is stored goes on, so that it is the same everywhere; nobody knows whether it did when it was stored.
+            for index, body in report.kept.items():
+                rows[index] = rows[index]._replace(body=body)
+            kept = (body for index, body in report.kept.items() if index < from_outside)
+            outcomes.written_derived = restored(self._store, kept, derived)
         outcomes.written = [group.section(rows) for group in results]
-        outcomes.written_derived = [group.section(rows) for group in derived]
+        outcomes.written_derived += [group.section(rows) for group in derivatives]
         return outcomes
 
     def _settle_conflicts(
-        self, conflicts: Iterable[int], rows: list[Row], results: Sequence[_Group], outcomes: Outcomes
+        self, conflicts: Iterable[int], rows: Sequence[Row], from_outside: int, outcomes: Outcomes
     ) -> None:
-        """The first event of an identity stays, and is what goes on: nobody knows whether it did when it was stored.
-        Another one is a dead letter. A derived one is only counted, as it differs when rules were changed meanwhile."""
-        from_outside = {index for group in results for index in range(group.start, group.end)}
+        """The first event of an identity stays, another one is a dead letter. A derived one is only counted."""
         for index in conflicts:
             row = rows[index]
             EVENTS_TOTAL.labels("event-engine", "conflict").inc()
-            if index in from_outside:
+            if index < from_outside:
                 reason = f"another event {row.id!r} of source {row.source!r} was stored before and differs"
                 outcomes.fail(decode_event(row.body), HTTPStatus.CONFLICT, reason)
-            stored = self._store.get(row.tenant, row.source, row.id)
-            if stored is not None:
-                rows[index] = row._replace(body=stored)
 
     def _judge_all(self, events: Iterable[Event]) -> Outcomes:
         outcomes = Outcomes()
@@ -102,11 +106,11 @@ class _Group(NamedTuple):
         return Section(self.tenant, self.end - self.start, members)
 
 
-def _encode(events: Iterable[Event], rows: list[Row]) -> list[_Group]:
+def _encode(events: Iterable[Event], rows: list[Row], keep_days: Callable[[str], int]) -> list[_Group]:
     """Adds a row for each event. Its text is for the store and for the reply, so that it is encoded once."""
     groups = []
     for tenant, group in by_tenant(events).items():
-        start = len(rows)
+        start, days = len(rows), keep_days(tenant)
         for event in group:
             event.usageout = 0
             body = encode_event(event)
@@ -114,7 +118,7 @@ def _encode(events: Iterable[Event], rows: list[Row]) -> list[_Group]:
             body = b'%b,"usageout":%d}' % (body[:-1], len(body))
             received = micros(event.receivedtime) if event.receivedtime else 0
             time = received if event.time is None else micros(event.time)
-            rows.append(Row(tenant, event.source, event.id, event.type, time, received, body))
+            rows.append(Row(tenant, event.source, event.id, event.type, time, received, body, days))
         groups.append(_Group(tenant, start, len(rows)))
     return groups
 
@@ -130,24 +134,26 @@ def _judge(event: Event, rules: RuleSet, facts: Mapping[str, Any], outcomes: Out
         reason = f"rule {verdict.error.rule}: {verdict.error.message}"
         outcomes.fail(event, HTTPStatus.UNPROCESSABLE_ENTITY, reason)
         return
-    if verdict.emitted:
-        outcomes.derived += derive(event, verdict)
+    derived = derive(event, verdict) if verdict.emitted else ()
+    outcomes.derived += derived
     if verdict.dropped is not None:
         outcomes.dropped.append(event)
         return
     _apply(event, verdict)
+    if derived:
+        name_derived(event, derived)
     outcomes.results.append(event)
 
 
 def _apply(event: Event, verdict: Verdict) -> None:
+    if verdict.data is not None or not verdict.attributes.keys().isdisjoint(CONTENT_ATTRIBUTES):
+        event.set_extension("originaldigest", event.original_digest())
     for name, value in verdict.attributes.items():
         if name in CORE_ATTRIBUTES:
             setattr(event, name, value)
         else:
             event.set_extension(name, value)
     if verdict.data is not None:
-        if event.extensions is None or "originaldigest" not in event.extensions:
-            event.set_extension("originaldigest", data_digest(event.data))
         event.data, event.data_base64 = msgspec.Raw(verdict.data), None
     for name, value in verdict.tags.items():
         event.set_extension(name, value)
@@ -157,6 +163,7 @@ def _apply(event: Event, verdict: Verdict) -> None:
 
 def derive(cause: Event, verdict: Verdict) -> list[Event]:
     """Events that the rules emitted. Their ids follow from the cause, the rule and the position."""
+    inherited = {name: value for name, value in (cause.extensions or {}).items() if name == "replayid"}
     return [
         Event(
             id=derived_id(*cause.identity, emitted.rule, str(emitted.position)),
@@ -169,7 +176,7 @@ def derive(cause: Event, verdict: Verdict) -> list[Event]:
             traceparent=cause.traceparent,
             receivedtime=cause.receivedtime,
             data=msgspec.Raw(emitted.data),
-            extensions={"causeid": cause.id, "causerule": emitted.rule},
+            extensions={"causeid": cause.id, "causerule": emitted.rule, **inherited},
         )
         for emitted in verdict.emitted
     ]
@@ -180,6 +187,10 @@ def tenant_facts(record: bytes | None) -> Mapping[str, Any]:
         return {}
     tenant = Tenant.from_json(record)
     return {"id": tenant.id, "name": tenant.name, "plan": tenant.plan}
+
+
+def _retention_days(record: bytes | None) -> int:
+    return (Tenant.from_json(record).retention_days or 0) if record else 0
 
 
 class _TenantRules:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+from collections.abc import Coroutine
 from dataclasses import fields
 from typing import Any, Final, TypeVar
 
@@ -28,13 +29,13 @@ from eventrunner.local.manifests import Manifests, load_manifests
 from eventrunner.local.nats_server import NatsServer
 from eventrunner.local.ports import HOST
 from eventrunner.local.project import Project
+from eventrunner.local.retention import sweep_regularly
 from eventrunner.local.revision import Limits
 from eventrunner.local.sinks import Sinks
 from eventrunner.local.supervisor import Supervised
 from eventrunner.local.tasks import start_task
 from eventrunner.local.upstream import new_probe_session
 from eventrunner.settings import Settings
-from eventrunner.storage.bucket_watch import BucketWatch
 from eventrunner.storage.records import KEYS
 from eventrunner.storage.registry import Registry
 
@@ -89,6 +90,7 @@ class Platform:
         adapter = await self._sources(manifests, activator, nats.url)
         broker = await self._broker(manifests, activator)
         url = await self._gateway(registry, activator)
+        self._keep_running(sweep_regularly(registry, session, url, key))
         await asyncio.gather(_soon(clickhouse), _soon(adapter))
         self.ready_line = {
             "ready": True,
@@ -141,7 +143,7 @@ class Platform:
 
     async def _gateway(self, registry: Registry, activator: Activator) -> str:
         keys = registry.follow(KEYS, lambda change: None)
-        self._follow(keys)
+        self._keep_running(keys.run())
         await keys.loaded.wait()
         gateway = Gateway(
             load_access_rules(self._project.policies / "access-rules.yaml"),
@@ -179,8 +181,8 @@ class Platform:
         values = {"store_url": self._data.store_url, **chosen, **here}
         return {f"EVENTRUNNER_{name.upper()}": str(value) for name, value in values.items()}
 
-    def _follow(self, watch: BucketWatch) -> None:
-        task = start_task(watch.run())
+    def _keep_running(self, work: Coroutine[Any, Any, None]) -> None:
+        task = start_task(work)
 
         async def cancel() -> None:
             task.cancel()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from eventrunner.clock import Clock, utc_now
 from eventrunner.events import Event
+from eventrunner.events.event import micros
 from eventrunner.storage.analytics_model import Totals, UsageRecord, UsageRow
 from eventrunner.storage.analytics_queries import (
     COUNTS,
@@ -15,13 +16,22 @@ from eventrunner.storage.analytics_queries import (
     ENDED,
     TENANTS,
     check_question,
+    received_at_sql,
     time_zone,
     usage_sql,
     window_end,
 )
-from eventrunner.storage.analytics_rows import EVENT_COLUMNS, USAGE_COLUMNS, event_columns, usage_columns
+from eventrunner.storage.analytics_rows import (
+    CONTENT_COLUMNS,
+    EVENT_COLUMNS,
+    LAST,
+    USAGE_COLUMNS,
+    event_columns,
+    usage_columns,
+)
 from eventrunner.storage.clickhouse import ClickHouse, ClickHouseUrl
 from eventrunner.storage.clickhouse_migrations import migrate
+from eventrunner.tenancy import check_tenant
 
 __all__ = ["Analytics", "EventCounts", "Traced"]
 
@@ -65,9 +75,20 @@ class Analytics:
             "events", EVENT_COLUMNS, (event_columns(chunk, self._clock) for chunk in chunks if chunk)
         )
 
+    def missing(self, tenant: str, events: Sequence[Event]) -> list[Event]:
+        """Those of the tenant's events that are not here."""
+        received = sorted({micros(event.receivedtime) for event in events if event.receivedtime})
+        known = set(map(tuple, self._clickhouse.query(received_at_sql(received), {"tenant": tenant})))
+        return [event for event in events if (event.source, event.id) not in known]
+
+    def restore_events(self, events: Sequence[Event]) -> None:
+        """Writes events of which each row counts only while there is no other of the same event."""
+        if events:
+            self._clickhouse.insert("events", EVENT_COLUMNS, [event_columns(events, self._clock, LAST)])
+
     def insert_usage(self, records: Sequence[UsageRecord]) -> None:
         if records:
-            self._clickhouse.insert("usage_events", USAGE_COLUMNS, [usage_columns(records)])
+            self._clickhouse.insert("usage_events", USAGE_COLUMNS, [usage_columns(records, self._clock)])
 
     def usage(
         self,
@@ -120,5 +141,29 @@ class Analytics:
         """Tenants that have ever used anything, sorted."""
         return [row[0] for row in self._clickhouse.query(TENANTS)]
 
+    def expire(self, tenant: str, received_before: int) -> int:
+        """Empties what the tenant's events held of content, if received before then in microseconds; what they used and
+        were stays for billing. Returns the number of rows."""
+        parts = [f"{name} != ''" for name in CONTENT_COLUMNS]
+        moment = f"fromUnixTimestamp64Micro({received_before}, 'UTC')"
+        condition = f"{_of(tenant)} AND receivedtime < {moment} AND ({' OR '.join(parts)})"
+        emptied = ", ".join(f"{name} = ''" for name in CONTENT_COLUMNS)
+        return self._mutate("events", f"UPDATE {emptied}", condition)
+
+    def erase(self, tenant: str) -> int:
+        """Deletes all of the tenant's rows, usage included. Returns how many."""
+        return sum(self._mutate(table, "DELETE", _of(tenant)) for table in ("events", "usage_events"))
+
+    def _mutate(self, table: str, change: str, condition: str) -> int:
+        ((count,),) = self._clickhouse.query(f"SELECT count() FROM {table} WHERE {condition}")  # noqa: S608
+        if count:
+            self._clickhouse.command(f"ALTER TABLE {table} {change} WHERE {condition} SETTINGS mutations_sync = 2")
+        return int(count)
+
     def close(self) -> None:
         self._clickhouse.close()
+
+
+def _of(tenant: str) -> str:
+    # A tenant's name has nothing in it that could end a string; mutations take no parameters.
+    return f"tenantid = '{check_tenant(tenant)}'"

@@ -1,7 +1,8 @@
 """The SQL of usage and the windows it is summed over: no I/O.
 
-Every query takes each key once before it adds anything up. Of several rows of a key the smallest counts, compared by
-time of receipt and then by every number, so the answer depends on the set of rows and not on how they arrived.
+Every query takes each key once before it adds anything up. Of several rows of a key the one counts that was received
+first and, of those, written first, so that no later delivery changes an answer. Rows that were written at one time are
+compared by their numbers, so that their order does not matter.
 """
 
 from __future__ import annotations
@@ -14,68 +15,107 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from eventrunner.errors import FieldError, InvalidInput
 from eventrunner.storage.analytics_model import GROUPS, WINDOWS
 
-__all__ = ["COUNTS", "DERIVED", "ENDED", "TENANTS", "check_question", "time_zone", "usage_sql", "window_end"]
+__all__ = [
+    "COUNTS",
+    "DERIVED",
+    "ENDED",
+    "TENANTS",
+    "check_question",
+    "received_at_sql",
+    "time_zone",
+    "usage_sql",
+    "window_end",
+]
 
 _STARTS = {"minute": "toStartOfMinute", "hour": "toStartOfHour", "day": "toStartOfDay", "month": "toStartOfMonth"}
 
-# `once` holds each event of the tenant once, but none that a replay derived; `ended` each event that has records beside
-# its row, or no row at all.
+# `once` holds each event of the tenant once, dropped ones included, but none that a replay derived; `ended` each event
+# that has records beside that, or nothing else because it failed. One that failed and came again has its bytes in one
+# of the two, or in both if it was the same delivery.
 _FACTS = """
 WITH
+    arrived AS
+    (
+        SELECT
+            source, id, receivedtime, writtentime, usagein, usageout, usagecpu, usagemem, usagerules, type, subject,
+            causeid
+        FROM events
+        WHERE tenantid = {tenant:String} AND receivedtime < fromUnixTimestamp64Micro({until:Int64}, 'UTC')
+            AND replayid = ''
+        UNION ALL
+        SELECT
+            subject_source AS source, subject_id AS id, receivedtime, writtentime, usagein, usageout, usagecpu,
+            usagemem, usagerules, '' AS type, '' AS subject, '' AS causeid
+        FROM usage_events
+        WHERE tenantid = {tenant:String} AND kind = 'dropped'
+            AND receivedtime < fromUnixTimestamp64Micro({until:Int64}, 'UTC')
+    ),
     once AS
     (
         SELECT
             source,
             id,
-            min(tuple(receivedtime, usagein, usageout, usagecpu, usagemem, usagerules,
+            min(tuple(receivedtime, writtentime, usagein, usageout, usagecpu, usagemem, usagerules,
                       CAST(type AS String), subject, causeid)) AS kept
-        FROM events
-        WHERE tenantid = {tenant:String} AND receivedtime < fromUnixTimestamp64Micro({until:Int64}, 'UTC')
-            AND replayid = ''
+        FROM arrived
         GROUP BY source, id
         HAVING kept.1 >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')
     ),
     records AS
     (
         SELECT
-            min(tuple(receivedtime, usagein, usageout, usagecpu, usagemem, usagerules,
+            min(tuple(receivedtime, writtentime, usagein, usageout, usagecpu, usagemem, usagerules,
                       CAST(subject_source AS String), subject_id, CAST(kind AS String))) AS kept
         FROM usage_events
-        WHERE tenantid = {tenant:String} AND receivedtime < fromUnixTimestamp64Micro({until:Int64}, 'UTC')
+        WHERE tenantid = {tenant:String} AND kind != 'dropped'
+            AND receivedtime < fromUnixTimestamp64Micro({until:Int64}, 'UTC')
         GROUP BY id
         HAVING kept.1 >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')
     ),
     ended AS
     (
         SELECT
-            kept.7 AS source,
-            kept.8 AS id,
+            kept.8 AS source,
+            kept.9 AS id,
             min(kept.1) AS at,
-            max(kept.9 IN ('dropped', 'failed')) AS terminal,
-            sum(kept.2) AS usagein,
-            sum(kept.3) AS usageout,
-            sum(kept.4) AS usagecpu,
-            sum(kept.5) AS usagemem,
-            sum(kept.6) AS usagerules
+            max(kept.10 = 'failed') AS failed,
+            sum(kept.3) AS usagein,
+            sum(kept.4) AS usageout,
+            sum(kept.5) AS usagecpu,
+            sum(kept.6) AS usagemem,
+            sum(kept.7) AS usagerules
         FROM records
+        GROUP BY source, id
+    ),
+    came AS
+    (
+        SELECT CAST(source AS String) AS source, id, min(tuple(receivedtime, writtentime, usagein)).3 AS usagein
+        FROM
+        (
+            SELECT source, id, receivedtime, writtentime, usagein
+            FROM events
+            WHERE tenantid = {tenant:String} AND (source, id) IN (SELECT source, id FROM ended)
+            UNION ALL
+            SELECT subject_source AS source, subject_id AS id, receivedtime, writtentime, usagein
+            FROM usage_events
+            WHERE tenantid = {tenant:String} AND kind = 'dropped'
+                AND (subject_source, subject_id) IN (SELECT source, id FROM ended)
+        )
         GROUP BY source, id
     ),
     facts AS
     (
         SELECT
-            kept.1 AS at, kept.7 AS type, CAST(source AS String) AS source, kept.8 AS subject,
-            kept.9 = '' AS accepted, kept.9 != '' AS derived,
-            kept.2 AS usagein, kept.3 AS usageout, kept.4 AS usagecpu, kept.5 AS usagemem, kept.6 AS usagerules
+            kept.1 AS at, kept.8 AS type, CAST(source AS String) AS source, kept.9 AS subject,
+            kept.10 = '' AS accepted, kept.10 != '' AS derived,
+            kept.3 AS usagein, kept.4 AS usageout, kept.5 AS usagecpu, kept.6 AS usagemem, kept.7 AS usagerules
         FROM once
         UNION ALL
         SELECT
-            at, '' AS type, source, '' AS subject,
-            terminal AND (source, id) NOT IN (
-                SELECT CAST(source AS String), id FROM events
-                WHERE tenantid = {tenant:String} AND (source, id) IN (SELECT source, id FROM ended)
-            ) AS accepted,
-            0 AS derived, usagein, usageout, usagecpu, usagemem, usagerules
-        FROM ended
+            at, '' AS type, source, '' AS subject, failed AND came.id = '' AS accepted, 0 AS derived,
+            toUInt64(ended.usagein - least(ended.usagein, came.usagein)) AS usagein,
+            usageout, usagecpu, usagemem, usagerules
+        FROM ended LEFT JOIN came ON ended.source = came.source AND ended.id = came.id
     )
 """
 
@@ -131,6 +171,17 @@ FROM facts
 GROUP BY {", ".join(keys)}
 ORDER BY {", ".join(keys)}
 """  # noqa: S608 - of names that check_question knows
+
+
+def received_at_sql(moments: Sequence[int]) -> str:
+    """(source, id) of the tenant's events that were received at one of these moments, in microseconds. Events of one
+    request have theirs in common, and the table is ordered by it."""
+    return f"""
+SELECT CAST(source AS String), id FROM events
+WHERE tenantid = {{tenant:String}} AND receivedtime IN (
+    SELECT fromUnixTimestamp64Micro(toInt64(arrayJoin([{", ".join(map(str, moments))}])), 'UTC')
+)
+"""  # noqa: S608 - of numbers
 
 
 def check_question(

@@ -19,7 +19,15 @@ from eventrunner.events import USAGE_TYPE, Event
 from eventrunner.events.event import micros
 from eventrunner.storage.analytics_model import UsageRecord
 
-__all__ = ["EVENT_COLUMNS", "USAGE_COLUMNS", "event_columns", "usage_columns", "usage_records"]
+__all__ = [
+    "CONTENT_COLUMNS",
+    "EVENT_COLUMNS",
+    "LAST",
+    "USAGE_COLUMNS",
+    "event_columns",
+    "usage_columns",
+    "usage_records",
+]
 
 _TIME: Final = "DateTime64(6, 'UTC')"
 
@@ -43,11 +51,14 @@ EVENT_COLUMNS: Final[dict[str, str]] = {
     "usagecpu": "UInt64",
     "usagemem": "UInt64",
     "usagerules": "UInt64",
+    "writtentime": _TIME,
     "replayid": "String",
     "extensions": "String",
     "data": "String",
     "data_base64": "String",
 }
+CONTENT_COLUMNS: Final = ("subject", "traceparent", "extensions", "data", "data_base64")
+"""What a producer said in an event, beside what it is, when it came and what it used."""
 USAGE_COLUMNS: Final[dict[str, str]] = {
     "tenantid": "String",
     "id": "String",
@@ -61,6 +72,7 @@ USAGE_COLUMNS: Final[dict[str, str]] = {
     "usagecpu": "UInt64",
     "usagemem": "UInt64",
     "usagerules": "UInt64",
+    "writtentime": _TIME,
 }
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -68,13 +80,16 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MIN_MICROS: Final = -2_208_988_800_000_000
 _MAX_MICROS: Final = 10_413_791_999_999_999
 """2299-12-31 23:59:59.999999"""
+LAST: Final = _MAX_MICROS
+"""`writtentime` of a row that counts only while there is no other of its key."""
 
 
 _usage_decoder = msgspec.json.Decoder(dict[str, Any])
 
 
-def event_columns(events: Sequence[Event], clock: Clock) -> list[list[Any]]:
-    """Values in the order of EVENT_COLUMNS. An event without a readable `receivedtime` is received now."""
+def event_columns(events: Sequence[Event], clock: Clock, written: int | None = None) -> list[list[Any]]:
+    """Values in the order of EVENT_COLUMNS. An event without a readable `receivedtime` is received now; `written` is
+    now too unless it is given."""
     texts = [event.time for event in events]
     received = [event.receivedtime for event in events]
     # Events of one request share their times, so each text is read once.
@@ -96,6 +111,7 @@ def event_columns(events: Sequence[Event], clock: Clock) -> list[list[Any]]:
         [event.traceparent or "" for event in events],
         causes,
         *_usage_values(events),
+        [now if written is None else written] * len(events),
         replays,
         extensions,
         [bytes(event.data) for event in events],
@@ -126,7 +142,7 @@ def _usage_record(event: Event, now: int) -> UsageRecord:
     return msgspec.convert(values, UsageRecord)
 
 
-def usage_columns(records: Sequence[UsageRecord]) -> list[list[Any]]:
+def usage_columns(records: Sequence[UsageRecord], clock: Clock) -> list[list[Any]]:
     """Values in the order of USAGE_COLUMNS."""
     return [
         [record.tenant for record in records],
@@ -137,6 +153,7 @@ def usage_columns(records: Sequence[UsageRecord]) -> list[list[Any]]:
         [record.subject_id for record in records],
         [record.received for record in records],
         *_usage_values(records),
+        [_micros(clock())] * len(records),
     ]
 
 

@@ -84,6 +84,8 @@ class Tenant(Record):
     """Declarations for `events.routing`."""
     created: str = ""
     """RFC 3339 in UTC."""
+    retention_days: int | None = None
+    """How long after its receipt an event is kept; None: for ever."""
 
     def __post_init__(self) -> None:
         check_tenant(self.id)

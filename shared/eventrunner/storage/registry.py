@@ -26,7 +26,7 @@ from nats.js.kv import KeyValue
 
 from eventrunner.errors import Conflict, FieldError, InvalidInput, Unavailable
 from eventrunner.storage.bucket_watch import BucketWatch, Change
-from eventrunner.storage.jetstream import connect, disconnect, without_secrets
+from eventrunner.storage.jetstream import JetStreamApi, JetStreamError, connect, disconnect, without_secrets
 
 __all__ = ["Change", "Mirror", "Registry"]
 
@@ -101,6 +101,21 @@ class Registry:
             headers = {"KV-Operation": "DEL"}
             ack = await self._client.jetstream(timeout=_TIMEOUT).publish(f"$KV.{bucket}.{key}", headers=headers)
             return int(ack.seq)
+
+    async def purge(self, bucket: str, key: str) -> int:
+        """Deletes the key with all its history. Returns the revision."""
+        with _translated(bucket, key):
+            headers = {"KV-Operation": "PURGE", "Nats-Rollup": "sub"}
+            ack = await self._client.jetstream(timeout=_TIMEOUT).publish(f"$KV.{bucket}.{key}", headers=headers)
+            return int(ack.seq)
+
+    async def purge_subject(self, stream: str, subject: str) -> int:
+        """Deletes the stream's messages on the subject. Returns how many."""
+        try:
+            answer = await JetStreamApi(self._client).request(f"STREAM.PURGE.{stream}", {"filter": subject})
+        except JetStreamError as error:
+            raise Unavailable(f"The stream {stream} cannot be purged: {error.description}.") from error
+        return int(answer.get("purged", 0))
 
     async def items(self, bucket: str) -> dict[str, bytes]:
         """All keys and values, as of now."""
@@ -222,6 +237,15 @@ class Mirror:
         seconds, and what the work raises."""
         self.start()
         return self._call(work(self._ready().client), timeout)
+
+    def purge(self, bucket: str, key: str) -> int:
+        """Deletes the key with all its history. Raises Unavailable."""
+        return self._write(bucket, lambda registry: registry.purge(bucket, key))
+
+    def purge_subject(self, stream: str, subject: str) -> int:
+        """Deletes the stream's messages on the subject; returns how many. Raises Unavailable."""
+        self.start()
+        return self._call(self._ready().purge_subject(stream, subject))
 
     def close(self) -> None:
         """Ends the thread; the mirror cannot be used again."""

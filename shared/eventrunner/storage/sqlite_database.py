@@ -54,6 +54,22 @@ class SqliteDatabase:
                 yield self._writer
 
     @contextmanager
+    def overwriting(self) -> Iterator[sqlite3.Connection]:
+        """As `writing`; what is deleted is overwritten in the file."""
+        with self.writing() as db:
+            db.execute("pragma secure_delete = on")
+            try:
+                yield db
+            finally:
+                db.execute("pragma secure_delete = off")
+
+    def truncate_log(self) -> None:
+        """Leaves nothing in the write-ahead log, unless somebody reads from it just now."""
+        with self._lock, self._errors():
+            if self._writer is not None:
+                self._writer.execute("pragma wal_checkpoint(truncate)").fetchone()
+
+    @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """One snapshot."""
         with self._errors():

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -23,10 +23,24 @@ from eventrunner.events.packing import pack, unpack
 from eventrunner.storage.content import Content
 from eventrunner.storage.event_store import Row
 
-__all__ = ["Columns", "Kind", "append_segments", "next_number", "read_bodies", "read_columns", "read_rows"]
+__all__ = [
+    "Columns",
+    "Kind",
+    "append_segments",
+    "delete_from_segment",
+    "next_number",
+    "read_bodies",
+    "read_columns",
+    "read_rows",
+]
 
 _SEGMENT_BYTES = 1024 * 1024
 """Of JSON, so that whoever wants one event never unpacks much more."""
+
+
+_GONE = 0xFFFF_FFFF
+"""Place of the kind of an event that was deleted. Its number stays taken: the index of identities still has it."""
+_GONE_ROW = Row("", "", "", "", 0, 0, b"")
 
 
 def next_number(db: sqlite3.Connection) -> int:
@@ -43,16 +57,49 @@ def append_segments(
     bodies: Sequence[bytes],
 ) -> list[tuple[int, int]]:
     """Stores events, `first` the number of the first. Returns the segments' bounds among them."""
-    sizes = list(map(len, bodies))
-    cuts = list(_cuts(sizes))
+    cuts = list(_cuts(list(map(len, bodies))))
     for start, end in cuts:
-        known: dict[tuple[int, str, str], int] = {}
-        places = [known.setdefault(kind, len(known)) for kind in kinds[start:end]]
-        columns = struct.pack(_layout(end - start), *times[start:end], *places, *sizes[start:end])
-        packed = pack(join_batch(bodies[start:end]))
-        values = (first + start, end - start, msgspec.json.encode(list(known)), columns, packed)
-        db.execute("insert into segments values (?, ?, ?, ?, ?)", values)
+        packed = _packed(kinds[start:end], times[start:end], bodies[start:end])
+        db.execute("insert into segments values (?, ?, ?, ?, ?)", (first + start, end - start, *packed))
     return cuts
+
+
+def _packed(
+    kinds: Sequence[tuple[int, str, str] | None], times: Sequence[int], bodies: Sequence[bytes]
+) -> tuple[bytes, bytes, bytes]:
+    """Kinds, columns and bodies as they are stored; an event without a kind is gone."""
+    known: dict[tuple[int, str, str], int] = {}
+    places = [_GONE if kind is None else known.setdefault(kind, len(known)) for kind in kinds]
+    columns = struct.pack(_layout(len(bodies)), *times, *places, *map(len, bodies))
+    return msgspec.json.encode(list(known)), columns, pack(join_batch(bodies))
+
+
+def delete_from_segment(
+    db: sqlite3.Connection, first: int, tenant: int, goes: Callable[[bytes], bool]
+) -> tuple[int, Sequence[int]]:
+    """Deletes events of the tenant from the segment that begins with that event, chosen by their bodies. Returns how
+    many, and the times of its others that stay."""
+    segment = _load(db, first)
+    columns = segment.columns
+    kinds: list[tuple[int, str, str] | None] = []
+    bodies: list[bytes] = []
+    staying: list[int] = []
+    deleted = 0
+    for at, (place, time) in enumerate(zip(columns.places, columns.times, strict=True)):
+        kind, body = (None, b"") if place == _GONE else (columns.kinds[place], segment.body(first + at))
+        if kind is not None and kind.tenant == tenant:
+            if goes(body):
+                kind, body = None, b""
+                deleted += 1
+            else:
+                staying.append(time)
+        kinds.append(kind)
+        bodies.append(body)
+    if deleted:
+        times = [0 if kind is None else time for kind, time in zip(kinds, columns.times, strict=True)]
+        query = "update segments set kinds = ?, columns = ?, bodies = ? where first_event = ?"
+        db.execute(query, (*_packed(kinds, times, bodies), first))
+    return deleted, staying
 
 
 def read_bodies(db: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, bytes]:
@@ -61,7 +108,7 @@ def read_bodies(db: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, byt
 
 
 def read_rows(db: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, Row]:
-    """The events of those numbers, without the times of receipt."""
+    """The events of those numbers, without the times of receipt; one that was deleted is nobody's."""
     names: dict[int, str] = {}
     return {number: _row(db, segment, number, names) for number, segment in _segments_of(db, numbers)}
 
@@ -128,6 +175,8 @@ def _load(db: sqlite3.Connection, number: int) -> _Segment:
 
 def _row(db: sqlite3.Connection, segment: _Segment, number: int, names: dict[int, str]) -> Row:
     columns, at = segment.columns, number - segment.columns.first
+    if columns.places[at] == _GONE:
+        return _GONE_ROW
     kind = columns.kinds[columns.places[at]]
     if kind.tenant not in names:
         (names[kind.tenant],) = db.execute("select name from tenants where number = ?", (kind.tenant,)).fetchone()

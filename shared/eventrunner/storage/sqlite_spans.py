@@ -15,7 +15,7 @@ from itertools import groupby, islice
 
 from eventrunner.storage.sqlite_segments import Columns, read_columns
 
-__all__ = ["Listing", "add_spans", "count_events"]
+__all__ = ["Listing", "add_spans", "change_span", "count_events", "oldest_segments"]
 
 _LEAST, _MOST = -(2**63), 2**63 - 1
 
@@ -39,6 +39,22 @@ def add_spans(db: sqlite3.Connection, segment: int, tenants: Sequence[int], time
 def count_events(db: sqlite3.Connection, tenant: str) -> int:
     query = "select sum(events) from spans where tenant = (select number from tenants where name = ?)"
     return int(db.execute(query, (tenant,)).fetchone()[0] or 0)
+
+
+def oldest_segments(db: sqlite3.Connection, tenant: str) -> tuple[int, list[int]]:
+    """The tenant's number, and the segments that have events of it in the order of their arrival."""
+    query = """select tenant, segment from spans
+        where tenant = (select number from tenants where name = ?) order by segment"""
+    rows = db.execute(query, (tenant,)).fetchall()
+    return (rows[0][0] if rows else 0), [segment for _, segment in rows]
+
+
+def change_span(db: sqlite3.Connection, tenant: int, segment: int, times: Sequence[int]) -> None:
+    """After events of the tenant were deleted from the segment: the times of those that stay."""
+    db.execute("delete from spans where tenant = ? and segment = ?", (tenant, segment))
+    if times:
+        values = (tenant, min(times), segment, max(times), len(times))
+        db.execute("insert into spans values (?, ?, ?, ?, ?)", values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +102,19 @@ class Listing:
         return db.execute(query, values)
 
     def _matching(self, columns: Columns, tenant: int, after: tuple[int, int] | None) -> list[tuple[int, int]]:
-        wanted = [
-            kind.tenant == tenant
+        wanted = {
+            place
+            for place, kind in enumerate(columns.kinds)
+            if kind.tenant == tenant
             and (self.type is None or kind.type == self.type)
             and (self.source is None or kind.source == self.source)
-            for kind in columns.kinds
-        ]
+        }
         since = _LEAST if self.since is None else self.since
         until = _MOST if self.until is None else self.until - 1
         rows = [
             (time, number)
             for number, (time, place) in enumerate(zip(columns.times, columns.places, strict=True), columns.first)
-            if wanted[place] and since <= time <= until
+            if place in wanted and since <= time <= until
         ]
         if after is not None:
             rows = [row for row in rows if (row < after if self.newest_first else row > after)]

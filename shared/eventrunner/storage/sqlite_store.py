@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import builtins
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from eventrunner.errors import ConfigurationError
-from eventrunner.storage.content import first_writes
+from eventrunner.events.event import Identity
+from eventrunner.storage.content import first_writes, received_time
 from eventrunner.storage.cursors import decode_cursor, encode_cursor
 from eventrunner.storage.event_store import Page, PutReport, Row
 from eventrunner.storage.sqlite_database import SqliteDatabase
@@ -20,8 +21,14 @@ from eventrunner.storage.sqlite_identities import (
     next_key,
     own_keys,
 )
-from eventrunner.storage.sqlite_segments import append_segments, next_number, read_bodies, read_rows
-from eventrunner.storage.sqlite_spans import Listing, add_spans, count_events
+from eventrunner.storage.sqlite_segments import (
+    append_segments,
+    delete_from_segment,
+    next_number,
+    read_bodies,
+    read_rows,
+)
+from eventrunner.storage.sqlite_spans import Listing, add_spans, change_span, count_events, oldest_segments
 
 __all__ = ["SqliteStore"]
 
@@ -83,7 +90,7 @@ class SqliteStore:
 
     def _append(self, db: sqlite3.Connection, rows: Sequence[Row], keys: Sequence[int]) -> None:
         first = next_number(db)
-        names, sources, _, types, times, _, bodies = zip(*rows, strict=True)
+        names, sources, _, types, times, _, bodies, *_ = zip(*rows, strict=True)
         numbers = {name: self._tenant_number(db, name) for name in set(names)}
         tenants = [numbers[name] for name in names]
         kinds = list(zip(tenants, types, sources, strict=True))
@@ -112,6 +119,26 @@ class SqliteStore:
                         return row.body
                 key = next_key(key)
         return None
+
+    def stored(self, identities: Collection[Identity]) -> dict[Identity, bytes]:
+        wanted = dict.fromkeys(identities)
+        if not wanted:
+            return {}
+        found: dict[Identity, bytes] = {}
+        keys = dict(zip(wanted, event_keys(*zip(*wanted, strict=True)), strict=True))
+        # As a writer, because only writers have the index in memory.
+        with self._database.writing() as db:
+            self._identities.refresh(db)
+            while keys:
+                known = self._identities.lookup(db, set(keys.values()))
+                rows = read_rows(db, known.values())
+                keys = {identity: key for identity, key in keys.items() if known.get(key) in rows}
+                for identity, key in keys.items():
+                    row = rows[known[key]]
+                    if row[:3] == identity:
+                        found[identity] = row.body
+                keys = {identity: next_key(key) for identity, key in keys.items() if identity not in found}
+        return found
 
     def find(self, tenant: str, id: str) -> builtins.list[bytes]:
         with self._database.reading() as db:
@@ -144,7 +171,33 @@ class SqliteStore:
 
     def tenants(self) -> Sequence[str]:
         with self._database.reading() as db:
-            return [name for (name,) in db.execute("select name from tenants order by name")]
+            query = """select name from tenants where exists (select 1 from spans where tenant = number)
+                order by name"""
+            return [name for (name,) in db.execute(query)]
+
+    def expire(self, tenant: str, received_before: int) -> int:
+        return self._delete(tenant, lambda body: received_time(body) < received_before, first_only=True)
+
+    def erase(self, tenant: str) -> int:
+        return self._delete(tenant, lambda body: True, first_only=False)
+
+    def _delete(self, tenant: str, goes: Callable[[bytes], bool], *, first_only: bool) -> int:
+        """Segment by segment, so that nobody waits long to write. Later segments hold what was received later, so an
+        expiry ends with the first that loses nothing."""
+        with self._database.reading() as db:
+            number, segments = oldest_segments(db, tenant)
+        total = 0
+        for segment in segments:
+            with self._database.overwriting() as db:
+                deleted, staying = delete_from_segment(db, segment, number, goes)
+                if deleted:
+                    change_span(db, number, segment, staying)
+            total += deleted
+            if first_only and not deleted:
+                break
+        if total:
+            self._database.truncate_log()
+        return total
 
     def put_invoice(self, tenant: str, invoice_id: str, period: str, body: bytes) -> bool:
         with self._database.writing() as db:

@@ -29,9 +29,16 @@ def test_an_event_that_no_route_matches_is_unroutable() -> None:
 
 def test_a_route_sets_attributes_from_the_values_before() -> None:
     (route,) = parse_routes([{"name": "a", "set": {"type": "v2.{type}", "subject": "{type}", "region": "eu"}}])
+    original = _event().original_digest()
     event = apply(_event(), route)
     assert (event.type, event.subject) == ("v2.order.paid", "order.paid")
-    assert event.extensions == {"region": "eu", "route": "a"}
+    assert event.extensions == {"region": "eu", "route": "a", "originaldigest": original}
+
+
+@pytest.mark.parametrize("name", ["causeid", "originaldigest", "usagein", "Bad Name"])
+def test_a_route_cannot_write_what_is_reserved(name: str) -> None:
+    with pytest.raises(InvalidInput):
+        parse_routes([{"name": "a", "set": {name: "x"}}])
 
 
 def test_a_route_cannot_change_what_makes_the_event_itself() -> None:

@@ -3,13 +3,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 from eventrunner.events import Event, decode_batch, decode_event, encode_batch
 from eventrunner.events.sections import Section
 from eventrunner.handlers.event_engine import EventEngine
 from eventrunner.stage import Batch, Outcomes
-from eventrunner.storage.content import data_digest
 from eventrunner.storage.event_store import EventStore
 from eventrunner.storage.records import RuleSet, RuleVersion, Tenant
 from eventrunner.storage.stores import open_store
@@ -70,9 +68,11 @@ def test_an_event_that_no_rule_touches_passes_with_its_bytes(store: EventStore) 
 def test_rules_tag_change_and_derive(store: EventStore) -> None:
     outcomes = _engine(store)(_batch(_event("1", data=b'{"amount":700}')))
     (event,) = _results(outcomes)
-    assert event.extensions == {"size": "big", "originaldigest": data_digest(msgspec.Raw(b'{"amount":700}'))}
-    assert event.decoded_data() == {"amount": 700, "checked": True}
     (alert,) = _derived(outcomes)
+    assert event.extensions is not None
+    assert event.extensions.pop("originaldigest")
+    assert event.extensions == {"size": "big", "derivedids": alert.id}
+    assert event.decoded_data() == {"amount": 700, "checked": True}
     assert (alert.type, alert.decoded_data()) == ("alert", {"amount": 700})
     assert alert.extensions == {"causeid": "1", "causerule": "Big"}
     assert store.get("acme", "/s", alert.id) is not None
@@ -146,3 +146,48 @@ def test_a_redelivery_after_a_change_of_rules_derives_what_is_stored(store: Even
     # The event itself came as it came before, whatever rules made of it.
     assert outcomes.failures == []
     assert decode_event(store.get("acme", "/s", "1") or b"").decoded_data() == {"amount": 700, "checked": True}
+
+
+_PLAIN = _event("1", data=b'{"amount":7}')
+_BIG = _event("1", data=b'{"amount":700}')
+_DROP = 'rule D { when Event.type == "order" then Drop("d"); Retract("D"); }'
+_FAIL = 'rule F { when Event.type == "order" then Event.data.n = 1; }'
+_OTHER = 'rule O { when Event.type == "order" then Emit("other"); Event.type = "late"; Retract("O"); }'
+
+
+@pytest.mark.parametrize("changed", [_DROP, _FAIL, _OTHER, 'rule N { when false then Log(""); }'])
+@pytest.mark.parametrize("event", [_PLAIN, _BIG], ids=["plain", "big"])
+def test_rules_that_were_changed_meanwhile_do_not_touch_what_is_stored(
+    store: EventStore, event: Event, changed: str
+) -> None:
+    first = _engine(store)(_batch(event))
+    again = _engine(store, changed)(_batch(event, _event("2", "other")))
+    assert _results(first)[0] in _results(again)
+    assert [result.id for result in sorted(_results(again), key=lambda result: result.id)] == ["1", "2"]
+    assert _derived(again) == _derived(first)
+    assert (again.dropped, again.failures) == ([], [])
+    assert store.count("acme") == 2 + len(_derived(first))
+
+
+def test_an_event_that_rules_gave_another_type_and_time_is_known_again(store: EventStore) -> None:
+    changing = 'rule O { when true then Event.type = "late"; Event.time = "2026-02-01T00:00:00Z"; Retract("O"); }'
+    first = _results(_engine(store, changing)(_batch(_PLAIN)))
+    outcomes = _engine(store)(_batch(_PLAIN))
+    assert (outcomes.failures, _results(outcomes)) == ([], first)
+    other = _event("1", "ping", data=b'{"amount":7}')
+    assert [failure.code for failure in _engine(store, changing)(_batch(other)).failures] == [409]
+
+
+def test_a_replay_derives_anew(store: EventStore) -> None:
+    _engine(store)(_batch(_PLAIN))
+    replayed = _event("1", data=b'{"amount":7}')
+    replayed.set_extension("replayid", "r1")
+    (derived,) = _derived(_engine(store, _OTHER)(_batch(replayed)))
+    assert (derived.type, derived.extensions and derived.extensions["replayid"]) == ("other", "r1")
+
+
+@pytest.mark.parametrize("name", ["id", "data", "causeid", "derivedids", "originaldigest", "usagein", "Bad Name", ""])
+def test_rules_cannot_write_what_identifies_or_bills_an_event(store: EventStore, name: str) -> None:
+    text = f'rule T {{ when Event.type == "order" then Tag("{name}", "x"); Retract("T"); }}'
+    outcomes = _engine(store, text)(_batch(_event("1")))
+    assert ([failure.code for failure in outcomes.failures], outcomes.written) == ([422], [])

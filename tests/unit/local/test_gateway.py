@@ -328,7 +328,7 @@ def test_the_portal_says_where_to_look_instead(front):
 def test_a_wrong_method_gets_405_with_the_right_ones(front):
     answer = front.call("PATCH", "/api/v1/tenants/acme", ADMIN)
     assert_problem(answer, 405)
-    assert answer[1]["allow"] == "GET, PUT"
+    assert answer[1]["allow"] == "DELETE, GET, PUT"
 
 
 def test_an_announced_body_over_the_limit_is_refused_before_it_is_sent(front):

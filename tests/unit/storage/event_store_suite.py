@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from eventrunner.clock import format_time
 from eventrunner.errors import InvalidInput
 from eventrunner.ids import new_id
 from eventrunner.storage.event_store import EventStore, Page, PutReport, Row
@@ -26,8 +29,13 @@ def make_row(tenant: str, id: str, *, source: str = "/s", type: str = "t", time:
     body = {"specversion": "1.0", "id": id, "source": source, "type": type, "tenantid": tenant}
     if more.pop("timed", True):
         body["time"] = f"2013-02-15T12:00:00.{time % 1_000_000:06}Z"
+    days = more.pop("days", 0)
     body |= {"data": {"n": 1}} | more
-    return Row(tenant, source, id, type, time, received, json.dumps(body, separators=(",", ":")).encode())
+    return Row(tenant, source, id, type, time, received, json.dumps(body, separators=(",", ":")).encode(), days)
+
+
+def _rfc3339(micros: int) -> str:
+    return format_time(datetime.fromtimestamp(micros / 1e6, UTC))
 
 
 def ids(bodies: Iterable[bytes]) -> list[str]:
@@ -260,6 +268,58 @@ class EventStoreSuite:
         with pytest.raises(InvalidInput) as caught:
             store.list(tenant, cursor=cursor)
         assert [item.field for item in caught.value.fields] == ["cursor"]
+
+    # --- erasure and retention
+
+    def test_an_erased_tenant_has_nothing_and_may_begin_anew(
+        self, store: EventStore, tenant: str, other_tenant: str
+    ) -> None:
+        rows = [make_row(tenant, f"{n}", time=NOON + n * DAY // 3, source=f"/{n % 2}") for n in range(40)]
+        others = [make_row(other_tenant, f"{n}", time=NOON + n) for n in range(40)]
+        for start in range(0, 40, 10):
+            store.put([row for pair in zip(rows, others, strict=True) for row in pair][2 * start : 2 * start + 20])
+        store.put_invoice(tenant, "INV-1", "2013-01", b"final")
+        for again in range(3):
+            assert store.erase(tenant) == 40
+            assert store.erase(tenant) == 0
+            assert (store.count(tenant), store.list(tenant)) == (0, Page([], None))
+            assert tenant not in store.tenants()
+            assert store.find(tenant, "3") == []
+            assert store.stored([row[:3] for row in rows + others[:2]]) == {row[:3]: row.body for row in others[:2]}
+            assert store.invoices(tenant) == [b"final"]
+            assert store.list(other_tenant, limit=50).bodies == [row.body for row in others]
+            assert store.put(others).duplicates == tuple(range(40))
+            # The same events, received later.
+            rows = [row._replace(received=row.received + (again + 1) * DAY) for row in rows]
+            assert store.put(rows) == PutReport(40)
+            assert store.put(rows[:5] + others[:5]) == PutReport(0, duplicates=tuple(range(10)))
+            assert store.list(tenant, limit=50).bodies == [row.body for row in rows]
+            assert [store.get(*row[:3]) for row in rows] == [row.body for row in rows]
+        assert {tenant, other_tenant} <= set(store.tenants())
+
+    def test_erasing_who_has_nothing_is_fine(self, store: EventStore) -> None:
+        assert store.erase("nobody") == 0
+
+    def test_what_was_received_before_is_found_until_its_days_are_over(
+        self, store: EventStore, tenant: str, other_tenant: str
+    ) -> None:
+        now = time.time_ns() // 1000
+        ages = {"old": 4 * DAY, "older": 9 * DAY, "edge": 3 * DAY - 1_500_000, "young": DAY}
+        rows = [
+            make_row(name, id, received=now - age, receivedtime=_rfc3339(now - age), days=3 if name == tenant else 0)
+            for id, age in ages.items()
+            for name in (tenant, other_tenant)
+        ]
+        store.put(rows[2:4])
+        store.put(rows[:2] + rows[4:])
+        deadline = time.monotonic() + 10
+        while store.count(tenant) > 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+            store.expire(tenant, time.time_ns() // 1000 - 3 * DAY)
+        assert ids(store.list(tenant).bodies) == ["young"]
+        assert store.stored([row[:3] for row in rows[:2]]) == {rows[1][:3]: rows[1].body}
+        assert store.count(other_tenant) == 4
 
     # --- invoices
 

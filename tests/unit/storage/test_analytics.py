@@ -170,6 +170,34 @@ class TestUsage:
         analytics.insert_events([event("1", usagecpu=5)])
         assert analytics.totals("acme", START, END) == Totals(1, cpu=9, ingress=3)
 
+    @pytest.mark.parametrize("dropped_first", [True, False])
+    def test_an_event_that_was_dropped_and_let_pass_counts_as_it_came_first(
+        self, server: ChdbProcess, dropped_first: bool
+    ) -> None:
+        with server.analytics() as analytics:
+            steps = [
+                lambda: analytics.insert_usage([record("a", "dropped", "1", usagein=3, usagecpu=4)]),
+                lambda: analytics.insert_events([event("1", usagein=3, usagecpu=9, usageout=5)]),
+            ]
+            for step in steps if dropped_first else reversed(steps):
+                step()
+                first = analytics.totals("acme", START, END)
+                assert first == (Totals(1, cpu=4, ingress=3) if dropped_first else Totals(1, 0, 0, 9, 0, 3, 5))
+            ((view,),) = rows(analytics, "SELECT sum(network_ingress) FROM tenant_usage")
+            assert view == 3
+
+    def test_an_event_that_failed_and_was_let_pass_came_in_once(self, analytics: Analytics) -> None:
+        analytics.insert_usage([record("a", "failed", "1", usagein=3, usagecpu=4)])
+        analytics.insert_events([event("1", usagein=3, usagecpu=5)])
+        assert analytics.totals("acme", START, END) == Totals(1, cpu=9, ingress=3)
+
+    def test_what_was_written_first_counts_whatever_comes_later(self, analytics: Analytics) -> None:
+        for cpu in (7, 3, 9):
+            analytics.insert_events([event("1", usagecpu=cpu)])
+            analytics.insert_usage([record("r", "consumer", "1", usagecpu=100 * cpu)])
+            assert analytics.totals("acme", START, END) == Totals(1, cpu=707)
+            assert rows(analytics, "SELECT sum(cpu_usage) * 1e9 FROM tenant_usage") == [[707.0]]
+
     def test_other_records_use_something_without_being_an_event(self, analytics: Analytics) -> None:
         analytics.insert_events([event("1")])
         analytics.insert_usage([record("a", "consumer", "1", usagecpu=4), record("b", "consumer", "1", usagecpu=4)])
@@ -204,14 +232,13 @@ class TestUsage:
             days = analytics.usage("acme", START, END, window="day")
             assert [sum(numbers) for numbers in zip(*(day.totals for day in days), strict=True)] == list(expected)
 
-    def test_differing_redeliveries_count_by_the_set_of_rows_alone(
+    def test_differing_redeliveries_of_one_insert_count_by_the_set_of_rows_alone(
         self, analytics: Analytics, server: ChdbProcess
     ) -> None:
         deliveries = [event("1", usagecpu=9), event("1", usagecpu=5), event("1", START + timedelta(1), usagecpu=1)]
         analytics.insert_events(deliveries)
         with server.analytics() as other:
-            for delivery in reversed(deliveries):
-                other.insert_events([delivery])
+            other.insert_events(deliveries[::-1])
             assert analytics.totals("acme", START, END) == other.totals("acme", START, END) == Totals(1, cpu=5)
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
@@ -83,6 +84,21 @@ def test_every_connection_is_durable_and_in_wal_mode(store: EventStore, path: Pa
     sqlite_database._configure(connection)
     assert connection.execute("pragma synchronous").fetchone() == (2,)
     connection.close()
+
+
+def test_what_was_erased_is_not_even_in_the_files(store: EventStore, path: Path) -> None:
+    text = Random(1).randbytes(3000).hex()
+    store.put([make_row("T", "secret-id", source="/secret-source", data=text)])
+    store.put([make_row("T", "b", source="/secret-source"), make_row("O", "c")])
+    with closing(sqlite3.connect(path)) as db:
+        blobs = [blob for (blob,) in db.execute("select bodies from segments")]
+    assert any(blob in path.read_bytes() + path.with_name("events.db-wal").read_bytes() for blob in blobs)
+    packed = max(blobs, key=len)[-1000:]
+    assert store.erase("T") == 2
+    left = path.read_bytes() + path.with_name("events.db-wal").read_bytes()
+    for trace in (packed, b"secret-id", b"/secret-source"):
+        assert trace not in left
+    assert ids(store.list("O").bodies) == ["c"]
 
 
 def test_each_migration_is_recorded_once(store: EventStore, path: Path) -> None:

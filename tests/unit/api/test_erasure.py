@@ -1,0 +1,170 @@
+"""Erasing a tenant and sweeping, over a real registry, event store, ClickHouse and streams."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from eventrunner.access.identity import Identity, sign
+from eventrunner.api import erasure
+from eventrunner.cli.main import cli
+from eventrunner.clock import format_time, utc_now
+from eventrunner.events import decode_batch
+from eventrunner.storage.analytics import Analytics, EventCounts
+from eventrunner.storage.analytics_model import Totals
+from eventrunner.storage.event_store import EventStore, Row
+from eventrunner.storage.jetstream import connect
+from eventrunner.storage.registry import Mirror
+from eventrunner.storage.stores import open_store
+from support_api import SECRET, api_function
+from support_clickhouse import chdb_process
+from werkzeug.serving import make_server
+
+ADMIN = Identity("root", "", ("admin",))
+SECRET_TEXT = "that nobody may ever see again"
+
+
+class World:
+    def __init__(self, url: str, registry: Mirror, store: EventStore, analytics: Analytics, folder: Path) -> None:
+        self.url, self.registry, self.store, self.analytics, self.folder = url, registry, store, analytics, folder
+
+    def fill(self, tenant: str, days_ago: int = 0, count: int = 5) -> None:
+        received = utc_now() - timedelta(days=days_ago)
+        micros = int(received.timestamp() * 1e6)
+        rows = []
+        for n in range(count):
+            event = {"id": f"{days_ago}-{n}", "source": "/s", "type": "t", "specversion": "1.0", "tenantid": tenant}
+            event |= {"receivedtime": format_time(received), "usagein": 7, "data": f"{SECRET_TEXT} {n}"}
+            rows.append(Row(tenant, "/s", f"{days_ago}-{n}", "t", micros, micros, json.dumps(event).encode()))
+        self.store.put(rows)
+        self.analytics.insert_events(decode_batch(b"[" + b",".join(row.body for row in rows) + b"]"))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("erasure")
+    with chdb_process(folder / "chdb") as process:
+        url = process.new_url()
+        with api_function(folder, url) as (app, registry):
+            server = make_server("127.0.0.1", 0, app, threaded=True)
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            store, analytics = open_store(f"sqlite:///{folder}/events.db"), Analytics(url)
+            store.migrate()
+            analytics.migrate()
+            yield World(f"http://127.0.0.1:{server.server_port}", registry, store, analytics, folder)
+            store.close()
+            analytics.close()
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+
+@pytest.fixture
+def run(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.setattr(erasure, "_PAUSE_SECONDS", 0.05)
+    monkeypatch.setenv("EVENTRUNNER_URL", world.url)
+    monkeypatch.setenv("EVENTRUNNER_KEY", sign(ADMIN, SECRET))
+    return lambda *arguments, **more: CliRunner().invoke(cli, ["tenant", *arguments], **more)
+
+
+def publish(world: World, *subjects: str) -> None:
+    async def work() -> None:
+        client = await connect(world.registry._nats_url, name="test")
+        for subject in subjects:
+            await client.jetstream().publish(subject, SECRET_TEXT.encode())
+        await client.close()
+
+    asyncio.run(work())
+
+
+def test_nothing_of_an_erased_tenant_is_left_but_final_invoices(run: Callable[..., Result], world: World) -> None:
+    for tenant in ("acme", "acme-2"):
+        run("create", tenant)
+        run("key", tenant)
+        world.registry.put("rules", f"{tenant}.r", b"{}")
+        world.fill(tenant)
+        publish(world, f"raw.{tenant}", f"results.{tenant}", f"deadletter.event-engine.{tenant}")
+    world.store.put_invoice("acme", "INV-1", "2020-01", b"{}")
+    done = json.loads(run("erase", "acme", "--yes", "--discard-unbilled", "--json").output)
+    assert done["erased"] == {
+        "keys": 1, "rules": 1, "tenants": 1, "messages": 2, "dead_letters": 1, "events": 5, "rows": 5
+    }  # fmt: skip
+    assert done["kept"] == {"invoices": 1}
+    assert len(done["discarded_usage"]) == 1
+    assert world.store.invoices("acme") == [b"{}"]
+    assert world.store.count("acme") == 0
+    assert world.analytics.counts() == {"acme-2": EventCounts(5, 0)}
+    assert [key for key in world.registry.items("rules") if key.startswith("acme")] == ["acme-2.r"]
+    assert world.store.count("acme-2") == 5
+    again = json.loads(run("erase", "acme", "--yes", "--json").output)
+    assert (again["erased"], again["discarded_usage"]) == ({}, [])
+    run("erase", "acme-2", "--yes", "--discard-unbilled")
+    assert world.analytics.tenants() == []
+
+
+def test_an_erased_tenant_may_come_again(run: Callable[..., Result], world: World) -> None:
+    for _ in range(2):
+        run("create", "phoenix")
+        world.fill("phoenix")
+        assert (world.store.count("phoenix"), world.analytics.count("phoenix")) == (5, 5)
+        run("erase", "phoenix", "--yes", "--discard-unbilled")
+        assert (world.store.count("phoenix"), world.analytics.count("phoenix")) == (0, 0)
+
+
+def test_erasing_needs_the_name_once_more(run: Callable[..., Result], world: World) -> None:
+    world.fill("dear")
+    result = run("erase", "dear", input="deer\n")
+    assert result.exit_code == 2
+    assert "nothing was deleted" in result.output
+    assert run("erase", "dear", "--discard-unbilled", input="dear\n").exit_code == 0
+    assert world.store.count("dear") == 0
+
+
+def test_usage_that_is_on_no_invoice_is_not_let_go_of_by_mistake(run: Callable[..., Result], world: World) -> None:
+    world.fill("debtor")
+    result = run("erase", "debtor", "--yes")
+    assert "409" in str(result.exception)
+    assert "unbilled=discard" in str(result.exception)
+    assert world.store.count("debtor") == 5
+
+
+def test_a_sweep_deletes_what_its_tenant_no_longer_wants_to_keep(run: Callable[..., Result], world: World) -> None:
+    for tenant in ("short", "long", "ever"):
+        run("create", tenant)
+        for days_ago in (40, 20, 1):
+            world.fill(tenant, days_ago)
+    assert run("retention", "short", "--days", "10").output == "10 days\n"
+    assert run("retention", "long", "--days", "30").output == "30 days\n"
+    assert run("retention", "ever").output == "for ever\n"
+    before = world.analytics.totals("short", utc_now() - timedelta(days=60), utc_now())
+    assert before == Totals(15, ingress=105)
+    swept: dict[str, Any] = json.loads(run("sweep", "--json").output)["tenants"]
+    assert swept == {"short": {"events": 10, "rows": 10}, "long": {"events": 5, "rows": 5}}
+    assert json.loads(run("sweep", "--json").output)["tenants"]["short"] == {"events": 0, "rows": 0}
+    assert [world.store.count(tenant) for tenant in ("short", "long", "ever")] == [5, 10, 15]
+    # It is still billed.
+    assert world.analytics.totals("short", utc_now() - timedelta(days=60), utc_now()) == before
+    query = "SELECT countIf(data != '') FROM events WHERE tenantid = {tenant:String}"
+    assert world.analytics._clickhouse.query(query, {"tenant": "short"}) == [(5,)]
+    assert run("retention", "short", "--none").output == "for ever\n"
+
+
+@pytest.mark.parametrize("days", ["0", "x"])
+def test_a_retention_is_at_least_a_day(run: Callable[..., Result], days: str) -> None:
+    assert run("retention", "short", "--days", days).exit_code == 2
+
+
+def test_only_an_operator_erases_and_sweeps(
+    world: World, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVENTRUNNER_KEY", sign(Identity("bob", "ever", ("user",)), SECRET))
+    assert "403" in str(run("erase", "ever", "--yes").exception)
+    assert "403" in str(run("sweep").exception)

@@ -3,7 +3,8 @@ not count beside it.
 
 An event that is stored goes on as it was stored, and so do the events that were derived from it, which it names in its
 attribute `derivedids`. Of an event that was dropped nothing is stored: if rules let it pass later, it has a row and a
-record of usage, of which queries take the earlier.
+record of usage, of which queries take the earlier. Nor is it known then what was derived from it: if the answer that
+held that was lost in a crash too, those events are in the store and reach the analytics with the next rebuild only.
 """
 
 from __future__ import annotations

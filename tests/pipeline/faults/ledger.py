@@ -35,6 +35,8 @@ class Expected:
     """Besides the unfit ones."""
     size: int = 0
     """Bytes, besides the unfit ones."""
+    _sizes: dict[str, int] = field(default_factory=dict)
+    """Of the stored ones, by id."""
 
     def add(self, batch: Batch, acknowledged: int, sent: int) -> None:
         self.stored.update(batch.stored)
@@ -46,8 +48,11 @@ class Expected:
         ):
             wanted.update({name: Tries(acknowledged, sent, size) for name, size in poison.items()})
         self.events += len(batch.stored) + len(batch.dropped) + len(batch.failing)
-        for kind in (batch.stored, batch.dropped, batch.failing, batch.conflicts):
+        for kind in (batch.stored, batch.dropped, batch.failing):
             self.size += sum(kind.values())
+        self._sizes.update(batch.stored)
+        # An identity is billed the bytes of the larger of the two.
+        self.size += sum(max(0, size - self._sizes[id]) for id, size in batch.conflicts.items())
 
 
 class Ledger:

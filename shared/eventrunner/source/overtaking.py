@@ -3,8 +3,8 @@
 A durable consumer delivers in the order of the stream: behind one tenant's backlog all others wait until it is worked
 off. While a few tenants have taken nearly all of what an adapter holds, or what it is given has waited for long, the
 other tenants' messages are read past that line, straight from the stream, each tenant as many as its share of what an
-adapter holds; the requests serve tenants in turn anyway. Where many tenants share a backlog they do not overtake one
-another: that costs more than the line.
+adapter holds; the requests serve tenants in turn anyway. Where many tenants share a backlog only the shortest queues
+overtake, and none where it is short: that costs more than the line.
 
 Such a message is settled by removing it from the stream; until then its consumer will deliver it, so that nothing is
 lost with an adapter. Two adapters may work on the same message, whose effects are the same and happen once.
@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from eventrunner.errors import EventRunnerError
 from eventrunner.source.intake import Held
@@ -38,6 +38,8 @@ _FEW = 5
 """One tenant in so many is few."""
 _LONG = 5 * 10**9
 """Nanoseconds."""
+_SHORT = 8
+"""A queue is short when another is so many times as long."""
 _MESSAGES = 256
 """Read at one look, so that many small messages do not keep the loop from its requests."""
 
@@ -85,13 +87,19 @@ class Overtaking:
             self._possible = False
             return
         subjects: Mapping[str, int] = info["state"].get("subjects") or {}
-        if len(subjects) < 2 or not (self._is_taken_by_few(len(subjects)) or self._has_waited_long()):
-            return
-        share = max(1, self._held.max_events // len(subjects))
+        share = max(1, self._held.max_events // max(1, len(subjects)))
         room = _MESSAGES
         # The shortest queues first: they are emptied soonest.
-        for subject in sorted(subjects, key=subjects.__getitem__):
+        for subject in sorted(self._overtakers(subjects), key=subjects.__getitem__):
             room -= await self._read(subject, share, room)
+
+    def _overtakers(self, subjects: Mapping[str, int]) -> Collection[str]:
+        if len(subjects) > 1 and self._is_taken_by_few(len(subjects)):
+            return subjects
+        if self._has_waited_long():
+            longest = max(subjects.values(), default=0)
+            return [subject for subject, messages in subjects.items() if messages * _SHORT < longest]
+        return ()
 
     def _is_taken_by_few(self, tenants: int) -> bool:
         few = max(1, min(tenants, len(self._held)) // _FEW)

@@ -139,9 +139,10 @@ class TestUsage:
         analytics.insert_events([event("1", usagein=3), derived])
         before = analytics.totals("acme", START, END)
         replayed = {"causeid": "1", "replayid": "r"}
-        analytics.insert_events([event("d", extensions=replayed), event("new", extensions=replayed)])
+        analytics.insert_events([event("d", extensions=replayed), event("new", extensions=replayed, usageout=7)])
         assert analytics.totals("acme", START, END) == before == Totals(1, 1, ingress=3, egress=5)
         assert rows(analytics, "SELECT count() FROM events WHERE replayid = 'r'") == [[2]]
+        assert rows(analytics, "SELECT sum(network_egress) FROM tenant_usage") == [[5.0]]
 
     def test_another_tenant_sees_nothing_of_it(self, analytics: Analytics) -> None:
         analytics.insert_events([event("1", usagein=3)])

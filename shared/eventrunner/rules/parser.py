@@ -13,9 +13,9 @@ from eventrunner.rules.literals import float_value, int_value, string_value
 from eventrunner.rules.nodes import Assign, Binary, Call, Const, Index, Member, Method, Node, Not, Root, Rule, Statement
 from eventrunner.rules.values import NIL
 
-__all__ = ["Source", "parse"]
+__all__ = ["PRECEDENCE", "Source", "parse"]
 
-_PRECEDENCE = {
+PRECEDENCE = {
     **dict.fromkeys(("*", "/", "%"), 5),
     **dict.fromkeys(("+", "-", "&", "|"), 4),
     **dict.fromkeys(("==", "!=", "<", "<=", ">", ">="), 3),
@@ -214,7 +214,7 @@ class _Parser:
         if minimum == 1 and reset and self.depth == 0:
             self.operators = 0
         left = self.operand()
-        while (precedence := _PRECEDENCE.get(self.token.kind, 0)) >= minimum:
+        while (precedence := PRECEDENCE.get(self.token.kind, 0)) >= minimum:
             op = self.advance()
             self.operators += 1
             if self.operators > self.limits.operators:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from eventrunner.access.identity import Identity
 from eventrunner.api.backend import Backend, check_admin, check_own
 from eventrunner.errors import FieldError, InvalidInput, NotFound
-from eventrunner.handlers.event_engine import tenant_facts
+from eventrunner.handlers.verdicts import tenant_facts
 from eventrunner.rules import RuleSet as CompiledRules
 from eventrunner.rules import compile_rules
 from eventrunner.storage import records

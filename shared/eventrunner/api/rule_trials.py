@@ -10,9 +10,10 @@ from flask import Request, Response
 from eventrunner.access.identity import Identity
 from eventrunner.api.backend import Backend
 from eventrunner.api.bodies import read_json, read_time
+from eventrunner.api.events import find_event
 from eventrunner.api.rule_sets import Chosen, RuleSets, compiled
 from eventrunner.clock import Clock, format_time, from_micros
-from eventrunner.errors import BodyTooLarge, Conflict, FieldError, InvalidInput, MalformedBody, NotFound
+from eventrunner.errors import BodyTooLarge, FieldError, InvalidInput, MalformedBody
 from eventrunner.events import Event, check_event, decode_event, decode_incoming
 from eventrunner.events.event import micros
 from eventrunner.replay.dry_run import DryRun, Stretch, Tally
@@ -134,14 +135,7 @@ class RuleTrials:
         if owner == PLATFORM:
             raise InvalidInput("The platform has no stored events.", (FieldError("event", "give a CloudEvent"),))
         assert body.id
-        found = [decode_event(item) for item in self._backend.store.find(owner, body.id)]
-        found = [event for event in found if body.source in (None, event.source)]
-        if not found:
-            raise NotFound(f"Tenant {owner} has no event {body.id}.")
-        if len(found) > 1:
-            sources = ", ".join(sorted(event.source for event in found))
-            raise Conflict(f"Several sources have an event {body.id}: name the `source`: {sources}.")
-        return found[0]
+        return decode_event(find_event(self._backend.store, owner, body.id, body.source))
 
 
 def _read_event(raw: msgspec.Raw, field: str, owner: str) -> Event:

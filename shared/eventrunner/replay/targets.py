@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from eventrunner.errors import NotFound
 from eventrunner.events import Event, decode_event, encode_event
 from eventrunner.events.event import USAGE_ATTRIBUTES, micros
-from eventrunner.handlers.event_engine import derive, tenant_facts
+from eventrunner.handlers.verdicts import derive, tenant_facts
 from eventrunner.replay.counting import count_verdict, example, is_derived
 from eventrunner.replay.outbox import Outbox, flagged
 from eventrunner.replay.record import Replay

@@ -102,8 +102,11 @@ def program_of(
 
 def compile_event_rules(
     rules: Sequence[Rule], limits: Limits, clock: Callable[[], datetime], run: Run
-) -> Callable[[Any, Mapping[str, Any]], Any]:
-    """The function that takes an event and a tenant through the rules. Raises RuleSyntaxError if they nest too deep."""
+) -> tuple[Callable[[Any, Mapping[str, Any]], Any], Program]:
+    """The function that takes an event and a tenant through the rules, and the program that it uses.
+
+    Raises RuleSyntaxError if they nest too deep.
+    """
     ordered = by_salience(rules)
     namespace = event_namespace() | {"run": run}
     constants = Constants(namespace)
@@ -112,7 +115,7 @@ def compile_event_rules(
     program = with_view(program_of(ordered, namespace, limits, clock), facts)
     _connect(namespace, program, run)
     screen: Callable[[Any, Mapping[str, Any]], Any] = namespace["screen"]
-    return screen
+    return screen, program
 
 
 def event_namespace() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from eventrunner.api.bodies import read_json, read_text
 from eventrunner.api.rule_sets import RuleSets, check_name, version_of
 from eventrunner.clock import Clock, format_time
 from eventrunner.errors import FieldError, InvalidInput, NotFound
-from eventrunner.rules import combine, compile_rules, json_to_grl
+from eventrunner.rules import RuleSyntaxError, combine, compile_rules, json_to_grl
 from eventrunner.stage.answers import json_response
 from eventrunner.storage import records
 from eventrunner.storage.records import RuleSet, RuleVersion, rule_key
@@ -97,10 +98,14 @@ class RuleCalls:
         return json_response(_summary(self._sets.find(tenant, name)))
 
     def _check_together(self, tenant: str, name: str, version: RuleVersion) -> None:
-        """The engine evaluates a tenant's active sets as one, so they must not define the same rule twice."""
-        texts = {item.name: item.in_force.text for item in self._sets.all(tenant) if item.in_force is not None}
-        texts[name] = version.text
-        combine([compile_rules(text, name=other) for other, text in sorted(texts.items())])
+        """The engine evaluates an owner's active sets as one, so they must not define the same rule twice."""
+        sets = [compile_rules(version.text, name=name)]
+        for other in self._sets.all(tenant):
+            if other.name != name and other.in_force is not None:
+                # One that does not compile any more is left out by the engine and must not be in the way here.
+                with contextlib.suppress(RuleSyntaxError):
+                    sets.append(compile_rules(other.in_force.text, name=other.name))
+        combine(sets)
 
 
 def _wanted(rules: RuleSet, number: int | None) -> RuleVersion | None:

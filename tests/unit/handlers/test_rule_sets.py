@@ -112,6 +112,24 @@ class TestPlatform:
             "Same",
         ]
 
+    def test_a_redelivery_after_a_change_of_their_rules_is_what_is_stored(self, store: EventStore) -> None:
+        records = registry_of(
+            platform__p=rule("P", "true", 'Event.data.amount = 100; Emit("a");'),
+            acme__a=rule("A", "true", 'Emit("b");'),
+        )
+        first = run(engine(store, records), event())
+        assert {item.type for item in derived(first)} == {"a", "b"}
+        for changed in (
+            registry_of(platform__p=rule("P", "true", 'Drop("now");')),
+            registry_of(platform__p=rule("P", "true", "Out.n = Event.data.none;")),
+            registry_of(platform__p=rule("P", "true", 'Event.data.amount = 3; Emit("c");')),
+        ):
+            again = run(engine(store, changed), event())
+            assert [item.decoded_data() for item in results(again)] == [{"amount": 100}]
+            assert {item.id for item in derived(again)} == {item.id for item in derived(first)}
+            assert not again.failures
+            assert not again.dropped
+
     def test_they_are_on_nobodys_bill(self, store: EventStore) -> None:
         records = registry_of(platform__p=rule("P", "true", 'Tag("p", 1);'), acme__a=rule("A", "false", "Out.n = 1;"))
         assert [item.usagerules for item in results(run(engine(store, records), event()))] == [1]

@@ -37,6 +37,7 @@ calls := {
 	["rules", "activate"],
 	["rules", "delete"],
 	["rules", "dry_run"],
+	["rules", "explain"],
 	["rules", "get"],
 	["rules", "list"],
 	["rules", "put"],
@@ -130,3 +131,8 @@ test_an_empty_tenant_owns_nothing if {
 }
 
 test_an_empty_input_is_denied if not authz.allow with input as {}
+
+test_who_claims_to_be_of_the_platform_is_still_no_admin if {
+	asked := object.union(question("user", ["rules", "put"], "_platform"), {"subject": {"tenant": "_platform"}})
+	not authz.allow with input as asked
+}

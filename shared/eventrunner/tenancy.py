@@ -9,6 +9,7 @@ from eventrunner.errors import FieldError, InvalidInput
 __all__ = [
     "DEADLETTER_STREAM",
     "EVENTS_STREAM",
+    "PLATFORM",
     "RAW_STREAM",
     "REPLAYS_STREAM",
     "RESULTS_STREAM",
@@ -26,6 +27,9 @@ RESULTS_STREAM = "RESULTS"
 DEADLETTER_STREAM = "DEADLETTER"
 USAGE_STREAM = "USAGE"
 REPLAYS_STREAM = "REPLAYS"
+
+PLATFORM = "_platform"
+"""Owner of the platform's own rule sets. It can be no tenant's name, so no key and no event can ever be of it."""
 
 # One token of a NATS subject and a key of a KV bucket: no dot, no wildcard, no blank. Case matters ("UA", "9E").
 _TENANT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")

@@ -151,6 +151,52 @@ def test_the_commands_of_the_event_stores_document_work(clone: Path) -> None:
             assert "1 events" in run("eventrunner tenant erase acme --yes --discard-unbilled")
 
 
+@pytest.mark.pipeline
+def test_the_commands_of_the_document_on_rules_work(tmp_path: Path) -> None:
+    document = ROOT / "docs" / "grl.md"
+    with running_platform(tmp_path / "platform") as platform:
+        environ = {
+            **os.environ,
+            "EVENTRUNNER_URL": platform.url,
+            "EVENTRUNNER_KEY": platform.admin_key,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }
+        outputs = []
+        for block in blocks(document, "sh"):
+            if "dry-run" in block:
+                _until_stored(platform.data_dir / "events.db", "shop", "o-1")
+            done = subprocess.run(
+                ["bash", "-ec", block], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60
+            )
+            assert done.returncode == 0, (block, done.stderr)
+            outputs.append(done.stdout)
+    shown = blocks(document, "text")
+    _, checked, explained, _, tried, _, changed, stored, _ = outputs
+    assert checked == "orders.grl: 1 rule, no errors\n"
+    assert explained == shown[1]
+    assert "a draft of shop/orders against nothing in force" in tried
+    assert "1 events, 1 evaluated, 1 match" in tried
+    assert "orders has version 2; version 2 is in force" in changed
+    assert changed.endswith("shop/orders: version 1 is in force\nshop/orders: none is in force\n")
+    assert stored.count("cycle 1: Large fires") == 2
+    rules = blocks(document, "sh")[0].split("<<'END'\n")[1].split("END\n")[0]
+    (tmp_path / "orders.grl").write_text(rules.replace(" ==", " ="))
+    wrong = subprocess.run(
+        ["bash", "-c", blocks(document, "sh")[1]], cwd=tmp_path, env=environ, capture_output=True, text=True
+    )
+    assert (wrong.returncode, wrong.stderr) == (1, shown[0])
+
+
+def _until_stored(file: Path, tenant: str, event: str) -> None:
+    store = open_store(f"sqlite:///{file}")
+    store.migrate()
+    deadline = time.monotonic() + 30
+    while not store.find(tenant, event):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    store.close()
+
+
 def test_rules_in_the_documentation_compile() -> None:
     texts = [text for path in DOCUMENTS for text in blocks(path, "grl")]
     assert texts

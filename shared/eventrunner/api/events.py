@@ -65,5 +65,5 @@ def find_event(store: EventStore, tenant: str, event_id: str, source: str | None
         raise NotFound(f"Tenant {tenant} has no event {event_id}" + (f" from {source}." if source else "."))
     if len(found) > 1:
         sources = sorted(str(json.loads(body)["source"]) for body in found)
-        raise Conflict(f"Several sources have an event {event_id}; name one with ?source=: {', '.join(sources)}.")
+        raise Conflict(f"Several sources have an event {event_id}; name one with `source`: {', '.join(sources)}.")
     return found[0]

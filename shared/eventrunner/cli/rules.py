@@ -5,58 +5,39 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import click
 
+from eventrunner.cli import rule_sets, rule_trials
+from eventrunner.cli.rule_files import RULE_FILE, read_rules
 from eventrunner.errors import InvalidInput
-from eventrunner.rules import RuleSyntaxError, compile_rules, json_to_grl
 from eventrunner.rules.protocol import answer
 
 __all__ = ["command"]
 
 
-@click.group("rules", help="Check and run GRL rule sets.")
+@click.group("rules", help="Check, run, try and manage GRL rule sets.")
 def command() -> None:
     pass
 
 
+for _subcommand in (*rule_sets.COMMANDS, *rule_trials.COMMANDS):
+    command.add_command(_subcommand)
+
+
 @command.command("check")
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=RULE_FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(files: tuple[Path, ...], as_json: bool) -> None:
     """Compile rule files (GRL, or Grule's JSON rules in *.json) and show every error. Exits 1 if there is one."""
-    reports = [_report(path) for path in files]
-    for report in reports:
+    checked = [read_rules(path) for path in files]
+    for file in checked:
         if as_json:
-            click.echo(json.dumps({key: value for key, value in report.items() if key != "text"}))
+            click.echo(json.dumps(file.report()))
         else:
-            click.echo(report["text"], err=not report["ok"])
-    sys.exit(0 if all(report["ok"] for report in reports) else 1)
-
-
-def _report(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        rule_set = compile_rules(json_to_grl(text, str(path)) if path.suffix == ".json" else text, name=str(path))
-    except RuleSyntaxError as error:
-        problems = [
-            {"line": item.line, "column": item.column, "message": item.message, "hint": item.hint}
-            for item in error.problems
-        ]
-        return {"file": str(path), "ok": False, "rules": 0, "problems": problems, "text": str(error)}
-    except UnicodeDecodeError as error:
-        problem = {"line": 1, "column": 1, "message": f"not UTF-8: {error}", "hint": ""}
-        return {
-            "file": str(path),
-            "ok": False,
-            "rules": 0,
-            "problems": [problem],
-            "text": f"{path}: {problem['message']}",
-        }
-    count = len(rule_set.names)
-    text = f"{path}: {count} rule{'' if count == 1 else 's'}, no errors"
-    return {"file": str(path), "ok": True, "rules": count, "problems": [], "text": text}
+            click.echo(file.shown, err=file.rules is None)
+    sys.exit(0 if all(file.rules is not None for file in checked) else 1)
 
 
 @command.command("run")

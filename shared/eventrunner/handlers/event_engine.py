@@ -1,35 +1,30 @@
-"""The event engine: a tenant's rules on each event, then the event store, then the results."""
+"""The event engine: the platform's and the tenant's rules on each event, then the event store, then the results."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
-
-from eventrunner.errors import InvalidInput
 from eventrunner.events import Event, decode_event, encode_event
-from eventrunner.events.event import CONTENT_ATTRIBUTES, CORE_ATTRIBUTES, micros
+from eventrunner.events.event import micros
 from eventrunner.events.sections import Section, by_tenant
-from eventrunner.handlers.first_verdict import name_derived, restored, settle
-from eventrunner.ids import derived_id
-from eventrunner.rules import RuleSet, Verdict, combine, compile_rules
+from eventrunner.handlers.active_rules import ActiveRules
+from eventrunner.handlers.first_verdict import restored, settle
+from eventrunner.handlers.judging import judge_group
+from eventrunner.handlers.verdicts import tenant_facts
 from eventrunner.stage import Batch, Outcomes
 from eventrunner.storage.event_store import EventStore, Row
 from eventrunner.storage.per_tenant import PerTenant
-from eventrunner.storage.records import RuleSet as RuleSetRecord
 from eventrunner.storage.records import Tenant
 from eventrunner.telemetry import EVENTS_TOTAL
+from eventrunner.tenancy import PLATFORM
 
-__all__ = ["EventEngine", "derive", "tenant_facts"]
-
-_log = logging.getLogger(__name__)
+__all__ = ["EventEngine"]
 
 
 class EventEngine:
-    """Rules come from `rule_records()` (`<tenant>.<name>` → record), facts on the tenant from `tenant_record(name)`."""
+    """Rules come from `rule_records()` (`<owner>.<name>` → record), facts on the tenant from `tenant_record(name)`."""
 
     def __init__(
         self,
@@ -40,7 +35,7 @@ class EventEngine:
         self._store = store
         self._facts = PerTenant(tenant_record, tenant_facts)
         self._keep_days = PerTenant(tenant_record, _retention_days)
-        self._rules = _TenantRules(rule_records)
+        self._rules = ActiveRules(rule_records)
 
     def __call__(self, batch: Batch) -> Outcomes:
         outcomes = Outcomes()
@@ -83,14 +78,13 @@ class EventEngine:
 
     def _judge_all(self, events: Iterable[Event]) -> Outcomes:
         outcomes = Outcomes()
+        platform = self._rules.get(PLATFORM)
         for tenant, group in by_tenant(events).items():
-            rules = self._rules.get(tenant)
-            if rules is None:
+            own = self._rules.get(tenant)
+            if platform is None and own is None:
                 outcomes.results += group
-                continue
-            facts = self._facts.get(tenant)
-            for event in group:
-                _judge(event, rules, facts, outcomes)
+            else:
+                judge_group(group, platform, own, self._facts.get(tenant), outcomes)
         return outcomes
 
 
@@ -123,109 +117,5 @@ def _encode(events: Iterable[Event], rows: list[Row], keep_days: Callable[[str],
     return groups
 
 
-def _judge(event: Event, rules: RuleSet, facts: Mapping[str, Any], outcomes: Outcomes) -> None:
-    verdict = rules.evaluate(event, facts)
-    if verdict is None:
-        event.usagerules += rules.conditions
-        outcomes.results.append(event)
-        return
-    event.usagerules += verdict.evaluated
-    if verdict.error is not None:
-        reason = f"rule {verdict.error.rule}: {verdict.error.message}"
-        outcomes.fail(event, HTTPStatus.UNPROCESSABLE_ENTITY, reason)
-        return
-    derived = derive(event, verdict) if verdict.emitted else ()
-    outcomes.derived += derived
-    if verdict.dropped is not None:
-        outcomes.dropped.append(event)
-        return
-    _apply(event, verdict)
-    if derived:
-        name_derived(event, derived)
-    outcomes.results.append(event)
-
-
-def _apply(event: Event, verdict: Verdict) -> None:
-    if verdict.data is not None or not verdict.attributes.keys().isdisjoint(CONTENT_ATTRIBUTES):
-        event.set_extension("originaldigest", event.original_digest())
-    for name, value in verdict.attributes.items():
-        if name in CORE_ATTRIBUTES:
-            setattr(event, name, value)
-        else:
-            event.set_extension(name, value)
-    if verdict.data is not None:
-        event.data, event.data_base64 = msgspec.Raw(verdict.data), None
-    for name, value in verdict.tags.items():
-        event.set_extension(name, value)
-    if verdict.route is not None:
-        event.set_extension("route", verdict.route)
-
-
-def derive(cause: Event, verdict: Verdict) -> list[Event]:
-    """Events that the rules emitted. Their ids follow from the cause, the rule and the position."""
-    inherited = {name: value for name, value in (cause.extensions or {}).items() if name == "replayid"}
-    return [
-        Event(
-            id=derived_id(*cause.identity, emitted.rule, str(emitted.position)),
-            source=cause.source,
-            type=emitted.type,
-            tenantid=cause.tenantid,
-            subject=cause.subject,
-            time=cause.time or cause.receivedtime,
-            datacontenttype="application/json",
-            traceparent=cause.traceparent,
-            receivedtime=cause.receivedtime,
-            data=msgspec.Raw(emitted.data),
-            extensions={"causeid": cause.id, "causerule": emitted.rule, **inherited},
-        )
-        for emitted in verdict.emitted
-    ]
-
-
-def tenant_facts(record: bytes | None) -> Mapping[str, Any]:
-    if record is None:
-        return {}
-    tenant = Tenant.from_json(record)
-    return {"id": tenant.id, "name": tenant.name, "plan": tenant.plan}
-
-
 def _retention_days(record: bytes | None) -> int:
     return (Tenant.from_json(record).retention_days or 0) if record else 0
-
-
-class _TenantRules:
-    """The active rule sets of each tenant, compiled when they change."""
-
-    def __init__(self, records: Callable[[], Mapping[str, bytes]]) -> None:
-        self._records = records
-        self._seen: Mapping[str, bytes] | None = None
-        self._compiled: dict[str, RuleSet] = {}
-        self._sources: dict[str, tuple[tuple[str, str], ...]] = {}
-
-    def get(self, tenant: str) -> RuleSet | None:
-        records = self._records()
-        if records is not self._seen:
-            self._update(records)
-            self._seen = records
-        return self._compiled.get(tenant)
-
-    def _update(self, records: Mapping[str, bytes]) -> None:
-        active: dict[str, list[tuple[str, str]]] = {}
-        for _, value in sorted(records.items()):
-            record = RuleSetRecord.from_json(value)
-            for version in record.versions:
-                if version.version == record.active:
-                    active.setdefault(record.tenant, []).append((record.name, version.text))
-        compiled: dict[str, RuleSet] = {}
-        for tenant, texts in active.items():
-            if self._sources.get(tenant) == tuple(texts):
-                compiled[tenant] = self._compiled[tenant]
-                continue
-            try:
-                compiled[tenant] = combine([compile_rules(text, name=name) for name, text in texts])
-            except InvalidInput:
-                # The API compiles before it stores, so this is a set that an older version accepted.
-                _log.exception("rule sets of tenant %s do not compile; its events pass without rules", tenant)
-                continue
-        self._compiled = compiled
-        self._sources = {tenant: tuple(texts) for tenant, texts in active.items() if tenant in compiled}

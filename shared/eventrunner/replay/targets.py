@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-import msgspec
-
 from eventrunner.errors import NotFound
 from eventrunner.events import Event, decode_event, encode_event
 from eventrunner.events.event import USAGE_ATTRIBUTES, micros
-from eventrunner.handlers.event_engine import derive, tenant_facts
+from eventrunner.handlers.verdicts import derive, tenant_facts
+from eventrunner.replay.counting import count_verdict, example, is_derived
 from eventrunner.replay.outbox import Outbox, flagged
 from eventrunner.replay.record import Replay
-from eventrunner.rules import RuleSet, Verdict, compile_rules, verdict_document
+from eventrunner.rules import RuleSet, Verdict, compile_rules
 from eventrunner.storage import records
 from eventrunner.storage.content import first_writes
 from eventrunner.storage.event_store import EventStore, Row
@@ -27,7 +26,6 @@ from eventrunner.storage.records import RuleSet as RuleSetRecord
 __all__ = ["Taker", "Takers"]
 
 _MOST_EXAMPLES = 10
-_LARGE_EXAMPLE = 4096
 
 _Look = Callable[[str, str], bytes | None]
 """The record of a bucket and key."""
@@ -102,8 +100,7 @@ class _ThroughRules:
     def __call__(self, bodies: Sequence[bytes], replay: Replay) -> None:
         derived: list[Event] = []
         for event in map(decode_event, bodies):
-            # As in the event engine: rules never see what rules derived.
-            if event.extensions and "causeid" in event.extensions:
+            if is_derived(event):
                 continue
             replay.counts.evaluated += 1
             verdict = self._rules.evaluate(event, self._facts)
@@ -147,29 +144,15 @@ class _ThroughRules:
 
 def _judge(event: Event, verdict: Verdict, replay: Replay) -> list[Event]:
     """Counts the verdict; returns the events that it derives, which are none when a rule failed."""
-    counts = replay.counts
-    for rule in verdict.fired:
-        counts.fired[rule] = counts.fired.get(rule, 0) + 1
+    count_verdict(verdict, replay.counts)
     if replay.dry_run and verdict.fired and len(replay.examples) < _MOST_EXAMPLES:
-        replay.examples.append(_example(event, verdict))
-    if verdict.error is not None:
-        counts.failed += 1
-        if len(replay.errors) < _MOST_EXAMPLES:
-            error = {"id": event.id, "source": event.source, "rule": verdict.error.rule}
-            replay.errors.append(error | {"message": verdict.error.message[:500]})
-        return []
-    counts.changed += bool(verdict.data is not None or verdict.attributes or verdict.tags or verdict.route)
-    counts.dropped += verdict.dropped is not None
-    for emitted in verdict.emitted:
-        counts.emitted[emitted.type] = counts.emitted.get(emitted.type, 0) + 1
-    return derive(event, verdict)
-
-
-def _example(event: Event, verdict: Verdict) -> dict[str, Any]:
-    example = {"source": event.source, **verdict_document(event.id, verdict)}
-    if len(msgspec.json.encode(example)) > _LARGE_EXAMPLE:
-        return {"id": event.id, "source": event.source, "fired": list(verdict.fired)[:100]}
-    return example
+        replay.examples.append(example(event, verdict))
+    if verdict.error is None:
+        return derive(event, verdict)
+    if len(replay.errors) < _MOST_EXAMPLES:
+        error = {"id": event.id, "source": event.source, "rule": verdict.error.rule}
+        replay.errors.append(error | {"message": verdict.error.message[:500]})
+    return []
 
 
 def _row(event: Event, replay_id: str) -> Row:

@@ -2,14 +2,16 @@
 
 from eventrunner.rules.context import Emitted
 from eventrunner.rules.errors import Problem, ProblemKind, RuleSyntaxError
+from eventrunner.rules.explain import Explanation, explain
 from eventrunner.rules.json_rules import json_to_grl
 from eventrunner.rules.knowledge import KnowledgeBase, Outcome
 from eventrunner.rules.limits import Limits
-from eventrunner.rules.report import verdict_document
+from eventrunner.rules.report import explanation_document, verdict_document
 from eventrunner.rules.ruleset import RuleFailure, RuleSet, Verdict, combine, compile_rules
 
 __all__ = [
     "Emitted",
+    "Explanation",
     "KnowledgeBase",
     "Limits",
     "Outcome",
@@ -21,6 +23,8 @@ __all__ = [
     "Verdict",
     "combine",
     "compile_rules",
+    "explain",
+    "explanation_document",
     "json_to_grl",
     "verdict_document",
 ]

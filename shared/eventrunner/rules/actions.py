@@ -88,7 +88,8 @@ class Actions:
             self.function.lines.append(f"ctx.set_data({value.text})")
         elif isinstance(target.base, Root):
             name = self.constants.name(key) if key is not None else "None"
-            self.function.lines.append(f"ctx.set_attribute({name}, {value.text})")
+            # The first attribute that is set replaces the event by a copy.
+            self.function.lines += [f"ctx.set_attribute({name}, {value.text})", "event = ctx.event"]
         elif is_data(target.base) and key is not None:
             self.function.lines.append(f"ctx.set_data_field({self.constants.name(key)}, {value.text})")
         else:

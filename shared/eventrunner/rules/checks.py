@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from eventrunner.rules.errors import Problem, ProblemKind
 from eventrunner.rules.event_facts import EVENT_FACTS
 from eventrunner.rules.functions import CONTROL, EVENT_CONTROL, FUNCTIONS
-from eventrunner.rules.hints import did_you_mean
-from eventrunner.rules.methods import METHOD_NAMES
+from eventrunner.rules.hints import did_you_mean, function_hint, method_hint, name_hint
+from eventrunner.rules.methods import METHOD_NAMES, matches
 from eventrunner.rules.nodes import Assign, Call, Const, Index, Member, Method, Node, Root, Rule, Statement, walk
 from eventrunner.rules.parser import Source
+from eventrunner.rules.values import Failure
 
 __all__ = ["check_event_rules"]
 
 _FUNCTIONS = frozenset(FUNCTIONS) | CONTROL.keys() | EVENT_CONTROL.keys() | {"Now"}
+_STATEMENTS = CONTROL | EVENT_CONTROL
+_USES = {
+    "Retract": '"rule"',
+    "Complete": "",
+    "Changed": '"Event.data.x"',
+    "Forget": '"Event.data.x"',
+    "Log": '"text"',
+    "LogFormat": '"%v", value',
+    "Emit": '"type"',
+    "Drop": '"reason"',
+    "Tag": '"key", value',
+    "RouteTo": '"name"',
+}
 _FIXED = frozenset({"id", "source", "specversion", "tenantid", "traceparent", "receivedtime"})
 
 
@@ -27,28 +41,46 @@ def check_event_rules(rules: Sequence[Rule], source: Source) -> list[Problem]:
     }
     facts = own.union(EVENT_FACTS)
     found: list[Problem] = []
+    hints = {rule.name: f'the name of a rule is a string: "{rule.name}"' for rule in rules}
     for rule in rules:
         for statement in (rule.when, *rule.then):
             for node in walk(statement):
-                found += _node_problems(node, facts, source)
+                found += _node_problems(node, facts, hints, source)
     return found
 
 
-def _node_problems(node: Statement, facts: set[str], source: Source) -> Iterator[Problem]:
+def _node_problems(node: Statement, facts: set[str], hints: Mapping[str, str], source: Source) -> Iterator[Problem]:
     match node:
         case Root(name=name) if name not in facts:
-            hint = did_you_mean(name, facts) or f"the facts are {', '.join(EVENT_FACTS)}"
+            hint = (
+                hints.get(name)
+                or name_hint(name)
+                or did_you_mean(name, facts)
+                or f"the facts are {', '.join(EVENT_FACTS)}"
+            )
             yield source.problem(node.at, f"there is no fact {name}", hint, ProblemKind.UNKNOWN_NAME)
         case Call(name=name) if name not in _FUNCTIONS:
-            hint = did_you_mean(name, _FUNCTIONS)
+            hint = function_hint(name, _FUNCTIONS, METHOD_NAMES)
             yield source.problem(node.at, f"there is no function {name}", hint, ProblemKind.UNKNOWN_NAME)
         case Method(name=name) if name not in METHOD_NAMES:
-            hint = did_you_mean(name, METHOD_NAMES)
+            hint = method_hint(name, METHOD_NAMES)
             yield source.problem(node.at, f"no value has a method {name}", hint, ProblemKind.UNKNOWN_NAME)
+        case Method(name="MatchString", args=(Const(value=str(pattern)),)):
+            wrong = matches("", pattern)
+            if type(wrong) is Failure:
+                hint = "RE2 knows no look-around, back-references or possessive repetition"
+                yield source.problem(node.args[0].at, wrong.message, hint)
+        case Call(name=name, args=args) if name in _STATEMENTS and len(args) != len(_STATEMENTS[name]):
+            yield source.problem(node.at, _wrong_count(name, len(args)), f"write {name}({_USES[name]})")
         case Assign(target=target):
             message = _fixed(target)
             if message:
                 yield source.problem(node.at, message)
+
+
+def _wrong_count(name: str, given: int) -> str:
+    wanted = len(_STATEMENTS[name])
+    return f"{name} takes {wanted or 'no'} argument{'' if wanted == 1 else 's'}, not {given}"
 
 
 def _fixed(target: Node) -> str:

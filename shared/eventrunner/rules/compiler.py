@@ -21,17 +21,30 @@ from eventrunner.rules.limits import Limits
 from eventrunner.rules.nodes import Rule
 from eventrunner.rules.screen import screen_source
 
-__all__ = ["by_salience", "compile_event_rules", "program_of"]
+__all__ = [
+    "ACTION_LOCALS",
+    "CONDITION_LOCALS",
+    "action_source",
+    "by_salience",
+    "compile_event_rules",
+    "condition_source",
+    "define",
+    "event_namespace",
+    "execute",
+    "guarded",
+    "program_of",
+    "with_view",
+]
 
 Run: TypeAlias = Callable[[EventContext, int], Any]
 
-_CONDITION_LOCALS = {
+CONDITION_LOCALS = {
     "event": "event = ctx.event",
     "s": "s = ctx.load()",
     "tenant": "tenant = ctx.tenant",
     "out": "out = ctx.out",
 }
-_ACTION_LOCALS = {**_CONDITION_LOCALS, "out": "out = ctx.own_out()"}
+ACTION_LOCALS = {**CONDITION_LOCALS, "out": "out = ctx.own_out()"}
 
 
 def by_salience(rules: Sequence[Rule]) -> tuple[Rule, ...]:
@@ -48,7 +61,7 @@ def condition_source(
         function = Function()
         code = Expressions(constants, facts, function).value(rule.when)
         function.lines.append(f"return {code.text}")
-        lines += _define(f"condition{number}", function, prologue)
+        lines += define(f"condition{number}", function, prologue)
     return lines
 
 
@@ -63,13 +76,13 @@ def action_source(
         actions = Actions(constants, facts, function, bits, rule.name)
         for statement in rule.then:
             actions.statement(statement)
-        lines += _define(f"action{number}", function, prologue)
+        lines += define(f"action{number}", function, prologue)
     return lines
 
 
-def _define(name: str, function: Function, prologue: Mapping[str, str]) -> list[str]:
+def define(name: str, function: Function, prologue: Mapping[str, str]) -> list[str]:
     start = [line for need, line in prologue.items() if need in function.needs and line]
-    return [f"def {name}(ctx):", *(f"    {line}" for line in (*start, *function.lines))]
+    return [f"def {name}(ctx):", *(f"    {line}" for line in (*start, *function.lines) or ("pass",))]
 
 
 def program_of(
@@ -89,35 +102,38 @@ def program_of(
 
 def compile_event_rules(
     rules: Sequence[Rule], limits: Limits, clock: Callable[[], datetime], run: Run
-) -> Callable[[Any, Mapping[str, Any]], Any]:
-    """The function that takes an event and a tenant through the rules. Raises RuleSyntaxError if they nest too deep."""
+) -> tuple[Callable[[Any, Mapping[str, Any]], Any], Program]:
+    """The function that takes an event and a tenant through the rules, and the program that it uses.
+
+    Raises RuleSyntaxError if they nest too deep.
+    """
     ordered = by_salience(rules)
-    namespace: dict[str, Any] = {
-        **HELPERS,
-        "extension": extension,
-        "bisect": bisect_right,
-        "EMPTY": NOTHING,
-        "run": run,
-    }
+    namespace = event_namespace() | {"run": run}
     constants = Constants(namespace)
     facts = EventFacts(constants)
     execute(guarded(lambda: _event_source(ordered, constants, facts)), namespace)
-    view_type = facts.view_type()
-    program = replace(
-        program_of(ordered, namespace, limits, clock),
-        slots=facts.fields,
-        view_type=view_type,
-        decode=msgspec.json.Decoder(view_type).decode,
-    )
+    program = with_view(program_of(ordered, namespace, limits, clock), facts)
     _connect(namespace, program, run)
     screen: Callable[[Any, Mapping[str, Any]], Any] = namespace["screen"]
-    return screen
+    return screen, program
+
+
+def event_namespace() -> dict[str, Any]:
+    """What the generated functions of rules on events call."""
+    return {**HELPERS, "extension": extension, "bisect": bisect_right, "EMPTY": NOTHING}
+
+
+def with_view(program: Program, facts: EventFacts) -> Program:
+    """The program with the decoder of the fields that its conditions read."""
+    view_type = facts.view_type()
+    decode = msgspec.json.Decoder(view_type).decode
+    return replace(program, slots=facts.fields, view_type=view_type, decode=decode)
 
 
 def _event_source(rules: tuple[Rule, ...], constants: Constants, facts: EventFacts) -> list[str]:
-    lines = screen_source(rules, constants, facts) + condition_source(rules, constants, facts, _CONDITION_LOCALS)
+    lines = screen_source(rules, constants, facts) + condition_source(rules, constants, facts, CONDITION_LOCALS)
     facts.complete = True
-    return lines + action_source(rules, constants, facts, _ACTION_LOCALS)
+    return lines + action_source(rules, constants, facts, ACTION_LOCALS)
 
 
 def _connect(namespace: dict[str, Any], program: Program, run: Run) -> None:

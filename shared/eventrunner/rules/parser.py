@@ -13,9 +13,9 @@ from eventrunner.rules.literals import float_value, int_value, string_value
 from eventrunner.rules.nodes import Assign, Binary, Call, Const, Index, Member, Method, Node, Not, Root, Rule, Statement
 from eventrunner.rules.values import NIL
 
-__all__ = ["Source", "parse"]
+__all__ = ["PRECEDENCE", "Source", "parse"]
 
-_PRECEDENCE = {
+PRECEDENCE = {
     **dict.fromkeys(("*", "/", "%"), 5),
     **dict.fromkeys(("+", "-", "&", "|"), 4),
     **dict.fromkeys(("==", "!=", "<", "<=", ">", ">="), 3),
@@ -61,6 +61,7 @@ class _Parser:
         self.index = 0
         self.depth = 0
         self.operators = 0
+        self.swallowed = False
 
     @property
     def token(self) -> Token:
@@ -82,8 +83,10 @@ class _Parser:
 
     def unexpected(self, expected: str) -> _Wrong:
         token = self.token
-        previous = self.tokens[self.index - 1] if self.index else None
-        return self.fail(f"expected {expected}, found {hints.describe(token)}", hints.hint(token, previous, expected))
+        # What follows was swallowed by the string, so that nothing can be said of it.
+        self.swallowed = self.swallowed or (token.kind == "bad" and token.text[0] in "\"'")
+        message = f"expected {expected}, found {hints.describe(token)}"
+        return self.fail(message, hints.hint(self.tokens, self.index, expected))
 
     def expect(self, kind: str, expected: str) -> Token:
         if self.token.kind != kind:
@@ -99,10 +102,11 @@ class _Parser:
     def rules(self) -> tuple[Rule, ...]:
         found: dict[str, Rule] = {}
         while self.token.kind != "end":
+            self.swallowed = False
             try:
                 rule = self.rule()
             except _Wrong:
-                self.skip_to("rule")
+                self.skip_to_rule()
                 continue
             if rule.name in found:
                 self.fail(f"rule {rule.name} is defined twice", at=rule.at, kind=ProblemKind.DUPLICATE_RULE)
@@ -122,7 +126,7 @@ class _Parser:
         if self.token.kind == "salience":
             self.advance()
             salience = self.integer()
-        self.expect("{", "'{'")
+        self.open_body()
         self.resume("when")
         when = self.condition()
         self.resume("then")
@@ -140,8 +144,31 @@ class _Parser:
                 raise
             self.advance()
 
+    def open_body(self) -> None:
+        """Where the brace is missing, goes on at the next one or at `when`."""
+        try:
+            self.expect("{", "'{'")
+        except _Wrong:
+            while self.token.kind not in ("{", "when", "then", "}", "end") and not self.at_rule():
+                self.index += 1
+            if self.swallowed or self.token.kind not in ("{", "when"):
+                raise
+            if self.token.kind == "{":
+                self.advance()
+
+    def at_rule(self) -> bool:
+        """Whether a rule begins here; `rule` in any case may also be part of a name that cannot be one."""
+        following = self.tokens[self.index + 1].kind if self.token.kind == "rule" else ""
+        return following in ("name", "string")
+
+    def skip_to_rule(self) -> None:
+        while self.token.kind != "end" and not self.at_rule():
+            self.index += 1
+
     def resume(self, kind: str) -> None:
         """Expects the keyword or brace; where it is missing, goes on behind the next one of this rule."""
+        if self.swallowed and self.token.kind in ("rule", "end"):
+            raise _Wrong
         try:
             self.expect(kind, f"'{kind}'")
         except _Wrong:
@@ -169,14 +196,27 @@ class _Parser:
             try:
                 found.append(self.statement())
             except _Wrong:
-                self.skip_to(";", "}", "rule")
-                if self.token.kind == ";":
-                    self.advance()
+                self.skip_statement()
         return tuple(found)
+
+    def skip_statement(self) -> None:
+        """To behind the next ';' or to the rule's end. Braces of other languages' blocks are passed over in pairs."""
+        opened = 0
+        while self.token.kind not in ("rule", "end"):
+            kind = self.token.kind
+            if kind == "}" and not opened:
+                return
+            opened += (kind == "{") - (kind == "}")
+            self.index += 1
+            if not opened and (kind == ";" or (kind == "}" and self.token.kind != ";")):
+                return
 
     def statement(self) -> Statement:
         start = self.token.at
         self.operators = self.depth = 0
+        following = self.tokens[self.index + 1].kind if self.token.kind == "name" else ""
+        if following in ("name", "(", "{") and self.token.text in hints.STATEMENTS:
+            raise self.fail(f"expected a statement, found '{self.token.text}'", hints.STATEMENTS[self.token.text])
         left = self.atom()
         if self.token.kind in _ASSIGNMENTS:
             target, op = left, self.advance().kind
@@ -194,7 +234,7 @@ class _Parser:
             return
         if self.token.kind in ("}", "name", "rule", "end"):
             last = self.tokens[self.index - 1]
-            self.fail("expected ';' after this", hints.hint(self.token, last, "';'"), at=last.end - 1)
+            self.fail("expected ';' after this", hints.hint(self.tokens, self.index, "';'"), at=last.end - 1)
             if self.token.kind in ("rule", "end"):
                 raise _Wrong
             return
@@ -214,7 +254,7 @@ class _Parser:
         if minimum == 1 and reset and self.depth == 0:
             self.operators = 0
         left = self.operand()
-        while (precedence := _PRECEDENCE.get(self.token.kind, 0)) >= minimum:
+        while (precedence := PRECEDENCE.get(self.token.kind, 0)) >= minimum:
             op = self.advance()
             self.operators += 1
             if self.operators > self.limits.operators:

@@ -1,4 +1,4 @@
-"""A verdict as dry runs show it."""
+"""Verdicts and explanations as documents."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
+from eventrunner.rules.explain import Explanation
 from eventrunner.rules.ruleset import Verdict
 
-__all__ = ["verdict_document"]
+__all__ = ["explanation_document", "verdict_document"]
 
 
 def verdict_document(event_id: str, verdict: Verdict | None) -> dict[str, Any]:
@@ -28,3 +29,11 @@ def verdict_document(event_id: str, verdict: Verdict | None) -> dict[str, Any]:
         "logs": list(verdict.logs),
     }
     return {name: value for name, value in members.items() if value not in (None, [], {}) or name == "fired"}
+
+
+def explanation_document(event_id: str, explanation: Explanation) -> dict[str, Any]:
+    """With the verdict in the end, of which the members are those of a dry run."""
+    shown: dict[str, Any] = {
+        name: msgspec.to_builtins(getattr(explanation, name)) for name in ("conditions", "firings", "not_shown", "end")
+    }
+    return {"id": event_id, **shown, "result": verdict_document(event_id, explanation.verdict)}

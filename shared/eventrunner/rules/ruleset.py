@@ -93,14 +93,14 @@ def combine(rule_sets: Iterable[RuleSet]) -> RuleSet:
 class RuleSet:
     """Safe to share between threads: an evaluation keeps its state to itself."""
 
-    __slots__ = ("_screen", "clock", "conditions", "limits", "names", "rules")
+    __slots__ = ("_screen", "clock", "conditions", "limits", "names", "program", "rules")
 
     def __init__(self, rules: Sequence[Rule], limits: Limits, clock: Callable[[], datetime]) -> None:
         self.rules, self.limits, self.clock = tuple(rules), limits, clock
         self.conditions = len(self.rules)
         """Conditions that an evaluation which returns None has evaluated."""
         self.names = tuple(rule.name for rule in self.rules)
-        self._screen = compile_event_rules(self.rules, limits, clock, run)
+        self._screen, self.program = compile_event_rules(self.rules, limits, clock, run)
 
     def evaluate(self, event: Any, tenant: Mapping[str, Any]) -> Verdict | None:
         """Runs the rules on an event, which is not changed. None if no rule fired.

@@ -53,11 +53,17 @@ def test_the_matrix_of_roles_calls_and_tenants(role, tenant):
 
 
 def test_the_matrix_covers_every_call():
-    assert len(CALLS) == 37
+    assert len(CALLS) == 38
 
 
 def test_nobody_may_do_anything():
     assert not any(POLICY.allows(None, *call, tenant) for call in CALLS for tenant in ("acme", ""))
+
+
+def test_who_claims_to_be_of_the_platform_is_still_no_admin():
+    mallory = Identity("mallory", "_platform", ("user",))
+    assert not any(POLICY.allows(mallory, *call, "_platform") for call in CALLS)
+    assert POLICY.allows(Identity("root", "", ("admin",)), "rules", "put", "_platform")
 
 
 def test_roles_add_up():

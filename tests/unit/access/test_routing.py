@@ -29,6 +29,7 @@ CALLS = [
     ("DELETE", "/api/v1/rules/acme/flights", "rules-delete", "api"),
     ("POST", "/api/v1/rules/acme/flights/activate", "rules-activate", "api"),
     ("POST", "/api/v1/rules/acme/flights/dry-run", "rules-dry-run", "api"),
+    ("POST", "/api/v1/rules/acme/flights/explain", "rules-explain", "api"),
     ("GET", "/api/v1/consumers/acme", "consumers-list", "api"),
     ("GET", "/api/v1/consumers/acme/c", "consumers-get", "api"),
     ("PUT", "/api/v1/consumers/acme/c", "consumers-put", "api"),

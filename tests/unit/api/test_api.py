@@ -262,6 +262,62 @@ class TestRules:
         problem = call.problem(422, "POST", "rules/acme/flights/dry-run", {"events": [{"id": "1"}]})
         assert all(item["field"].startswith("events[0].") for item in problem["errors"])
 
+    @pytest.mark.parametrize(
+        ("body", "field"),
+        [
+            ({}, "events"),
+            ({"events": [], "from": "2026-01-01T00:00:00Z"}, "events"),
+            ({"from": "yesterday"}, "from"),
+            ({"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, "from"),
+            ({"from": "2026-01-01T00:00:00Z", "cursor": "x"}, "to"),
+            ({"from": "2026-01-01T00:00:00Z", "tenant": "globex"}, "tenant"),
+            ({"from": "2026-01-01T00:00:00Z", "text": RULE, "version": 1}, "text"),
+            ({"from": "2026-01-01T00:00:00Z", "text": "rule"}, "flights:1:5"),
+        ],
+    )
+    def test_a_dry_run_names_the_wrong_field(self, call, body, field):
+        call("PUT", "rules/acme/flights", RULE)
+        assert call.problem(422, "POST", "rules/acme/flights/dry-run", body)["errors"][0]["field"] == field
+
+    def test_a_draft_of_a_set_that_is_not_there_is_tried_over_history(self, call):
+        body = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T01:00:00Z", "text": OTHER}
+        answer = call.json("POST", "rules/acme/new/dry-run", body, who=ALICE)
+        assert (answer["version"], answer["in_force_version"], answer["read"], answer["matched"]) == (None, 0, 250, 0)
+        assert (answer["progress"], answer["next"]) == (1.0, None)
+        call.problem(404, "GET", "rules/acme/new")
+
+    @pytest.mark.parametrize("body", [{}, {"id": "e1", "event": {"specversion": "1.0"}}])
+    def test_an_explanation_needs_one_event(self, call, body):
+        call("PUT", "rules/acme/flights", RULE)
+        assert call.problem(422, "POST", "rules/acme/flights/explain", body)["errors"][0]["field"] == "event"
+
+    def test_an_explanation_tells_each_condition_and_firing(self, call):
+        call("PUT", "rules/acme/flights", RULE)
+        event = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "data": {"delay": 20}}
+        answer = call.json("POST", "rules/acme/flights/explain", {"event": event}, who=ALICE)
+        assert answer["conditions"][0]["when"]["parts"] == [
+            {"text": "Event.data.delay", "value": 20, "kind": "a number"}
+        ]
+        assert answer["firings"][0]["statements"][0]["effect"] == {"emitted": {"type": "flight.late", "data": {}}}
+        assert call.problem(422, "POST", "rules/acme/flights/explain", {"event": {"id": "1"}})["errors"]
+
+    def test_a_stored_event_that_several_sources_have_needs_its_source(self, call):
+        call("PUT", "rules/acme/flights", RULE)
+        assert "/s0, /s1" in call.problem(409, "POST", "rules/acme/flights/explain", {"id": "e0"})["detail"]
+        call.json("POST", "rules/acme/flights/explain", {"id": "e0", "source": "/s0"})
+        call.problem(404, "POST", "rules/acme/flights/explain", {"id": "e0", "source": "/s9"})
+
+    def test_the_platforms_rules_are_an_admins(self, call):
+        assert call.json("PUT", "rules/_platform/guard", RULE, status=201)["newest"] == 1
+        assert call.json("POST", "rules/_platform/guard/activate")["active"] == 1
+        event = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "data": {"delay": 20}}
+        answer = call.json("POST", "rules/_platform/guard/explain", {"event": event | {"tenantid": "acme"}})
+        assert answer["result"]["fired"] == ["Late"]
+        mallory = Identity("mallory", "_platform", ("user",))
+        call.problem(403, "PUT", "rules/_platform/guard", RULE, who=mallory)
+        assert call("DELETE", "rules/_platform/guard").status_code == 204
+        assert call.problem(422, "PUT", "tenants/_platform", {})
+
 
 class TestPlans:
     def test_a_plan_that_ships_is_there_from_the_start(self, call):
@@ -460,6 +516,14 @@ class TestAccess:
             ("DELETE", "rules/acme/one"),
             ("POST", "rules/acme/one/activate"),
             ("POST", "rules/acme/one/dry-run"),
+            ("POST", "rules/acme/one/explain"),
+            ("GET", "rules/_platform"),
+            ("GET", "rules/_platform/one"),
+            ("PUT", "rules/_platform/one"),
+            ("DELETE", "rules/_platform/one"),
+            ("POST", "rules/_platform/one/activate"),
+            ("POST", "rules/_platform/one/dry-run"),
+            ("POST", "rules/_platform/one/explain"),
             ("GET", "events/acme"),
             ("GET", "events/acme/e1"),
             ("GET", "replays/acme"),

@@ -44,11 +44,75 @@ def test_all_errors_of_a_text_come_at_once() -> None:
         ("rule A { when Event.rule == 1 then Complete(); }", 'write ["rule"]'),
         ('rule A { when true then Retrat("A"); }', "did you mean Retract?"),
         ("rule A { when Evnt.type == 1 then Complete(); }", "did you mean Event?"),
+        ('rule "A" { when true then Complete(); }', "the name stands without quotes"),
+        ("rule My-Rule { when true then Complete(); }", "names start with a letter"),
+        ('rule A "desc { when true then Complete(); }', 'close the string with "'),
+        ('rule A salience 1 "desc" { when true then Complete(); }', "the description stands before salience"),
+        ("rule A { then Complete(); }", "when true"),
+        ('rule A { when Event.type in ("a", "b") then Complete(); }', 'write value.In("a", "b")'),
+        ('rule A { when Event.type matches "a" then Complete(); }', "write value.MatchString"),
+        ("rule A { when Event.data.a => 1 then Complete(); }", "write >="),
+        ("rule A { when Event.data.a === 1 then Complete(); }", "comparison is =="),
+        ("rule A { when Event.data.a <> 1 then Complete(); }", "unequal is !="),
+        ("rule A { when not Event.data.a then Complete(); }", "write !"),
+        ("rule A { when Event.data.a & & Event.data.b then Complete(); }", "write && without a blank"),
+        ("rule A { when true, false then Complete(); }", "write &&"),
+        ("rule A { when Event.data.a > 1,000 then Complete(); }", "numbers are written without separators"),
+        ("rule A { when Event.data.a > 08 then Complete(); }", "octal"),
+        ("rule A { when Event.data.a > 5. then Complete(); }", "write 5.0"),
+        ("rule A { when Event.data.1st > 1 then Complete(); }", 'written ["1'),
+        ("rule A { when Event.data.a == null then Complete(); }", "write nil"),
+        ("rule A { when “a” == Event.type then Complete(); }", "strings stand in"),
+        ("# comment\nrule A { when true then Complete(); }", "comments are //"),
+        ("rule A { when true then if (Event.data.a > 1) { Complete(); } }", "GRL has no if"),
+        ("rule A { when true then let x = 1; }", "variables are not declared"),
+        ("rule A { when true then Out.x = [1, 2]; }", "GRL has no list literals"),
+        ('rule A { when true then Out.x = {"a": 1}; }', "GRL has no map literals"),
+        ("rule A { when true then Out.x = Event.data.a ? 1 : 2; }", "GRL has no ?:"),
+        ("rule A { when true then Out.x == 1; }", "assignment is ="),
+        ("rule A { when true then Out.x := 1; }", "assignment is ="),
+        ("rule A { when true then Out.x =+ 1; }", "write +="),
+        ("rule A { when true then Complete(); };", "no ';' follows"),
+        ("rule A { when true then Retract(A); }", 'a string: "A"'),
+        ("rule A { when true then Emit(); }", 'write Emit("type")'),
+        ('rule A { when true then Tag("a"); }', 'write Tag("key", value)'),
+        ('rule A { when true then print("a"); }', "did you mean Log?"),
+        ("rule A { when IsEmpty(Event.data.a) then Complete(); }", "write value.Len() == 0"),
+        ("rule A { when len(Event.data.a) > 1 then Complete(); }", "write value.Len("),
+        ('rule A { when Event.type.startsWith("x") then Complete(); }', "did you mean HasPrefix?"),
+        ('rule A { when Event.type.MatchString("(?=x)") then Complete(); }', "RE2 knows no look-around"),
         ("rule A { when Event.type.Length() > 1 then Complete(); }", "did you mean Len?"),
     ],
 )
 def test_a_hint_says_what_was_meant(text: str, hint: str) -> None:
     assert any(hint in problem.hint for problem in problems(text).problems)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rule My-Rule { when true then Complete(); }",
+        'rule A { when Event.data["a] == 1 then Complete(); }',
+        'rule A "desc { when true then Complete(); }',
+        'rule A { when true then if (Event.data.a > 1) { Complete(); Drop("x"); } Complete(); }',
+        'rule A { when true then Out.x = {"a": {"b": 1}}; Complete(); }',
+        "rule A when true then Complete(); }",
+        "rule A { when true then Retract(A); }",
+    ],
+)
+def test_one_mistake_is_reported_once(text: str) -> None:
+    assert len(problems(text).problems) == 1
+    assert [item.line for item in problems(f"{text}\nrule B {{ when x then Complete(); }}").problems][:1] == [1]
+
+
+def test_the_rules_behind_a_mistake_are_read_too() -> None:
+    error = problems(
+        "rule My-Rule { when true then Complete(); }\n"
+        "rule A { when true then if (true) { Complete(); } }\n"
+        "rule B salience high { when true then Complete(); }\n"
+        "rule C { when Event.data.a + then Complete(); }"
+    )
+    assert [problem.line for problem in error.problems] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(

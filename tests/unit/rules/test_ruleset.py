@@ -246,3 +246,18 @@ def test_the_screen_finds_the_same_rules_as_the_conditions_alone(size: int) -> N
                 expected = tuple(f"R{number}" for number, item in enumerate(alone) if item.evaluate(event, {}))
                 verdict = whole.evaluate(event, {})
                 assert (verdict.fired if verdict else ()) == expected
+
+
+def test_a_block_reads_the_attributes_that_it_wrote() -> None:
+    verdict = fire(
+        'rule A { when Event.type == "order.placed" then '
+        'Event.subject = "x"; Event.zone = 7; Tag("s", Event.subject); Tag("z", Event.zone); Retract("A"); }'
+    )
+    assert verdict.error is None
+    assert verdict.tags == {"s": "x", "z": "7"}
+
+
+def test_a_rule_that_only_retracts_what_is_not_there_goes_on_matching() -> None:
+    verdict = fire('rule A { when true then Retract("B"); }')
+    assert verdict.error is not None
+    assert "does it retract itself?" in verdict.error.message

@@ -1,0 +1,182 @@
+"""What rules would do: explained for one event, or as a dry run over events of the body or over stored history."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from flask import Request, Response
+
+from eventrunner.access.identity import Identity
+from eventrunner.api.backend import Backend
+from eventrunner.api.bodies import read_json, read_time
+from eventrunner.api.events import find_event
+from eventrunner.api.rule_sets import Chosen, RuleSets, compiled
+from eventrunner.clock import Clock, format_time, from_micros
+from eventrunner.errors import BodyTooLarge, FieldError, InvalidInput, MalformedBody
+from eventrunner.events import Event, check_event, decode_event, decode_incoming
+from eventrunner.events.event import micros
+from eventrunner.replay.dry_run import DryRun, Stretch, Tally
+from eventrunner.replay.record import Counts
+from eventrunner.rules import explain, explanation_document, verdict_document
+from eventrunner.stage.answers import json_response
+from eventrunner.tenancy import PLATFORM
+
+__all__ = ["RuleTrials"]
+
+_MAX_EVENTS = 1000
+_COUNTED = ("fired", "emitted", "changed", "dropped", "failed")
+
+
+_NO_EVENT = msgspec.Raw()
+
+
+class _Explain(msgspec.Struct, forbid_unknown_fields=True):
+    event: msgspec.Raw = _NO_EVENT
+    id: str | None = None
+    """Of a stored event, in place of `event`."""
+    source: str | None = None
+    text: str | None = None
+    version: int | None = None
+    """Without text and version: the version in force, else the newest."""
+
+
+class _DryRun(msgspec.Struct, forbid_unknown_fields=True, rename={"since": "from", "until": "to"}):
+    events: list[msgspec.Raw] | None = None
+    since: str | None = None
+    until: str | None = None
+    type: str | None = None
+    source: str | None = None
+    cursor: str | None = None
+    text: str | None = None
+    version: int | None = None
+    """Without text and version: the newest."""
+    tenant: str | None = None
+    """Whose history, for a rule set of the platform."""
+
+
+class RuleTrials:
+    def __init__(self, backend: Backend, clock: Clock) -> None:
+        self._backend = backend
+        self._sets = RuleSets(backend)
+        self._clock = clock
+
+    def explain(self, request: Request, identity: Identity, tenant: str, name: str) -> Response:
+        """Each condition with its value and each firing with what it did, for one event."""
+        self._sets.check_access(identity, tenant)
+        body = read_json(request, _Explain)
+        chosen = self._sets.draft_or_version(tenant, name, body.text, body.version)
+        if chosen is None:
+            rules = self._sets.find(tenant, name)
+            chosen = compiled(name, rules.in_force or rules.versions[-1])
+        event = self._event(body, tenant)
+        explanation = explain(chosen.rules, event, self._sets.facts(event.tenantid))
+        return json_response({"version": chosen.version, **explanation_document(event.id, explanation)})
+
+    def dry_run(self, request: Request, identity: Identity, tenant: str, name: str) -> Response:
+        """Nothing is stored or sent."""
+        self._sets.check_access(identity, tenant)
+        body = read_json(request, _DryRun)
+        chosen = self._sets.draft_or_version(tenant, name, body.text, body.version)
+        if chosen is None:
+            chosen = compiled(name, self._sets.find(tenant, name).versions[-1])
+        if (body.events is None) == (body.since is None):
+            message = "give `events`, or `from` for a dry run over what is stored"
+            raise InvalidInput(f"Which events? {message.capitalize()}.", (FieldError("events", message),))
+        if body.events is None:
+            return json_response(self._over_history(body, chosen, tenant, name))
+        return json_response({"version": chosen.version, "results": self._over_body(body.events, chosen, tenant)})
+
+    def _over_body(self, raws: list[msgspec.Raw], chosen: Chosen, tenant: str) -> list[dict[str, Any]]:
+        if len(raws) > _MAX_EVENTS:
+            raise BodyTooLarge(f"A dry run takes at most {_MAX_EVENTS} events.")
+        events = [_read_event(raw, f"events[{index}]", tenant) for index, raw in enumerate(raws)]
+        return [
+            verdict_document(event.id, chosen.rules.evaluate(event, self._sets.facts(event.tenantid)))
+            for event in events
+        ]
+
+    def _over_history(self, body: _DryRun, chosen: Chosen, owner: str, name: str) -> dict[str, Any]:
+        stretch = self._stretch(body, owner)
+        rules = self._sets.get(owner, name)
+        in_force = compiled(name, rules.in_force) if rules is not None and rules.in_force else None
+        dry_run = DryRun(chosen.rules, in_force.rules if in_force else None, self._sets.facts(stretch.tenant))
+        tally = dry_run.over(self._backend.store, stretch, body.cursor)
+        versions = {"version": chosen.version, "in_force_version": in_force.version if in_force else 0}
+        return versions | _document(tally, stretch)
+
+    def _stretch(self, body: _DryRun, owner: str) -> Stretch:
+        """Raises InvalidInput that names every wrong field."""
+        problems: list[FieldError] = []
+        now = micros(self._clock().isoformat())
+        since, until = (_time(field, text, problems) for field, text in (("from", body.since), ("to", body.until)))
+        if since is not None and since >= (now if until is None else until):
+            problems.append(FieldError("from", "must be before `to` and before now"))
+        if body.cursor is not None and body.until is None:
+            problems.append(FieldError("to", "give the `to` of the first answer with a cursor"))
+        tenant = owner if body.tenant is None else body.tenant
+        if owner != PLATFORM and tenant != owner:
+            problems.append(FieldError("tenant", "only for a rule set of the platform"))
+        if tenant == PLATFORM:
+            problems.append(FieldError("tenant", "the platform has no events: name a tenant"))
+        if problems:
+            reasons = "; ".join(f"{problem.field}: {problem.message}" for problem in problems)
+            raise InvalidInput(f"No dry run: {reasons}.", tuple(problems))
+        assert since is not None
+        self._backend.tenant(tenant)
+        return Stretch(tenant, since, now if until is None else until, body.type, body.source)
+
+    def _event(self, body: _Explain, owner: str) -> Event:
+        if bool(body.event) == bool(body.id):
+            message = "give `event`, a CloudEvent, or the `id` of a stored one"
+            raise InvalidInput(f"Which event? {message.capitalize()}.", (FieldError("event", message),))
+        if body.event:
+            return _read_event(body.event, "event", owner)
+        if owner == PLATFORM:
+            raise InvalidInput("The platform has no stored events.", (FieldError("event", "give a CloudEvent"),))
+        assert body.id
+        return decode_event(find_event(self._backend.store, owner, body.id, body.source))
+
+
+def _read_event(raw: msgspec.Raw, field: str, owner: str) -> Event:
+    try:
+        event = check_event(decode_incoming(raw))
+    except InvalidInput as error:
+        fields = tuple(FieldError(f"{field}.{item.field}", item.message) for item in error.fields)
+        kind = MalformedBody if isinstance(error, MalformedBody) else InvalidInput
+        raise kind(f"{field}: {error.detail}", fields) from error
+    if owner != PLATFORM:
+        event.tenantid = owner
+    return event
+
+
+def _time(name: str, text: str | None, problems: list[FieldError]) -> int | None:
+    try:
+        return read_time(name, text)
+    except InvalidInput as error:
+        problems += error.fields
+        return None
+
+
+def _document(tally: Tally, stretch: Stretch) -> dict[str, Any]:
+    span = max(1, stretch.until - stretch.since)
+    progress = 1.0 if tally.cursor is None else max(0.0, min(1.0, (tally.position - stretch.since) / span))
+    return {
+        "from": format_time(from_micros(stretch.since)),
+        "to": format_time(from_micros(stretch.until)),
+        "read": tally.read,
+        "evaluated": tally.evaluated,
+        "matched": tally.matched,
+        "draft": _counts(tally.draft),
+        "in_force": _counts(tally.in_force),
+        "gained": tally.gained,
+        "lost": tally.lost,
+        "different": tally.different,
+        "samples": tally.samples,
+        "progress": round(progress, 4),
+        "next": tally.cursor,
+    }
+
+
+def _counts(counts: Counts) -> dict[str, Any]:
+    return {name: getattr(counts, name) for name in _COUNTED}

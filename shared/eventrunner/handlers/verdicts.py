@@ -1,0 +1,62 @@
+"""What a verdict of the rules means for an event: changes, tags, route, derived events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from eventrunner.events import Event
+from eventrunner.events.event import CONTENT_ATTRIBUTES, CORE_ATTRIBUTES
+from eventrunner.ids import derived_id
+from eventrunner.rules import Verdict
+from eventrunner.storage.records import Tenant
+
+__all__ = ["apply_verdict", "derive", "tenant_facts"]
+
+
+def apply_verdict(event: Event, verdict: Verdict) -> None:
+    if verdict.data is not None or not verdict.attributes.keys().isdisjoint(CONTENT_ATTRIBUTES):
+        event.set_extension("originaldigest", event.original_digest())
+    for name, value in verdict.attributes.items():
+        if name in CORE_ATTRIBUTES:
+            setattr(event, name, value)
+        else:
+            event.set_extension(name, value)
+    if verdict.data is not None:
+        event.data, event.data_base64 = msgspec.Raw(verdict.data), None
+    for name, value in verdict.tags.items():
+        event.set_extension(name, value)
+    if verdict.route is not None:
+        event.set_extension("route", verdict.route)
+
+
+def derive(cause: Event, verdict: Verdict, prefix: str = "") -> list[Event]:
+    """Events that the rules emitted. Their ids follow from the cause, the rule and the position. `prefix` keeps the
+    rules of one owner apart from rules of the same name of another."""
+    inherited = {name: value for name, value in (cause.extensions or {}).items() if name == "replayid"}
+    return [
+        Event(
+            id=derived_id(*cause.identity, prefix + emitted.rule, str(emitted.position)),
+            source=cause.source,
+            type=emitted.type,
+            tenantid=cause.tenantid,
+            subject=cause.subject,
+            time=cause.time or cause.receivedtime,
+            datacontenttype="application/json",
+            traceparent=cause.traceparent,
+            receivedtime=cause.receivedtime,
+            data=msgspec.Raw(emitted.data),
+            extensions={"causeid": cause.id, "causerule": prefix + emitted.rule, **inherited},
+        )
+        for emitted in verdict.emitted
+    ]
+
+
+def tenant_facts(record: bytes | None) -> Mapping[str, Any]:
+    """What rules see as `Tenant`."""
+    if record is None:
+        return {}
+    tenant = Tenant.from_json(record)
+    return {"id": tenant.id, "name": tenant.name, "plan": tenant.plan}

@@ -69,7 +69,8 @@ def action_source(
 
 def _define(name: str, function: Function, prologue: Mapping[str, str]) -> list[str]:
     start = [line for need, line in prologue.items() if need in function.needs and line]
-    return [f"def {name}(ctx):", *(f"    {line}" for line in (*start, *function.lines))]
+    # Retracting a rule that is not there leaves no line.
+    return [f"def {name}(ctx):", *(f"    {line}" for line in [*start, *function.lines] or ["pass"])]
 
 
 def program_of(

@@ -98,7 +98,9 @@ class Context(msgspec.Struct):
             self.logs.append(_text("Log", text))
 
     def log_format(self, layout: Any, value: Any) -> None:
-        self.log(format_value(_text("LogFormat", layout), given(value)))
+        if given(value) is None:
+            raise ActionFailed("LogFormat of null")
+        self.log(format_value(_text("LogFormat", layout), value))
 
     def set_member(self, base: Any, name: str, value: Any) -> None:
         set_member(base, name, value)

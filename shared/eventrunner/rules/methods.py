@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
@@ -25,11 +26,17 @@ def _byte_index(text: str, position: int) -> GoInt:
     return GoInt(position if position < 0 or text.isascii() else len(_bytes(text[:position])))
 
 
-def _map_runes(text: str, change: Callable[[str], str]) -> str:
-    """Rune by rune, as Go does: what would become several characters stays."""
+def _to_upper(text: str) -> str:
+    """Rune by rune, as Go does: of letters that would become several, some have a title case of one, the rest stay."""
     if text.isascii():
-        return change(text)
-    return "".join(new if len(new := change(rune)) == 1 else rune for rune in text)
+        return text.upper()
+    forms = ((rune.upper(), rune.title(), rune) for rune in text)
+    return "".join(next(form for form in options if len(form) == 1) for options in forms)
+
+
+def _to_lower(text: str) -> str:
+    # U+0130 is the one rune that would become two.
+    return text.lower() if text.isascii() else "".join("i" if rune == "\u0130" else rune.lower() for rune in text)
 
 
 def _count(text: str, part: str) -> GoInt:
@@ -55,12 +62,18 @@ def _repeat(text: str, times: Any) -> str | Failure:
     return text * int(number)
 
 
+_ESCAPE = re.compile(r"\\Q.*?(?:\\E|\Z)|\\(.)", re.DOTALL)
+
+
 @lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> Any:
     """An RE2 program, or None if RE2 refuses the pattern."""
     # Loaded by the first rule that uses MatchString: other rule sets do without the library.
     import re2
 
+    # Go's RE2 has no \C, a byte of a character.
+    if "\\C" in pattern and any(found[1] == "C" for found in _ESCAPE.finditer(pattern)):
+        return None
     options = re2.Options()
     options.log_errors = False
     try:
@@ -78,8 +91,8 @@ def matches(text: str, pattern: str) -> bool | Failure:
 
 _STRING: dict[str, tuple[int, Callable[..., Any]]] = {
     "Len": (0, lambda text: GoInt(len(text) if text.isascii() else len(_bytes(text)))),
-    "ToUpper": (0, lambda text: _map_runes(text, str.upper)),
-    "ToLower": (0, lambda text: _map_runes(text, str.lower)),
+    "ToUpper": (0, _to_upper),
+    "ToLower": (0, _to_lower),
     "Trim": (0, lambda text: text.strip(_SPACE)),
     "Contains": (1, lambda text, part: part in text),
     "HasPrefix": (1, str.startswith),

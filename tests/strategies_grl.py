@@ -19,7 +19,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-__all__ = ["requests", "texts"]
+__all__ = ["chains", "requests", "texts"]
 
 _NUMBERS = (0, 1, 2, 3, 7, -1, -4, 0.5, 2.5, -1.25, 100, 1e15, 9007199254740993, 1e300, 123456.789)
 _STRINGS = ("", "a", "b", "ab", "abc", "Abc", " a ", "a,b,c", "ß", "Ünï", "x\ny", "日本語", "0", "1")
@@ -276,3 +276,24 @@ def texts(draw: Draw) -> str:
         place = draw(_below(len(words)))
         words[place : place + draw(_below(2))] = [writer.one(_WORDS) for _ in range(draw(_below(3)))]
     return writer.one((" ", " ", "")).join(words) if writer.chance(3) else " ".join(words)
+
+
+@st.composite
+def chains(draw: Draw) -> dict[str, Any]:
+    """Many small rules that write what others compare: what indexes, tables and bisection are for."""
+    one = _Writer(draw).one
+    fields = ("F.n", "F.m", 'F["n"]', "F.o.x", "F.s", "F.b", "F.new")
+    constants = ("0", "1", "2", "3", "1.0", "2.5", '"a"', '"b"', '"1"', "true", "-1")
+    forms = (*["{0} == {1}"] * 3, "{1} == {0}", "{0} > {1}", "{0} <= {1}", "{0} != {1}")
+    rules = []
+    for number in range(draw(st.integers(4, 14))):
+        parts = [one(forms).format(one(fields), one(constants)) for _ in range(1 + draw(_below(3)))]
+        values = (*constants, *constants, "F.n", "F.m + 1", "F.nul", "F.o", "F.s.Len()", "F.a")
+        then = [f"{one((*fields, 'F.o'))} = {one(values)};" for _ in range(1 + draw(_below(2)))]
+        then += [f'Retract("r{one((number, number, 0, 1, 2))}");'] if draw(_below(3)) else []
+        when = one((" && ", " && ", " && ", " || ")).join(parts)
+        rules.append(f"rule r{number} salience {-number} {{ when {when} then {' '.join(then)} }}")
+    numbers, strings = (0, 1, 2, 3, 2.5, -1, True), ("a", "b", "1", "")
+    facts = {"n": one(numbers), "m": one(numbers), "s": one(strings), "b": one((True, False)), "a": [1], "nul": None}
+    facts["o"] = {"x": one(numbers)}
+    return {"grl": "\n".join(rules), "facts": {"F": facts}, "max_cycle": 12, "fresh": True}

@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import msgspec
-from support import require
+from eventrunner.cli.bench_grule import grule_binary
+from eventrunner.errors import Unavailable
+from support import unavailable
 
-__all__ = ["Oracle", "build_oracle", "comparable", "oracle_process"]
+__all__ = ["Oracle", "comparable", "oracle_process"]
 
-ROOT = Path(__file__).parents[1]
-_SOURCE = ROOT / "tests" / "peers" / "grule"
-_BINARY = ROOT / ".cache" / "grule-1.20.4" / "oracle"
 _EXACT_DIGITS = 12
-
-
-def build_oracle() -> Path:
-    """Builds the oracle where its sources have changed; go's own cache makes that a second."""
-    require("go")
-    newest = max(path.stat().st_mtime for path in (*_SOURCE.glob("*.go"), _SOURCE / "go.mod"))
-    if not _BINARY.exists() or _BINARY.stat().st_mtime < newest:
-        # Several workers may build at once: each moves a whole file into place.
-        fresh = _BINARY.with_name(f"oracle-{os.getpid()}")
-        command = ["nice", "-n", "15", "go", "build", "-o", str(fresh), "."]
-        subprocess.run(command, cwd=_SOURCE, check=True, timeout=1400)
-        fresh.rename(_BINARY)
-    return _BINARY
 
 
 class Oracle:
@@ -47,8 +31,10 @@ class Oracle:
 
 @contextmanager
 def oracle_process() -> Iterator[Oracle]:
-    command = [str(build_oracle())]
-    # Rules make times in the local zone.
+    try:
+        command = [str(grule_binary())]
+    except Unavailable as error:
+        unavailable(str(error))
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=1 << 16) as process:
         yield Oracle(process)
         assert process.stdin

@@ -9,13 +9,13 @@ import msgspec
 import pytest
 from eventrunner.rules.protocol import answer
 from hypothesis import HealthCheck, Phase, given, settings
-from strategies_grl import requests, texts
+from strategies_grl import chains, requests, texts
 from support_grule import Oracle, comparable, oracle_process
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(1500)]
 
 CASES = sorted((Path(__file__).parent / "grule" / "cases").glob("*.jsonl"))
-PROGRAMS, TEXTS = 5_000, 2_000
+PROGRAMS, CHAINS, TEXTS = 5_000, 1_000, 2_000
 # The seed is fixed: derandomize makes examples of the test's source, and no database of examples is kept.
 FIXED = settings(
     derandomize=True,
@@ -49,6 +49,13 @@ def test_each_case_means_what_it_means_in_grule(grule, path):
 @settings(FIXED, max_examples=PROGRAMS)
 @given(request=requests())
 def test_generated_programs_mean_what_they_mean_in_grule(grule, request):
+    ours, theirs = both(grule, request)
+    assert ours == theirs
+
+
+@settings(FIXED, max_examples=CHAINS)
+@given(request=chains())
+def test_rules_that_make_each_other_match_mean_what_they_mean_in_grule(grule, request):
     ours, theirs = both(grule, request)
     assert ours == theirs
 

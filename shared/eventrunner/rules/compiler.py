@@ -13,7 +13,9 @@ import msgspec
 from eventrunner.rules.actions import Actions
 from eventrunner.rules.analysis import dirtied_by
 from eventrunner.rules.context import NOTHING, EventContext, Program
+from eventrunner.rules.cycle import plans_of
 from eventrunner.rules.emitter import Constants, Function
+from eventrunner.rules.equality import Key, keys_of
 from eventrunner.rules.errors import Problem, ProblemKind, RuleSyntaxError
 from eventrunner.rules.event_facts import EventFacts, extension
 from eventrunner.rules.expressions import HELPERS, Expressions, Facts
@@ -27,7 +29,7 @@ Run: TypeAlias = Callable[[EventContext, int], Any]
 
 _CONDITION_LOCALS = {
     "event": "event = ctx.event",
-    "s": "s = ctx.load()",
+    "s": "s = ctx.view or ctx.load()",
     "tenant": "tenant = ctx.tenant",
     "out": "out = ctx.out",
 }
@@ -102,10 +104,15 @@ def compile_event_rules(
     }
     constants = Constants(namespace)
     facts = EventFacts(constants)
-    execute(guarded(lambda: _event_source(ordered, constants, facts)), namespace)
+    keys: list[Key] = []
+    execute(guarded(lambda: _event_source(ordered, constants, facts, keys)), namespace)
     view_type = facts.view_type()
+    program = program_of(ordered, namespace, limits, clock)
+    indexes = tuple(key.index(namespace[f"value{number}"]) for number, key in enumerate(keys))
     program = replace(
-        program_of(ordered, namespace, limits, clock),
+        program,
+        masks=tuple(1 << number for number in range(len(ordered))),
+        plans=plans_of(program.dirties, indexes),
         slots=facts.fields,
         view_type=view_type,
         decode=msgspec.json.Decoder(view_type).decode,
@@ -115,8 +122,13 @@ def compile_event_rules(
     return screen
 
 
-def _event_source(rules: tuple[Rule, ...], constants: Constants, facts: EventFacts) -> list[str]:
+def _event_source(rules: tuple[Rule, ...], constants: Constants, facts: EventFacts, keys: list[Key]) -> list[str]:
+    """Fills `keys` with what the functions `value<n>(ctx)` are the values of."""
     lines = screen_source(rules, constants, facts) + condition_source(rules, constants, facts, _CONDITION_LOCALS)
+    keys += keys_of(rules, constants, facts)
+    for number, key in enumerate(keys):
+        key.function.lines.append(f"return {key.text}")
+        lines += _define(f"value{number}", key.function, _CONDITION_LOCALS)
     facts.complete = True
     return lines + action_source(rules, constants, facts, _ACTION_LOCALS)
 

@@ -17,7 +17,7 @@ from eventrunner.rules.goformat import format_value
 from eventrunner.rules.limits import Limits
 from eventrunner.rules.values import ActionFailed, Failure, encode, kind_name, measure, real
 
-__all__ = ["NOTHING", "Context", "Emitted", "EventContext", "Program"]
+__all__ = ["LONG", "NOTHING", "Context", "Emitted", "EventContext", "Program"]
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 """What executions that made nothing of a kind share; every event has one, so no container is made in vain."""
@@ -26,7 +26,8 @@ _ALL = -1
 _IMMUTABLE = frozenset({"id", "source", "specversion", "tenantid", "traceparent", "receivedtime", "data"})
 _SETTABLE = ("type", "subject", "time", "datacontenttype", "dataschema")
 _UNREAD = Failure("not decoded")
-_LONG = 256
+LONG = 256
+"""Characters of a string that make it worth measuring what is encoded."""
 _MAX_LOGS = 1_000
 _MAX_EMITTED = 1_000
 _decode = msgspec.json.Decoder().decode
@@ -60,6 +61,10 @@ class Program:
     """Field of the event's data → its name in the view."""
     view_type: Any = None
     decode: Any = None
+    masks: tuple[int, ...] = ()
+    """The bit of each rule."""
+    plans: tuple[Any, ...] = ()
+    """For each rule the `Plan` of what to evaluate after its firing; the last one is for when anything has changed."""
 
 
 class Context(msgspec.Struct):
@@ -122,7 +127,7 @@ class Context(msgspec.Struct):
     def _note(self, value: Any) -> None:
         if type(value) is dict or type(value) is list:
             self.shared = self.large = True
-        elif type(value) is str and len(value) > _LONG:
+        elif type(value) is str and len(value) > LONG:
             self.large = True
 
     def encode(self, value: Any) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -11,7 +10,8 @@ import msgspec
 
 from eventrunner.rules.checks import check_event_rules
 from eventrunner.rules.compiler import compile_event_rules
-from eventrunner.rules.context import NOTHING, Context, Emitted, EventContext, Program
+from eventrunner.rules.context import NOTHING, Emitted, EventContext
+from eventrunner.rules.cycle import fire_all
 from eventrunner.rules.errors import ProblemKind, RuleSyntaxError
 from eventrunner.rules.limits import Limits
 from eventrunner.rules.nodes import Rule
@@ -22,8 +22,6 @@ __all__ = ["RuleFailure", "RuleSet", "Verdict", "combine", "compile_rules", "loc
 
 _MANY = 64
 """Firings after which data is measured before it is encoded, as it may have grown."""
-_CLOCK_EVERY = 32
-"""Firings between two looks at the clock."""
 
 
 class RuleFailure(msgspec.Struct, frozen=True):
@@ -119,14 +117,15 @@ def run(ctx: EventContext, matching: int) -> Verdict:
     """Fires the matching rules until none is left."""
     program = ctx.program
     fired: list[int] = []
-    evaluated, error = _cycle(ctx, program, matching, fired)
+    evaluated, failed = fire_all(ctx, program, matching, fired)
+    error = None if failed is None else RuleFailure(program.names[failed[0]], failed[1])
     data = None
     if ctx.data_changed:
         ctx.large = ctx.large or len(fired) > _MANY
         try:
             data = b"" if type(ctx.document) is Failure else ctx.encode(ctx.document)
-        except ActionFailed as failed:
-            error = error or RuleFailure(program.names[fired[-1]] if fired else "", str(failed))
+        except ActionFailed as too_large:
+            error = error or RuleFailure(program.names[fired[-1]] if fired else "", str(too_large))
     return Verdict(
         tuple([program.names[number] for number in fired]),
         data,
@@ -139,60 +138,3 @@ def run(ctx: EventContext, matching: int) -> Verdict:
         error,
         ctx.logs or (),
     )
-
-
-def _cycle(ctx: EventContext, program: Program, matching: int, fired: list[int]) -> tuple[int, RuleFailure | None]:
-    evaluated = len(program.names)
-    deadline = 0.0
-    while live := matching & ~ctx.retracted:
-        number = (live & -live).bit_length() - 1
-        cycles = len(fired)
-        if cycles >= program.limits.cycles:
-            message = f"still matching after {cycles} firings: does it retract itself?"
-            return evaluated, RuleFailure(program.names[number], message)
-        if cycles % _CLOCK_EVERY == _CLOCK_EVERY - 1:
-            deadline = deadline or time.monotonic() + program.limits.seconds
-            if time.monotonic() > deadline:
-                message = f"over the time limit of {program.limits.seconds} s"
-                return evaluated, RuleFailure(program.names[number], message)
-        try:
-            program.actions[number](ctx)
-        except Exception as error:
-            return evaluated, RuleFailure(program.names[number], reason(error))
-        fired.append(number)
-        if ctx.complete:
-            break
-        dirty = (program.dirties[number] | ctx.dirty if not ctx.shared else -1) & ~ctx.retracted
-        if dirty:
-            ctx.dirty = 0
-            matching, count = evaluate_again(ctx, matching, dirty)
-            evaluated += count
-    return evaluated, None
-
-
-def reason(error: Exception) -> str:
-    """Why an action failed. Grule recovers from any panic of an action, so any exception counts as one."""
-    return str(error) if isinstance(error, ActionFailed) else f"{type(error).__name__}: {error}"
-
-
-def evaluate_again(ctx: Context, matching: int, dirty: int) -> tuple[int, int]:
-    """Evaluates the conditions of a mask. Returns the new matching rules and how many were evaluated."""
-    conditions = ctx.program.conditions
-    dirty &= (1 << len(conditions)) - 1
-    matching &= ~dirty
-    count = 0
-    while dirty:
-        bit = dirty & -dirty
-        if holds(ctx, conditions[bit.bit_length() - 1]):
-            matching |= bit
-        dirty ^= bit
-        count += 1
-    return matching, count
-
-
-def holds(ctx: Context, condition: Callable[[Any], Any]) -> bool:
-    """A condition that fails, in whatever way, does not hold."""
-    try:
-        return condition(ctx) is True
-    except Exception:
-        return False

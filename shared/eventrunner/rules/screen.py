@@ -11,7 +11,9 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from math import inf, nextafter
+from operator import xor
 
 from eventrunner.rules.emitter import Constants, Function
 from eventrunner.rules.event_facts import EventFacts
@@ -190,13 +192,14 @@ class _Screen:
     def _by_number(self, rules: list[_Pending], variable: str, indent: int, view: bool) -> tuple[list[_Pending], bool]:
         """The bounds cut the numbers into ranges; bisection finds the range, a table the rules that hold in it."""
         members = [rule for rule in rules if rule.number == variable]
-        bounds = sorted({bound for rule in members for bound in rule.interval() if abs(bound) < inf})
-        masks = [0] * (len(bounds) + 1)
-        for position, start in enumerate([-inf, *bounds]):
-            for rule in members:
-                low, high = rule.interval()
-                if low <= start < high:
-                    masks[position] |= rule.bit
+        changes: Counter[float] = Counter()
+        for rule in members:
+            low, high = rule.interval()
+            if low < high:
+                changes[low] ^= rule.bit
+                changes[high] ^= rule.bit
+        bounds = sorted(bound for bound in changes if abs(bound) < inf)
+        masks = list(accumulate((changes[bound] for bound in (-inf, *bounds)), xor))
         view = self._load(indent, view)
         name = self.function.temporary()
         self._emit(indent, f"{name} = {variable}")

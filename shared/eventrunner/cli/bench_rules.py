@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from eventrunner.cli.bench_grule import GruleFigures, bench_grule, grule_binary
@@ -40,17 +42,18 @@ class RuleFigures:
     grule_build_seconds: float | None
 
 
-def measure_rules(tell: Callable[[str], None] = print) -> list[RuleFigures]:
-    """Says why on `tell` if Grule cannot be run."""
+def measure_rules(console: Console) -> list[RuleFigures]:
+    """Says why if Grule cannot be run."""
     try:
         binary = grule_binary()
     except Unavailable as error:
-        tell(f"no Grule beside it: {error}")
+        console.print(f"no Grule beside it: {error}")
         binary = None
     workloads = [("filters", size, filters(size), orders()) for size in _SIZES]
-    workloads += [("chain of fields", size, field_chain(size), [steps()]) for size in _SIZES]
-    workloads += [("chain of a counter", size, counter_chain(size), [steps()]) for size in _SIZES]
-    return [_measure(name, size, rules, events, binary) for name, size, rules, events in workloads]
+    workloads += [("field chain", size, field_chain(size), [steps()]) for size in _SIZES]
+    workloads += [("counter chain", size, counter_chain(size), [steps()]) for size in _SIZES]
+    with Progress(console=console, transient=True) as progress:
+        return [_measure(*workload, binary) for workload in progress.track(workloads, description="rules")]
 
 
 def filters(count: int) -> str:
@@ -157,7 +160,7 @@ def _grule(binary: Path, text: str, events: Sequence[bytes]) -> GruleFigures:
 
 
 def rules_table(figures: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table("rules", "", "fired an event", "events/s", "Grule", "times", "built, s", "Grule", title="rules alone")
+    table = Table("rules", "", "fired", "events/s", "Grule", "×", "built, s", "Grule", title="rules alone")
     for item in figures:
         grule, built = item["grule_per_second"], item["grule_build_seconds"]
         table.add_row(

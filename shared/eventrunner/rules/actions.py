@@ -8,6 +8,7 @@ from eventrunner.rules.context import LONG
 from eventrunner.rules.emitter import Code, Constants, Function
 from eventrunner.rules.event_facts import EventFacts, is_data
 from eventrunner.rules.expressions import Expressions, Facts
+from eventrunner.rules.limits import MAX_ARRAY
 from eventrunner.rules.nodes import Assign, Binary, Call, Const, Index, Member, Node, Root, Statement
 from eventrunner.rules.values import Failure, compact
 
@@ -79,7 +80,7 @@ class Actions:
                 self.function.lines.append(f"ctx.set_element({target}, {key}, {value.text})")
 
     def _assign_constant(self, node: Assign, facts: EventFacts) -> bool:
-        """`Event.data.x = 1;` in short where the field is there already; False for anything else."""
+        """`Event.data.x = 1;` in short, where the data is decoded; False for anything else."""
         target, value = node.target, node.value
         if node.op != "=" or isinstance(target, Root) or not is_data(target.base) or not isinstance(value, Const):
             return False
@@ -89,7 +90,7 @@ class Actions:
         name, stored, held = self.constants.name(key), self.constants.name(compact(value.value)), "ctx.document"
         slot = facts.fields.get(key)
         self.function.lines += [
-            f"if type({held}) is dict and {name} in {held}:",
+            f"if type({held}) is dict and len({held}) < {MAX_ARRAY}:",
             f"    {held}[{name}] = {stored}",
             *([f"    ctx.view.{slot} = {stored}"] if slot else []),
             "    ctx.data_changed = True",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from eventrunner.rules.errors import Problem, ProblemKind
 from eventrunner.rules.event_facts import EVENT_FACTS
@@ -18,7 +19,12 @@ _FUNCTIONS = frozenset(FUNCTIONS) | CONTROL.keys() | EVENT_CONTROL.keys() | {"No
 _FIXED = frozenset({"id", "source", "specversion", "tenantid", "traceparent", "receivedtime"})
 
 
-def check_event_rules(rules: Sequence[Rule], source: Source) -> list[Problem]:
+def check_event_rules(rules: Sequence[Rule], source: Source, most: int) -> list[Problem]:
+    """At most so many problems: finding the place and a hint for each takes time."""
+    return list(islice(_problems(rules, source), most))
+
+
+def _problems(rules: Sequence[Rule], source: Source) -> Iterator[Problem]:
     own = {
         statement.target.name
         for rule in rules
@@ -26,12 +32,10 @@ def check_event_rules(rules: Sequence[Rule], source: Source) -> list[Problem]:
         if isinstance(statement, Assign) and isinstance(statement.target, Root)
     }
     facts = own.union(EVENT_FACTS)
-    found: list[Problem] = []
     for rule in rules:
         for statement in (rule.when, *rule.then):
             for node in walk(statement):
-                found += _node_problems(node, facts, source)
-    return found
+                yield from _node_problems(node, facts, source)
 
 
 def _node_problems(node: Statement, facts: set[str], source: Source) -> Iterator[Problem]:

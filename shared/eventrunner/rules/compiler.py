@@ -12,6 +12,7 @@ import msgspec
 
 from eventrunner.rules.actions import Actions
 from eventrunner.rules.analysis import dirtied_by
+from eventrunner.rules.budget import OverBudget
 from eventrunner.rules.context import NOTHING, EventContext, Program
 from eventrunner.rules.cycle import plans_of
 from eventrunner.rules.emitter import Constants, Function
@@ -92,7 +93,7 @@ def program_of(
 
 def compile_event_rules(
     rules: Sequence[Rule], limits: Limits, clock: Callable[[], datetime], run: Run
-) -> Callable[[Any, Mapping[str, Any]], Any]:
+) -> tuple[Program, Callable[[Any, Mapping[str, Any]], Any]]:
     """The function that takes an event and a tenant through the rules. Raises RuleSyntaxError if they nest too deep."""
     ordered = by_salience(rules)
     namespace: dict[str, Any] = {
@@ -118,8 +119,7 @@ def compile_event_rules(
         decode=msgspec.json.Decoder(view_type).decode,
     )
     _connect(namespace, program, run)
-    screen: Callable[[Any, Mapping[str, Any]], Any] = namespace["screen"]
-    return screen
+    return program, namespace["screen"]
 
 
 def _event_source(rules: tuple[Rule, ...], constants: Constants, facts: EventFacts, keys: list[Key]) -> list[str]:
@@ -154,6 +154,8 @@ def _connect(namespace: dict[str, Any], program: Program, run: Run) -> None:
             try:
                 if program.conditions[number](ctx) is True:
                     matching |= 1 << number
+            except OverBudget:
+                raise
             except Exception:
                 # As Grule recovers from a panic: the rule does not match.
                 continue

@@ -6,13 +6,14 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from eventrunner.rules.budget import OverBudget
 from eventrunner.rules.context import EventContext, Program
 from eventrunner.rules.equality import EqualityIndex
 from eventrunner.rules.values import ActionFailed
 
 __all__ = ["Plan", "fire_all", "plans_of", "reason"]
 
-_CLOCK_EVERY = 32
+_CLOCK_EVERY = 16
 """Firings between two looks at the clock."""
 _LISTED = 64
 """Conditions that a plan lists; more are taken out of the mask each time, as 5 000 lists of 5 000 would be large."""
@@ -105,6 +106,8 @@ def fire_all(
             try:
                 if conditions[again](ctx) is True:
                     matching |= bits[again]
+            except OverBudget as over:
+                return evaluated, (again, str(over))
             except Exception:
                 # As Grule recovers from a panic: the rule does not match.
                 continue
@@ -118,4 +121,4 @@ def fire_all(
 
 def reason(error: Exception) -> str:
     """Why an action failed. Grule recovers from any panic of an action, so any exception counts as one."""
-    return str(error) if isinstance(error, ActionFailed) else f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, ActionFailed | OverBudget) else f"{type(error).__name__}: {error}"

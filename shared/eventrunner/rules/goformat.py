@@ -26,6 +26,8 @@ from eventrunner.rules.values import (
 __all__ = ["format_value", "quote", "sprint"]
 
 _VERB = re.compile(r"%([-+# 0]*)([0-9]+)?(?:\.([0-9]*))?(.)?", re.DOTALL)
+_MAX_DIGITS = 6
+"""Of a width or precision."""
 _GO_NAMES = {
     FLOAT: "float64",
     INT: "int64",
@@ -101,6 +103,8 @@ def format_value(layout: str, value: Any) -> str:
 
 
 def _apply(flags: str, width: str, precision: str | None, letter: str, value: Any) -> str:
+    if len(width) > _MAX_DIGITS or len(precision or "") > _MAX_DIGITS:
+        return "%!(BADWIDTH)"
     text = _convert(flags, precision, letter, value)
     if text is None:
         return f"%!{letter}({_typed(value)})"

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from eventrunner.rules import gotime
+from eventrunner.rules.budget import LARGE, check
 from eventrunner.rules.limits import MAX_ARRAY, MAX_STRING
 from eventrunner.rules.values import Failure, GoInt, Int64, Strings, Uint64, kind_name, real
 
@@ -43,7 +44,9 @@ def _count(text: str, part: str) -> GoInt:
     return GoInt(text.count(part))
 
 
-def _split(text: str, separator: str) -> Strings:
+def _split(text: str, separator: str) -> Strings | Failure:
+    if (text.count(separator) if separator else len(text)) > MAX_ARRAY:
+        return Failure(f"an array of more than {MAX_ARRAY} elements")
     return Strings(text.split(separator) if separator else list(text))
 
 
@@ -65,6 +68,12 @@ def _repeat(text: str, times: Any) -> str | Failure:
 _ESCAPE = re.compile(r"\\Q.*?(?:\\E|\Z)|\\(.)", re.DOTALL)
 
 
+_MAX_PATTERN = 10_000
+"""Characters."""
+_MAX_SEARCH = 1 << 27
+"""Instructions of the program times characters of the text: RE2 takes 2 ns for each at the worst."""
+
+
 @lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> Any:
     """An RE2 program, or None if RE2 refuses the pattern."""
@@ -83,9 +92,11 @@ def _compiled(pattern: str) -> Any:
 
 
 def matches(text: str, pattern: str) -> bool | Failure:
-    program = _compiled(pattern)
+    program = _compiled(pattern) if len(pattern) <= _MAX_PATTERN else None
     if program is None:
-        return Failure(f"{pattern!r} is not a regular expression that RE2 accepts")
+        return Failure(f"{pattern[:100]!r} is not a regular expression that RE2 accepts")
+    if program.programsize * len(text) > _MAX_SEARCH:
+        return Failure("the text is too long for so large a regular expression")
     return program.search(text) is not None
 
 
@@ -114,6 +125,8 @@ def call_method(base: Any, name: str, json: bool, *args: Any) -> Any:
     for item in (base, *args):
         if type(item) is Failure:
             return item
+    if len(args) > LARGE or (isinstance(base, str | list) and len(base) > LARGE):
+        check()
     if type(base) is str:
         return _string_method(base, name, args)
     if type(base) is list or type(base) is Strings:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from eventrunner.rules.budget import OverBudget, budget
 from eventrunner.rules.checks import check_event_rules
 from eventrunner.rules.compiler import compile_event_rules
 from eventrunner.rules.context import NOTHING, Emitted, EventContext
 from eventrunner.rules.cycle import fire_all
 from eventrunner.rules.errors import ProblemKind, RuleSyntaxError
 from eventrunner.rules.limits import Limits
-from eventrunner.rules.nodes import Rule
+from eventrunner.rules.nodes import Assign, Binary, Call, Method, Rule, Statement, walk
 from eventrunner.rules.parser import Source, parse
 from eventrunner.rules.values import ActionFailed, Failure
 
 __all__ = ["RuleFailure", "RuleSet", "Verdict", "combine", "compile_rules", "local_now"]
 
+_QUICK = frozenset({"Retract", "Complete", "Changed", "Forget", "Log", "Drop", "Tag", "RouteTo", "Now"})
 _MANY = 64
 """Firings after which data is measured before it is encoded, as it may have grown."""
 
@@ -65,9 +68,9 @@ def compile_rules(
     """Compiles GRL text. Raises RuleSyntaxError with every problem found."""
     limits = limits or Limits()
     rules = parse(text, name, limits)
-    problems = check_event_rules(rules, Source(text, name))
+    problems = check_event_rules(rules, Source(text, name), limits.problems)
     if problems:
-        raise RuleSyntaxError.of(problems[: limits.problems])
+        raise RuleSyntaxError.of(problems)
     return RuleSet(rules, limits, clock)
 
 
@@ -91,26 +94,73 @@ def combine(rule_sets: Iterable[RuleSet]) -> RuleSet:
 class RuleSet:
     """Safe to share between threads: an evaluation keeps its state to itself."""
 
-    __slots__ = ("_screen", "clock", "conditions", "limits", "names", "rules")
+    __slots__ = ("_program", "_screen", "_slow", "clock", "conditions", "limits", "names", "rules")
 
     def __init__(self, rules: Sequence[Rule], limits: Limits, clock: Callable[[], datetime]) -> None:
         self.rules, self.limits, self.clock = tuple(rules), limits, clock
         self.conditions = len(self.rules)
         """Conditions that an evaluation which returns None has evaluated."""
         self.names = tuple(rule.name for rule in self.rules)
-        self._screen = compile_event_rules(self.rules, limits, clock, run)
+        self._screen: Callable[[Any, Mapping[str, Any]], Verdict | None]
+        self._program, self._screen = compile_event_rules(self.rules, limits, clock, run)
+        self._slow = any(map(_may_be_slow, self.rules))
 
     def evaluate(self, event: Any, tenant: Mapping[str, Any]) -> Verdict | None:
         """Runs the rules on an event, which is not changed. None if no rule fired.
 
         The event needs the attributes of a CloudEvent, `extensions` (a map or None) and `data` (JSON bytes).
         """
-        verdict: Verdict | None = self._screen(event, tenant)
-        return verdict
+        if not self._slow:
+            return self._screen(event, tenant)
+        with budget(self.limits.seconds):
+            try:
+                return self._screen(event, tenant)
+            except OverBudget as over:
+                message = str(over)
+        return self._exhausted(event, tenant, message)
+
+    def _exhausted(self, event: Any, tenant: Mapping[str, Any], message: str) -> Verdict:
+        """Finds the rule whose condition takes the longest, in as much time again."""
+        program = self._program
+        ctx = EventContext(program, event=event, tenant=tenant)
+        longest, slowest = -1.0, 0
+        with budget(self.limits.seconds):
+            for number, condition in enumerate(program.conditions):
+                started = time.monotonic()
+                over = _runs_over(condition, ctx)
+                if (spent := time.monotonic() - started) > longest:
+                    longest, slowest = spent, number
+                if over:
+                    break
+        failure = RuleFailure(program.names[slowest], message)
+        return Verdict((), None, NOTHING, (), None, NOTHING, None, len(program.names), failure)
 
     def evaluate_batch(self, events: Iterable[Any], tenant: Mapping[str, Any]) -> list[Verdict | None]:
-        screen = self._screen
-        return [screen(event, tenant) for event in events]
+        return [self.evaluate(event, tenant) for event in events]
+
+
+def _runs_over(condition: Callable[[Any], Any], ctx: EventContext) -> bool:
+    try:
+        condition(ctx)
+    except OverBudget:
+        return True
+    except Exception:
+        # Whatever else fails is not what took the time.
+        return False
+    return False
+
+
+def _may_be_slow(rule: Rule) -> bool:
+    """It holds something whose time depends on the size of values; comparing and assigning does not, or hardly."""
+    return any(
+        isinstance(node, Method) or (isinstance(node, Call) and node.name not in _QUICK) or _joins(node)
+        for statement in (rule.when, *rule.then)
+        for node in walk(statement)
+    )
+
+
+def _joins(node: Statement) -> bool:
+    return (isinstance(node, Binary) and node.op == "+") or (isinstance(node, Assign) and node.op == "+=")
 
 
 def run(ctx: EventContext, matching: int) -> Verdict:

@@ -35,6 +35,12 @@ _CHAIN = 4
 """Up to so many strings are compared one after the other; more are looked up in a table."""
 
 
+_SHARED = 64
+"""Up to so many shared parts are taken out of the rules of a block, as finding one looks at all of them."""
+_DEEPEST = 40
+"""Levels of indentation up to which parts are shared; Python takes a hundred."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Test:
     text: str
@@ -148,7 +154,7 @@ class _Screen:
         return True
 
     def _block(self, rules: list[_Pending], indent: int, view: bool) -> None:
-        while rules:
+        for _ in range(_SHARED if indent < _DEEPEST else 0):
             group = self._common_variable(rules)
             number = "" if group else self._common_number(rules)
             shared = None if group or number else self._common_test(rules)
@@ -159,8 +165,9 @@ class _Screen:
             elif shared:
                 rules, view = self._under_test(rules, shared, indent, view)
             else:
-                view = self._single(rules[0], indent, view)
-                rules = rules[1:]
+                break
+        for rule in rules:
+            view = self._single(rule, indent, view)
 
     def _common_variable(self, rules: list[_Pending]) -> str:
         """The variable that most rules compare with a string, if at least two compare it with different ones."""

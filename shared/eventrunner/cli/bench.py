@@ -1,5 +1,5 @@
 """`eventrunner bench`: throughput, latency, CPU per event and memory, by batch size, on this machine; what tenants feel
-of one another, and what the source adapter does alone."""
+of one another, what the source adapter does alone, and how fast rules are beside Grule."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from eventrunner.cli.bench_neighbours import measure_neighbours
+from eventrunner.cli.bench_rules import measure_rules, rules_table
 from eventrunner.cli.bench_source import measure_source
 from eventrunner.cli.connection import Api, Connection
 from eventrunner.cli.demo import measure_latency
@@ -40,6 +41,7 @@ _TENANT = "bench"
 _RUNS = {1: (4_000, 32), 50: (60_000, 8), 500: (200_000, 4)}
 """Batch size → (events, connections)."""
 
+_PARTS = ("rules", "platform")
 _NEIGHBOUR_SECONDS = 10.0
 _FLOOD_LINES = 300_000
 _YARDSTICK = 100_000
@@ -71,23 +73,32 @@ class Run:
 @click.option(
     "--batch", "batches", type=click.Choice([str(size) for size in _RUNS]), multiple=True, help="only this batch size"
 )
-def command(output: Path, batches: tuple[str, ...]) -> None:
-    """Measures the platform on this machine; prints tables and writes them as JSON."""
-    sizes = [int(size) for size in batches] or list(_RUNS)
+@click.option("--part", "parts", type=click.Choice(_PARTS), multiple=True, help="only this part")
+def command(output: Path, batches: tuple[str, ...], parts: tuple[str, ...]) -> None:
+    """Measures rules alone and the platform on this machine; prints tables and writes them as JSON."""
+    console, errors = Console(), Console(stderr=True)
+    document: dict[str, object] = {"time": format_time(utc_now()), "machine": machine.platform()}
+    if "rules" in (parts or _PARTS):
+        figures = [asdict(item) for item in measure_rules(errors)]
+        document["rules"] = figures
+        console.print(rules_table(figures))
+    if "platform" in (parts or _PARTS):
+        document |= _platform([int(size) for size in batches] or list(_RUNS), errors)
+        _print(document, console)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(document, indent=2) + "\n")
+    console.print(f"written to {output}")
+
+
+def _platform(sizes: list[int], console: Console) -> dict[str, object]:
     folder = make_folder("bench")
-    console = Console()
     try:
         started = time.perf_counter()
         with running_platform(folder) as platform:
             ready = time.perf_counter() - started
-            document = asyncio.run(_measure(platform, sizes, Console(stderr=True)))
+            return {"ready_seconds": ready, **asyncio.run(_measure(platform, sizes, console))}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    document = {"time": format_time(utc_now()), "machine": machine.platform(), "ready_seconds": ready, **document}
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(document, indent=2) + "\n")
-    _print(document, console)
-    console.print(f"written to {output}")
 
 
 async def _measure(platform: RunningPlatform, sizes: list[int], console: Console) -> dict[str, object]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from eventrunner.rules.context import LONG
 from eventrunner.rules.emitter import Code, Constants, Function
 from eventrunner.rules.event_facts import EventFacts, is_data
 from eventrunner.rules.expressions import Expressions, Facts
+from eventrunner.rules.limits import MAX_ARRAY
 from eventrunner.rules.nodes import Assign, Binary, Call, Const, Index, Member, Node, Root, Statement
+from eventrunner.rules.values import Failure, compact
 
 __all__ = ["Actions"]
 
@@ -61,6 +64,8 @@ class Actions:
         return True
 
     def _assign(self, node: Assign) -> None:
+        if isinstance(self.facts, EventFacts) and self._assign_constant(node, self.facts):
+            return
         value = self._new_value(node)
         if isinstance(self.facts, EventFacts) and self._assign_event(node.target, value):
             return
@@ -73,6 +78,25 @@ class Actions:
             case Index(base=base, index=index):
                 target, key = self.expressions.value(base).text, self.expressions.value(index).text
                 self.function.lines.append(f"ctx.set_element({target}, {key}, {value.text})")
+
+    def _assign_constant(self, node: Assign, facts: EventFacts) -> bool:
+        """`Event.data.x = 1;` in short, where the data is decoded; False for anything else."""
+        target, value = node.target, node.value
+        if node.op != "=" or isinstance(target, Root) or not is_data(target.base) or not isinstance(value, Const):
+            return False
+        key = _key(target)
+        if key is None or type(value.value) is Failure or (type(value.value) is str and len(value.value) > LONG):
+            return False
+        name, stored, held = self.constants.name(key), self.constants.name(compact(value.value)), "ctx.document"
+        slot = facts.fields.get(key)
+        self.function.lines += [
+            f"if type({held}) is dict and len({held}) < {MAX_ARRAY}:",
+            f"    {held}[{name}] = {stored}",
+            *([f"    ctx.view.{slot} = {stored}"] if slot else []),
+            "    ctx.data_changed = True",
+            f"else: ctx.set_data_field({name}, {stored})",
+        ]
+        return True
 
     def _new_value(self, node: Assign) -> Code:
         if node.op == "=":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 from eventrunner.rules.errors import Problem, ProblemKind
 from eventrunner.rules.event_facts import EVENT_FACTS
@@ -32,7 +33,12 @@ _USES = {
 _FIXED = frozenset({"id", "source", "specversion", "tenantid", "traceparent", "receivedtime"})
 
 
-def check_event_rules(rules: Sequence[Rule], source: Source) -> list[Problem]:
+def check_event_rules(rules: Sequence[Rule], source: Source, most: int) -> list[Problem]:
+    """At most so many problems: finding the place and a hint for each takes time."""
+    return list(islice(_problems(rules, source), most))
+
+
+def _problems(rules: Sequence[Rule], source: Source) -> Iterator[Problem]:
     own = {
         statement.target.name
         for rule in rules
@@ -40,13 +46,11 @@ def check_event_rules(rules: Sequence[Rule], source: Source) -> list[Problem]:
         if isinstance(statement, Assign) and isinstance(statement.target, Root)
     }
     facts = own.union(EVENT_FACTS)
-    found: list[Problem] = []
     hints = {rule.name: f'the name of a rule is a string: "{rule.name}"' for rule in rules}
     for rule in rules:
         for statement in (rule.when, *rule.then):
             for node in walk(statement):
-                found += _node_problems(node, facts, hints, source)
-    return found
+                yield from _node_problems(node, facts, hints, source)
 
 
 def _node_problems(node: Statement, facts: set[str], hints: Mapping[str, str], source: Source) -> Iterator[Problem]:

@@ -12,8 +12,11 @@ import msgspec
 
 from eventrunner.rules.actions import Actions
 from eventrunner.rules.analysis import dirtied_by
+from eventrunner.rules.budget import OverBudget
 from eventrunner.rules.context import NOTHING, EventContext, Program
+from eventrunner.rules.cycle import plans_of
 from eventrunner.rules.emitter import Constants, Function
+from eventrunner.rules.equality import EqualityIndex, Key, keys_of
 from eventrunner.rules.errors import Problem, ProblemKind, RuleSyntaxError
 from eventrunner.rules.event_facts import EventFacts, extension
 from eventrunner.rules.expressions import HELPERS, Expressions, Facts
@@ -33,6 +36,7 @@ __all__ = [
     "execute",
     "guarded",
     "program_of",
+    "with_plans",
     "with_view",
 ]
 
@@ -40,7 +44,7 @@ Run: TypeAlias = Callable[[EventContext, int], Any]
 
 CONDITION_LOCALS = {
     "event": "event = ctx.event",
-    "s": "s = ctx.load()",
+    "s": "s = ctx.view or ctx.load()",
     "tenant": "tenant = ctx.tenant",
     "out": "out = ctx.out",
 }
@@ -82,7 +86,8 @@ def action_source(
 
 def define(name: str, function: Function, prologue: Mapping[str, str]) -> list[str]:
     start = [line for need, line in prologue.items() if need in function.needs and line]
-    return [f"def {name}(ctx):", *(f"    {line}" for line in (*start, *function.lines) or ("pass",))]
+    # Retracting a rule that is not there leaves no line.
+    return [f"def {name}(ctx):", *(f"    {line}" for line in [*start, *function.lines] or ["pass"])]
 
 
 def program_of(
@@ -111,8 +116,11 @@ def compile_event_rules(
     namespace = event_namespace() | {"run": run}
     constants = Constants(namespace)
     facts = EventFacts(constants)
-    execute(guarded(lambda: _event_source(ordered, constants, facts)), namespace)
+    keys: list[Key] = []
+    execute(guarded(lambda: _event_source(ordered, constants, facts, keys)), namespace)
     program = with_view(program_of(ordered, namespace, limits, clock), facts)
+    indexes = tuple(key.index(namespace[f"value{number}"]) for number, key in enumerate(keys))
+    program = with_plans(program, indexes)
     _connect(namespace, program, run)
     screen: Callable[[Any, Mapping[str, Any]], Any] = namespace["screen"]
     return screen, program
@@ -130,8 +138,19 @@ def with_view(program: Program, facts: EventFacts) -> Program:
     return replace(program, slots=facts.fields, view_type=view_type, decode=decode)
 
 
-def _event_source(rules: tuple[Rule, ...], constants: Constants, facts: EventFacts) -> list[str]:
+def with_plans(program: Program, indexes: Sequence[EqualityIndex]) -> Program:
+    """The program with what to evaluate after each firing; what the indexes hold is looked up instead."""
+    masks = tuple(1 << number for number in range(len(program.names)))
+    return replace(program, masks=masks, plans=plans_of(program.dirties, indexes))
+
+
+def _event_source(rules: tuple[Rule, ...], constants: Constants, facts: EventFacts, keys: list[Key]) -> list[str]:
+    """Fills `keys` with what the functions `value<n>(ctx)` are the values of."""
     lines = screen_source(rules, constants, facts) + condition_source(rules, constants, facts, CONDITION_LOCALS)
+    keys += keys_of(rules, constants, facts)
+    for number, key in enumerate(keys):
+        key.function.lines.append(f"return {key.text}")
+        lines += define(f"value{number}", key.function, CONDITION_LOCALS)
     facts.complete = True
     return lines + action_source(rules, constants, facts, ACTION_LOCALS)
 
@@ -157,6 +176,8 @@ def _connect(namespace: dict[str, Any], program: Program, run: Run) -> None:
             try:
                 if program.conditions[number](ctx) is True:
                     matching |= 1 << number
+            except OverBudget:
+                raise
             except Exception:
                 # As Grule recovers from a panic: the rule does not match.
                 continue

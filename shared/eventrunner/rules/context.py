@@ -12,12 +12,13 @@ import msgspec
 
 from eventrunner.events.validation import RESERVED_TYPES, extension_name_problem
 from eventrunner.rules.access import given, set_element, set_member, usable
+from eventrunner.rules.budget import check
 from eventrunner.rules.event_facts import ATTRIBUTES
 from eventrunner.rules.goformat import format_value
-from eventrunner.rules.limits import Limits
+from eventrunner.rules.limits import MAX_STRING, Limits
 from eventrunner.rules.values import ActionFailed, Failure, encode, kind_name, measure, real
 
-__all__ = ["NOTHING", "Context", "Emitted", "EventContext", "Program"]
+__all__ = ["LONG", "NOTHING", "Context", "Emitted", "EventContext", "Program"]
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 """What executions that made nothing of a kind share; every event has one, so no container is made in vain."""
@@ -26,9 +27,11 @@ _ALL = -1
 _IMMUTABLE = frozenset({"id", "source", "specversion", "tenantid", "traceparent", "receivedtime", "data"})
 _SETTABLE = ("type", "subject", "time", "datacontenttype", "dataschema")
 _UNREAD = Failure("not decoded")
-_LONG = 256
+LONG = 256
+"""Characters of a string that make it worth measuring what is encoded."""
 _MAX_LOGS = 1_000
 _MAX_EMITTED = 1_000
+_MAX_EMITTED_BYTES = 8 << 20
 _decode = msgspec.json.Decoder().decode
 
 
@@ -60,6 +63,10 @@ class Program:
     """Field of the event's data → its name in the view."""
     view_type: Any = None
     decode: Any = None
+    masks: tuple[int, ...] = ()
+    """The bit of each rule."""
+    plans: tuple[Any, ...] = ()
+    """For each rule the `Plan` of what to evaluate after its firing; the last one is for when anything has changed."""
 
 
 class Context(msgspec.Struct):
@@ -76,6 +83,8 @@ class Context(msgspec.Struct):
     """Something was stored that makes it worth measuring what is encoded."""
     complete: bool = False
     logs: list[str] | None = None
+    logged: int = 0
+    """Characters."""
     moment: datetime | None = None
 
     def now(self) -> datetime:
@@ -92,13 +101,18 @@ class Context(msgspec.Struct):
         self.dirty = _ALL
 
     def log(self, text: Any) -> None:
+        line = _text("Log", text)
         if self.logs is None:
             self.logs = []
-        if len(self.logs) < _MAX_LOGS:
-            self.logs.append(_text("Log", text))
+        self.logged += len(line)
+        if len(self.logs) < _MAX_LOGS and self.logged <= MAX_STRING:
+            self.logs.append(line)
 
     def log_format(self, layout: Any, value: Any) -> None:
-        self.log(format_value(_text("LogFormat", layout), given(value)))
+        if given(value) is None:
+            raise ActionFailed("LogFormat of null")
+        check()
+        self.log(format_value(_text("LogFormat", layout), value))
 
     def set_member(self, base: Any, name: str, value: Any) -> None:
         set_member(base, name, value)
@@ -120,7 +134,7 @@ class Context(msgspec.Struct):
     def _note(self, value: Any) -> None:
         if type(value) is dict or type(value) is list:
             self.shared = self.large = True
-        elif type(value) is str and len(value) > _LONG:
+        elif type(value) is str and len(value) > LONG:
             self.large = True
 
     def encode(self, value: Any) -> bytes:
@@ -150,6 +164,7 @@ class EventContext(Context):
     attributes: dict[str, Any] | None = None
     out: Mapping[str, Any] = NOTHING
     emitted: list[Emitted] | None = None
+    emitted_bytes: int = 0
     tags: dict[str, str] | None = None
     dropped: str | None = None
     route: str | None = None
@@ -249,7 +264,12 @@ class EventContext(Context):
         if len(self.emitted) >= _MAX_EMITTED:
             raise ActionFailed(f"more than {_MAX_EMITTED} derived events of one event")
         position = sum([item.rule == rule for item in self.emitted])
-        self.emitted.append(Emitted(name, b"{}" if self.out is NOTHING else self.encode(self.out), rule, position))
+        check()
+        data = b"{}" if self.out is NOTHING else self.encode(self.out)
+        self.emitted_bytes += len(data)
+        if self.emitted_bytes > _MAX_EMITTED_BYTES:
+            raise ActionFailed(f"more than {_MAX_EMITTED_BYTES} bytes of derived events of one event")
+        self.emitted.append(Emitted(name, data, rule, position))
         self.out = {}
 
     def drop(self, reason: Any) -> None:

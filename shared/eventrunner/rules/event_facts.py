@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -16,6 +17,8 @@ _ALWAYS = frozenset({"id", "source", "type", "specversion", "tenantid"})
 _OPTIONAL = frozenset({"subject", "time", "datacontenttype", "dataschema", "traceparent", "receivedtime"})
 ATTRIBUTES = _ALWAYS | _OPTIONAL
 EVENT_FACTS = ("Event", "Tenant", "Out")
+_UNFIT = re.compile(r'[\x00-\x1f"\\]')
+"""What the name of a field of a msgspec struct cannot hold."""
 _WHOLE = {"Event": "ctx.snapshot()", "Tenant": "dict(ctx.tenant)", "Out": "ctx.own_out()"}
 """Facts as values of their own; `Event` and `Tenant` are copies."""
 
@@ -63,7 +66,7 @@ class EventFacts:
         return None
 
     def _data_field(self, name: str, function: Function) -> Code:
-        if self.complete and name not in self.fields:
+        if (self.complete and name not in self.fields) or _UNFIT.search(name):
             function.needs.add("ctx")
             key = self.constants.name(name)
             return Code(f"member(ctx.data(), {key}, {self.constants.failure(f'there is no field {name}')})", depth=2)

@@ -17,16 +17,18 @@ from eventrunner.rules.compiler import (
     execute,
     guarded,
     program_of,
+    with_plans,
     with_view,
 )
 from eventrunner.rules.context import EventContext
+from eventrunner.rules.cycle import matching_of, reason
 from eventrunner.rules.effects import effect_of
 from eventrunner.rules.emitter import Constants
 from eventrunner.rules.event_facts import EventFacts
 from eventrunner.rules.hints import did_you_mean
 from eventrunner.rules.nodes import Rule
 from eventrunner.rules.probes import Probe, ProbeMaker, Step
-from eventrunner.rules.ruleset import RuleSet, Verdict, evaluate_again, reason, run
+from eventrunner.rules.ruleset import RuleSet, Verdict, run
 from eventrunner.rules.values import Failure, encode, kind_name
 
 __all__ = ["Condition", "Explanation", "Firing", "Part", "StatementTrace", "explain"]
@@ -111,7 +113,8 @@ class _Explainer:
         for number in range(len(self._rules)):
             self._namespace[f"action{number}"] = self._action(number)
         limits = replace(rules.limits, seconds=_SECONDS)
-        self._program = with_view(program_of(self._rules, self._namespace, limits, rules.clock), facts)
+        # Without look-ups of conditions, so that each is evaluated.
+        self._program = with_plans(with_view(program_of(self._rules, self._namespace, limits, rules.clock), facts), ())
         self._firings: list[Firing] = []
         self._fired = 0
 
@@ -133,7 +136,7 @@ class _Explainer:
         return Explanation(conditions, self._firings, self._fired - len(self._firings), _end(ctx, verdict), verdict)
 
     def _matching(self, ctx: EventContext) -> int:
-        return evaluate_again(ctx, 0, ((1 << len(self._rules)) - 1) & ~ctx.retracted)[0]
+        return matching_of(ctx, ((1 << len(self._rules)) - 1) & ~ctx.retracted)
 
     def _condition(self, ctx: EventContext, rule: Rule, probe: Probe) -> Condition:
         when = self._part(ctx, probe)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from eventrunner.rules import access, functions, methods, operators
 from eventrunner.rules.emitter import Code, Constants, Function
 from eventrunner.rules.nodes import Binary, Call, Const, Index, Member, Method, Node, Not, Root
+from eventrunner.rules.values import Int64
 
 __all__ = ["HELPERS", "Expressions", "Facts"]
 
@@ -32,10 +33,11 @@ HELPERS: dict[str, Any] = {
     "call_method": methods.call_method,
     "call_function": functions.call_function,
     "given": access.given,
+    "Int64": Int64,
 }
 
 _EXACT = 1 << 53
-_IS_NUMBER = "type({t} := {v}) is int or type({t}) is float"
+_IS_NUMBER = "type({t} := {v}) is int or type({t}) is float or type({t}) is Int64"
 
 
 class Facts(Protocol):

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from eventrunner.rules import gotime, numeric
+from eventrunner.rules.budget import LARGE, check
 from eventrunner.rules.values import (
     ARRAY,
     FLOAT,
@@ -118,6 +119,8 @@ def call_function(name: str, *args: Any) -> Any:
     entry = FUNCTIONS.get(name)
     if entry is None:
         return Failure(f"there is no function {name}")
+    if len(args) > LARGE or any(isinstance(item, str | list) and len(item) > LARGE for item in args):
+        check()
     kinds, function = entry
     wrong = _check(name, kinds, args)
     if wrong is not None:

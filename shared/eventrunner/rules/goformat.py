@@ -8,12 +8,37 @@ from decimal import Decimal
 from typing import Any
 
 from eventrunner.rules.operators import text_of
-from eventrunner.rules.values import BOOL, FLOAT, INT, KINDS, STRING, UINT, real
+from eventrunner.rules.values import (
+    ARRAY,
+    BOOL,
+    FLOAT,
+    INT,
+    KINDS,
+    MAP,
+    STRING,
+    STRINGS,
+    TIME,
+    UINT,
+    GoInt,
+    real,
+)
 
 __all__ = ["format_value", "quote", "sprint"]
 
-_VERB = re.compile(r"%([-+# 0]*)(\d+)?(?:\.(\d+))?(.)?", re.DOTALL)
-_GO_NAMES = {FLOAT: "float64", INT: "int64", UINT: "uint64", STRING: "string", BOOL: "bool"}
+_VERB = re.compile(r"%([-+# 0]*)([0-9]+)?(?:\.([0-9]*))?(.)?", re.DOTALL)
+_MAX_DIGITS = 6
+"""Of a width or precision."""
+_GO_NAMES = {
+    FLOAT: "float64",
+    INT: "int64",
+    UINT: "uint64",
+    STRING: "string",
+    BOOL: "bool",
+    ARRAY: "[]interface {}",
+    STRINGS: "[]string",
+    MAP: "map[string]interface {}",
+    TIME: "time.Time",
+}
 
 
 def sprint(value: float) -> str:
@@ -78,6 +103,8 @@ def format_value(layout: str, value: Any) -> str:
 
 
 def _apply(flags: str, width: str, precision: str | None, letter: str, value: Any) -> str:
+    if len(width) > _MAX_DIGITS or len(precision or "") > _MAX_DIGITS:
+        return "%!(BADWIDTH)"
     text = _convert(flags, precision, letter, value)
     if text is None:
         return f"%!{letter}({_typed(value)})"
@@ -91,17 +118,29 @@ def _convert(flags: str, precision: str | None, letter: str, value: Any) -> str 
     kind = KINDS.get(type(value), -1)
     plus = "+" if "+" in flags else " " if " " in flags else ""
     if letter == "v":
-        return _plain(value)
+        return quote(value) if kind == STRING and "#" in flags else _plain(value)
+    if letter == "T":
+        return _go_name(value)
     if kind == FLOAT and letter in "fFeEgG":
         return _float(plus, precision, letter, real(value))
-    if kind in (INT, UINT) and letter in "dxXobc":
-        return chr(value) if letter == "c" else f"{int(value):{plus}{letter}}"
+    if kind in (INT, UINT) and letter in "dxXobcU":
+        return _integer(plus, letter, int(value))
     if kind == STRING and letter in "sqx":
         shown = value if precision is None else value[: int(precision)]
         return shown if letter == "s" else quote(shown) if letter == "q" else shown.encode().hex()
     if kind == BOOL and letter == "t":
         return text_of(value)
     return None
+
+
+def _integer(plus: str, letter: str, value: int) -> str:
+    if letter == "c":
+        return chr(value) if 0 <= value <= 0x10FFFF and not 0xD800 <= value < 0xE000 else "\ufffd"
+    return f"U+{value:04X}" if letter == "U" else f"{value:{plus}{letter}}"
+
+
+def _go_name(value: Any) -> str:
+    return "int" if type(value) is GoInt else _GO_NAMES.get(KINDS.get(type(value), -1), "interface {}")
 
 
 def _float(plus: str, precision: str | None, letter: str, value: float) -> str:
@@ -122,4 +161,4 @@ def _plain(value: Any) -> str:
 
 
 def _typed(value: Any) -> str:
-    return f"{_GO_NAMES.get(KINDS.get(type(value), -1), 'interface {}')}={_plain(value)}"
+    return f"{_go_name(value)}={_plain(value)}"

@@ -19,7 +19,7 @@ _DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Su
 
 # The parts of a Go layout, longest first.
 _LAYOUT = re.compile(
-    r"January|Monday|2006|Jan|Mon|MST|Z07:00:00|Z070000|Z07:00|Z0700|Z07|-07:00:00|-070000|-07:00|-0700|-07"
+    r"January|Monday|2006|Jan(?![a-z])|Mon(?![a-z])|MST|Z07:00:00|Z070000|Z07:00|Z0700|Z07|-07:00:00|-070000|-07:00|-0700|-07"
     r"|002|01|02|03|04|05|06|15|PM|pm|__2|_2|[.,]0+(?![0-9])|[.,]9+(?![0-9])|1|2|3|4|5"
 )
 

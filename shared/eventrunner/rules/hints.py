@@ -89,6 +89,8 @@ def describe(token: Token) -> str:
     if token.kind == "end":
         return "the end of the text"
     shown = token.text if len(token.text) <= 30 else token.text[:27] + "..."
+    if token.text[:2] == "/*":
+        return "a comment that is not closed"
     if token.kind == "bad":
         return f"an unclosed string {shown}" if token.text[0] in "\"'" else f"the character {shown!r}"
     return f"'{shown}'"

@@ -9,6 +9,7 @@ from typing import Any
 
 from eventrunner.rules.compiler import action_source, by_salience, condition_source, execute, guarded, program_of
 from eventrunner.rules.context import Context, Program
+from eventrunner.rules.cycle import reason
 from eventrunner.rules.emitter import Constants
 from eventrunner.rules.errors import ProblemKind, RuleSyntaxError
 from eventrunner.rules.expressions import HELPERS
@@ -16,7 +17,7 @@ from eventrunner.rules.json_facts import JsonFacts
 from eventrunner.rules.limits import Limits
 from eventrunner.rules.nodes import Rule
 from eventrunner.rules.parser import Source, parse
-from eventrunner.rules.ruleset import local_now, reason
+from eventrunner.rules.ruleset import local_now
 from eventrunner.rules.values import Failure, kind_name
 
 __all__ = ["KnowledgeBase", "Outcome"]

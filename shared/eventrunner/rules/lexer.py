@@ -17,13 +17,15 @@ _START = (
 )
 _NAME = f"[{_START}][{_START}0-9_\u00b7\u0300-\u036f\u203f-\u2040]*"
 
-# Alternatives are ordered so that the first that matches is also the longest.
+# Alternatives are ordered so that the first that matches is also the longest. None may look at a character twice, as
+# the text is a tenant's: hence the possessive quantifiers, and a comment that is not closed takes all that follows.
 _TOKEN = re.compile(
     rf"""
       (?P<blank>(?:[ \t\r\n]+|//[^\r\n]*|/\*.*?\*/)+)
+    | (?P<bad>/\*.*)
     | (?P<exponent>[eEpP][+-][0-9]+)
     | (?P<name>{_NAME})
-    | (?P<float>0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)[pP][+-]?[0-9]+
+    | (?P<float>0[xX](?:[0-9a-fA-F]++(?:\.[0-9a-fA-F]*+)?|\.[0-9a-fA-F]++)[pP][+-]?[0-9]+
         |(?:0|[1-9][0-9]*)\.[0-9]+(?:[eE][+-]?[0-9]+)?
         |(?:0|[1-9][0-9]*)[eE][+-]?[0-9]+
         |\.[0-9]+(?:[eE][+-]?[0-9]+)?)

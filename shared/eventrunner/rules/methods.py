@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from eventrunner.rules import gotime
+from eventrunner.rules.budget import LARGE, check
 from eventrunner.rules.limits import MAX_ARRAY, MAX_STRING
 from eventrunner.rules.values import Failure, GoInt, Int64, Strings, Uint64, kind_name, real
 
@@ -25,18 +27,26 @@ def _byte_index(text: str, position: int) -> GoInt:
     return GoInt(position if position < 0 or text.isascii() else len(_bytes(text[:position])))
 
 
-def _map_runes(text: str, change: Callable[[str], str]) -> str:
-    """Rune by rune, as Go does: what would become several characters stays."""
+def _to_upper(text: str) -> str:
+    """Rune by rune, as Go does: of letters that would become several, some have a title case of one, the rest stay."""
     if text.isascii():
-        return change(text)
-    return "".join(new if len(new := change(rune)) == 1 else rune for rune in text)
+        return text.upper()
+    forms = ((rune.upper(), rune.title(), rune) for rune in text)
+    return "".join(next(form for form in options if len(form) == 1) for options in forms)
+
+
+def _to_lower(text: str) -> str:
+    # U+0130 is the one rune that would become two.
+    return text.lower() if text.isascii() else "".join("i" if rune == "\u0130" else rune.lower() for rune in text)
 
 
 def _count(text: str, part: str) -> GoInt:
     return GoInt(text.count(part))
 
 
-def _split(text: str, separator: str) -> Strings:
+def _split(text: str, separator: str) -> Strings | Failure:
+    if (text.count(separator) if separator else len(text)) > MAX_ARRAY:
+        return Failure(f"an array of more than {MAX_ARRAY} elements")
     return Strings(text.split(separator) if separator else list(text))
 
 
@@ -55,12 +65,24 @@ def _repeat(text: str, times: Any) -> str | Failure:
     return text * int(number)
 
 
+_ESCAPE = re.compile(r"\\Q.*?(?:\\E|\Z)|\\(.)", re.DOTALL)
+
+
+_MAX_PATTERN = 10_000
+"""Characters."""
+_MAX_SEARCH = 1 << 27
+"""Instructions of the program times characters of the text: RE2 takes 2 ns for each at the worst."""
+
+
 @lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> Any:
     """An RE2 program, or None if RE2 refuses the pattern."""
     # Loaded by the first rule that uses MatchString: other rule sets do without the library.
     import re2
 
+    # Go's RE2 has no \C, a byte of a character.
+    if "\\C" in pattern and any(found[1] == "C" for found in _ESCAPE.finditer(pattern)):
+        return None
     options = re2.Options()
     options.log_errors = False
     try:
@@ -70,16 +92,18 @@ def _compiled(pattern: str) -> Any:
 
 
 def matches(text: str, pattern: str) -> bool | Failure:
-    program = _compiled(pattern)
+    program = _compiled(pattern) if len(pattern) <= _MAX_PATTERN else None
     if program is None:
-        return Failure(f"{pattern!r} is not a regular expression that RE2 accepts")
+        return Failure(f"{pattern[:100]!r} is not a regular expression that RE2 accepts")
+    if program.programsize * len(text) > _MAX_SEARCH:
+        return Failure("the text is too long for so large a regular expression")
     return program.search(text) is not None
 
 
 _STRING: dict[str, tuple[int, Callable[..., Any]]] = {
     "Len": (0, lambda text: GoInt(len(text) if text.isascii() else len(_bytes(text)))),
-    "ToUpper": (0, lambda text: _map_runes(text, str.upper)),
-    "ToLower": (0, lambda text: _map_runes(text, str.lower)),
+    "ToUpper": (0, _to_upper),
+    "ToLower": (0, _to_lower),
     "Trim": (0, lambda text: text.strip(_SPACE)),
     "Contains": (1, lambda text, part: part in text),
     "HasPrefix": (1, str.startswith),
@@ -101,6 +125,8 @@ def call_method(base: Any, name: str, json: bool, *args: Any) -> Any:
     for item in (base, *args):
         if type(item) is Failure:
             return item
+    if len(args) > LARGE or (isinstance(base, str | list) and len(base) > LARGE):
+        check()
     if type(base) is str:
         return _string_method(base, name, args)
     if type(base) is list or type(base) is Strings:

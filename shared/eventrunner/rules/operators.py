@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from eventrunner.rules.budget import LARGE, check
 from eventrunner.rules.limits import MAX_STRING
 from eventrunner.rules.values import (
     BOOL,
@@ -101,6 +102,8 @@ def _add(left: Any, right: Any) -> Any:
     head, tail = text_of(left), text_of(right)
     if head is None or tail is None:
         return _refuse("+", left, right)
+    if len(head) + len(tail) > LARGE:
+        check()
     if len(head) + len(tail) > MAX_STRING:
         return Failure(f"a string of more than {MAX_STRING} characters")
     return head + tail

@@ -9,21 +9,22 @@ from typing import Any
 
 import msgspec
 
+from eventrunner.rules.budget import OverBudget, budget
 from eventrunner.rules.checks import check_event_rules
 from eventrunner.rules.compiler import compile_event_rules
-from eventrunner.rules.context import NOTHING, Context, Emitted, EventContext, Program
+from eventrunner.rules.context import NOTHING, Emitted, EventContext
+from eventrunner.rules.cycle import fire_all
 from eventrunner.rules.errors import ProblemKind, RuleSyntaxError
 from eventrunner.rules.limits import Limits
-from eventrunner.rules.nodes import Rule
+from eventrunner.rules.nodes import Assign, Binary, Call, Method, Rule, Statement, walk
 from eventrunner.rules.parser import Source, parse
 from eventrunner.rules.values import ActionFailed, Failure
 
 __all__ = ["RuleFailure", "RuleSet", "Verdict", "combine", "compile_rules", "local_now"]
 
+_QUICK = frozenset({"Retract", "Complete", "Changed", "Forget", "Log", "Drop", "Tag", "RouteTo", "Now"})
 _MANY = 64
 """Firings after which data is measured before it is encoded, as it may have grown."""
-_CLOCK_EVERY = 32
-"""Firings between two looks at the clock."""
 
 
 class RuleFailure(msgspec.Struct, frozen=True):
@@ -67,9 +68,9 @@ def compile_rules(
     """Compiles GRL text. Raises RuleSyntaxError with every problem found."""
     limits = limits or Limits()
     rules = parse(text, name, limits)
-    problems = check_event_rules(rules, Source(text, name))
+    problems = check_event_rules(rules, Source(text, name), limits.problems)
     if problems:
-        raise RuleSyntaxError.of(problems[: limits.problems])
+        raise RuleSyntaxError.of(problems)
     return RuleSet(rules, limits, clock)
 
 
@@ -93,7 +94,7 @@ def combine(rule_sets: Iterable[RuleSet]) -> RuleSet:
 class RuleSet:
     """Safe to share between threads: an evaluation keeps its state to itself."""
 
-    __slots__ = ("_screen", "clock", "conditions", "limits", "names", "program", "rules")
+    __slots__ = ("_screen", "_slow", "clock", "conditions", "limits", "names", "program", "rules")
 
     def __init__(self, rules: Sequence[Rule], limits: Limits, clock: Callable[[], datetime]) -> None:
         self.rules, self.limits, self.clock = tuple(rules), limits, clock
@@ -101,32 +102,82 @@ class RuleSet:
         """Conditions that an evaluation which returns None has evaluated."""
         self.names = tuple(rule.name for rule in self.rules)
         self._screen, self.program = compile_event_rules(self.rules, limits, clock, run)
+        self._slow = any(map(_may_be_slow, self.rules))
 
     def evaluate(self, event: Any, tenant: Mapping[str, Any]) -> Verdict | None:
         """Runs the rules on an event, which is not changed. None if no rule fired.
 
         The event needs the attributes of a CloudEvent, `extensions` (a map or None) and `data` (JSON bytes).
         """
-        verdict: Verdict | None = self._screen(event, tenant)
-        return verdict
+        verdict: Verdict | None
+        if not self._slow:
+            verdict = self._screen(event, tenant)
+            return verdict
+        with budget(self.limits.seconds):
+            try:
+                verdict = self._screen(event, tenant)
+                return verdict
+            except OverBudget as over:
+                message = str(over)
+        return self._exhausted(event, tenant, message)
+
+    def _exhausted(self, event: Any, tenant: Mapping[str, Any], message: str) -> Verdict:
+        """Finds the rule whose condition takes the longest, in as much time again."""
+        program = self.program
+        ctx = EventContext(program, event=event, tenant=tenant)
+        longest, slowest = -1.0, 0
+        with budget(self.limits.seconds):
+            for number, condition in enumerate(program.conditions):
+                started = time.monotonic()
+                over = _runs_over(condition, ctx)
+                if (spent := time.monotonic() - started) > longest:
+                    longest, slowest = spent, number
+                if over:
+                    break
+        failure = RuleFailure(program.names[slowest], message)
+        return Verdict((), None, NOTHING, (), None, NOTHING, None, len(program.names), failure)
 
     def evaluate_batch(self, events: Iterable[Any], tenant: Mapping[str, Any]) -> list[Verdict | None]:
-        screen = self._screen
-        return [screen(event, tenant) for event in events]
+        return [self.evaluate(event, tenant) for event in events]
+
+
+def _runs_over(condition: Callable[[Any], Any], ctx: EventContext) -> bool:
+    try:
+        condition(ctx)
+    except OverBudget:
+        return True
+    except Exception:
+        # Whatever else fails is not what took the time.
+        return False
+    return False
+
+
+def _may_be_slow(rule: Rule) -> bool:
+    """It holds something whose time depends on the size of values; comparing and assigning does not, or hardly."""
+    return any(
+        isinstance(node, Method) or (isinstance(node, Call) and node.name not in _QUICK) or _joins(node)
+        for statement in (rule.when, *rule.then)
+        for node in walk(statement)
+    )
+
+
+def _joins(node: Statement) -> bool:
+    return (isinstance(node, Binary) and node.op == "+") or (isinstance(node, Assign) and node.op == "+=")
 
 
 def run(ctx: EventContext, matching: int) -> Verdict:
     """Fires the matching rules until none is left."""
     program = ctx.program
     fired: list[int] = []
-    evaluated, error = _cycle(ctx, program, matching, fired)
+    evaluated, failed = fire_all(ctx, program, matching, fired)
+    error = None if failed is None else RuleFailure(program.names[failed[0]], failed[1])
     data = None
     if ctx.data_changed:
         ctx.large = ctx.large or len(fired) > _MANY
         try:
             data = b"" if type(ctx.document) is Failure else ctx.encode(ctx.document)
-        except ActionFailed as failed:
-            error = error or RuleFailure(program.names[fired[-1]] if fired else "", str(failed))
+        except ActionFailed as too_large:
+            error = error or RuleFailure(program.names[fired[-1]] if fired else "", str(too_large))
     return Verdict(
         tuple([program.names[number] for number in fired]),
         data,
@@ -139,60 +190,3 @@ def run(ctx: EventContext, matching: int) -> Verdict:
         error,
         ctx.logs or (),
     )
-
-
-def _cycle(ctx: EventContext, program: Program, matching: int, fired: list[int]) -> tuple[int, RuleFailure | None]:
-    evaluated = len(program.names)
-    deadline = 0.0
-    while live := matching & ~ctx.retracted:
-        number = (live & -live).bit_length() - 1
-        cycles = len(fired)
-        if cycles >= program.limits.cycles:
-            message = f"still matching after {cycles} firings: does it retract itself?"
-            return evaluated, RuleFailure(program.names[number], message)
-        if cycles % _CLOCK_EVERY == _CLOCK_EVERY - 1:
-            deadline = deadline or time.monotonic() + program.limits.seconds
-            if time.monotonic() > deadline:
-                message = f"over the time limit of {program.limits.seconds} s"
-                return evaluated, RuleFailure(program.names[number], message)
-        try:
-            program.actions[number](ctx)
-        except Exception as error:
-            return evaluated, RuleFailure(program.names[number], reason(error))
-        fired.append(number)
-        if ctx.complete:
-            break
-        dirty = (program.dirties[number] | ctx.dirty if not ctx.shared else -1) & ~ctx.retracted
-        if dirty:
-            ctx.dirty = 0
-            matching, count = evaluate_again(ctx, matching, dirty)
-            evaluated += count
-    return evaluated, None
-
-
-def reason(error: Exception) -> str:
-    """Why an action failed. Grule recovers from any panic of an action, so any exception counts as one."""
-    return str(error) if isinstance(error, ActionFailed) else f"{type(error).__name__}: {error}"
-
-
-def evaluate_again(ctx: Context, matching: int, dirty: int) -> tuple[int, int]:
-    """Evaluates the conditions of a mask. Returns the new matching rules and how many were evaluated."""
-    conditions = ctx.program.conditions
-    dirty &= (1 << len(conditions)) - 1
-    matching &= ~dirty
-    count = 0
-    while dirty:
-        bit = dirty & -dirty
-        if holds(ctx, conditions[bit.bit_length() - 1]):
-            matching |= bit
-        dirty ^= bit
-        count += 1
-    return matching, count
-
-
-def holds(ctx: Context, condition: Callable[[Any], Any]) -> bool:
-    """A condition that fails, in whatever way, does not hold."""
-    try:
-        return condition(ctx) is True
-    except Exception:
-        return False

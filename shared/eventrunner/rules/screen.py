@@ -11,7 +11,9 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from math import inf, nextafter
+from operator import xor
 
 from eventrunner.rules.emitter import Constants, Function
 from eventrunner.rules.event_facts import EventFacts
@@ -31,6 +33,12 @@ _INTERVALS: dict[str, Callable[[float], tuple[float, float]]] = {
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "=="}
 _CHAIN = 4
 """Up to so many strings are compared one after the other; more are looked up in a table."""
+
+
+_SHARED = 64
+"""Up to so many shared parts are taken out of the rules of a block, as finding one looks at all of them."""
+_DEEPEST = 40
+"""Levels of indentation up to which parts are shared; Python takes a hundred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +154,7 @@ class _Screen:
         return True
 
     def _block(self, rules: list[_Pending], indent: int, view: bool) -> None:
-        while rules:
+        for _ in range(_SHARED if indent < _DEEPEST else 0):
             group = self._common_variable(rules)
             number = "" if group else self._common_number(rules)
             shared = None if group or number else self._common_test(rules)
@@ -157,8 +165,9 @@ class _Screen:
             elif shared:
                 rules, view = self._under_test(rules, shared, indent, view)
             else:
-                view = self._single(rules[0], indent, view)
-                rules = rules[1:]
+                break
+        for rule in rules:
+            view = self._single(rule, indent, view)
 
     def _common_variable(self, rules: list[_Pending]) -> str:
         """The variable that most rules compare with a string, if at least two compare it with different ones."""
@@ -190,13 +199,14 @@ class _Screen:
     def _by_number(self, rules: list[_Pending], variable: str, indent: int, view: bool) -> tuple[list[_Pending], bool]:
         """The bounds cut the numbers into ranges; bisection finds the range, a table the rules that hold in it."""
         members = [rule for rule in rules if rule.number == variable]
-        bounds = sorted({bound for rule in members for bound in rule.interval() if abs(bound) < inf})
-        masks = [0] * (len(bounds) + 1)
-        for position, start in enumerate([-inf, *bounds]):
-            for rule in members:
-                low, high = rule.interval()
-                if low <= start < high:
-                    masks[position] |= rule.bit
+        changes: Counter[float] = Counter()
+        for rule in members:
+            low, high = rule.interval()
+            if low < high:
+                changes[low] ^= rule.bit
+                changes[high] ^= rule.bit
+        bounds = sorted(bound for bound in changes if abs(bound) < inf)
+        masks = list(accumulate((changes[bound] for bound in (-inf, *bounds)), xor))
         view = self._load(indent, view)
         name = self.function.temporary()
         self._emit(indent, f"{name} = {variable}")

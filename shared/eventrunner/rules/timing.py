@@ -9,8 +9,10 @@ from typing import Any
 
 import msgspec
 
+from eventrunner.rules.compiler import with_plans
 from eventrunner.rules.context import EventContext
-from eventrunner.rules.ruleset import RuleSet, Verdict, evaluate_again, run
+from eventrunner.rules.cycle import matching_of
+from eventrunner.rules.ruleset import RuleSet, Verdict, run
 
 __all__ = ["TimedRules"]
 
@@ -25,11 +27,13 @@ class TimedRules:
     def __init__(self, rules: RuleSet, clock: Callable[[], int] = time.perf_counter_ns) -> None:
         program = rules.program
         self.names = program.names
-        self._program = replace(
+        timed = replace(
             program,
             conditions=tuple(_timed(number, function, clock) for number, function in enumerate(program.conditions)),
             actions=tuple(_timed(number, function, clock) for number, function in enumerate(program.actions)),
         )
+        # Without look-ups of conditions, so that each is evaluated.
+        self._program = with_plans(timed, ())
 
     def evaluate(self, event: Any, tenant: Mapping[str, Any]) -> tuple[Verdict | None, list[int]]:
         """The verdict, and the nanoseconds of each rule in the order of `names`."""
@@ -37,7 +41,7 @@ class TimedRules:
         ctx = _TimedContext(self._program, event=event, tenant=tenant, spent=spent)
         # Else the first rule that reads the data would pay for decoding it.
         ctx.load()
-        matching, _ = evaluate_again(ctx, 0, (1 << len(spent)) - 1)
+        matching = matching_of(ctx, (1 << len(spent)) - 1)
         return run(ctx, matching) if matching else None, spent
 
 

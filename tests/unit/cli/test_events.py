@@ -21,7 +21,10 @@ from eventrunner.storage.stores import open_store
 from nats.aio.client import Client
 from support_api import SECRET, served_api
 
-KEY = sign(Identity("alice", "acme", ("user",)), SECRET)
+
+def key() -> str:
+    """Made when it is needed, because an identity lasts for minutes only."""
+    return sign(Identity("alice", "acme", ("user",)), SECRET)
 
 
 def event(number: int, **attributes: str) -> bytes:
@@ -50,7 +53,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Mirr
 @pytest.fixture
 def run(served: tuple[str, Mirror], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     monkeypatch.setenv("EVENTRUNNER_URL", served[0])
-    monkeypatch.setenv("EVENTRUNNER_KEY", KEY)
+    monkeypatch.setenv("EVENTRUNNER_KEY", key())
     return lambda *arguments: CliRunner().invoke(cli, [*arguments])
 
 
@@ -91,7 +94,7 @@ class TestStored:
 
 class TestLive:
     def test_events_are_printed_as_they_come(self, served):
-        environ = {"EVENTRUNNER_URL": served[0], "EVENTRUNNER_KEY": KEY, "PATH": ""}
+        environ = {"EVENTRUNNER_URL": served[0], "EVENTRUNNER_KEY": key(), "PATH": ""}
         command = [sys.executable, "-m", "eventrunner", "tail", "acme", "--type", "a", "--limit", "3", "--json"]
         with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE) as process:
             stop = threading.Event()
@@ -131,7 +134,7 @@ class TestLive:
 
         sequence = served[1].run(publish)
         request = urllib.request.Request(f"{served[0]}/api/v1/events/acme/stream")
-        request.add_header("Authorization", f"Bearer {KEY}")
+        request.add_header("Authorization", f"Bearer {key()}")
         request.add_header("Last-Event-ID", f"{sequence}.0")
         with urllib.request.urlopen(request, timeout=20) as response:
             assert response.headers["Content-Type"].startswith("text/event-stream")
@@ -145,7 +148,7 @@ class TestLive:
         import urllib.request
 
         request = urllib.request.Request(f"{served[0]}/api/v1/events/acme/stream")
-        request.add_header("Authorization", f"Bearer {KEY}")
+        request.add_header("Authorization", f"Bearer {key()}")
         request.add_header("Last-Event-ID", "x")
         with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(request, timeout=20)

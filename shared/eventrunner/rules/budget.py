@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 
-__all__ = ["LARGE", "OverBudget", "budget", "check"]
+__all__ = ["LARGE", "Budget", "OverBudget", "check"]
 
 LARGE = 1_000
 """Characters or elements from which a value is worth a look at the clock."""
@@ -18,25 +17,28 @@ class OverBudget(Exception):
     """Raised out of conditions and actions, which otherwise raise nothing that counts."""
 
 
-class _Budget(threading.local):
+class _Open(threading.local):
     deadline = float("inf")
     seconds = 0.0
 
 
-_budget = _Budget()
+_open = _Open()
 
 
-@contextmanager
-def budget(seconds: float) -> Iterator[None]:
-    """The time of an event on this thread."""
-    _budget.seconds = seconds
-    _budget.deadline = time.monotonic() + seconds
-    try:
-        yield
-    finally:
-        _budget.deadline = float("inf")
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Within `with`, the time of an event on this thread. May be used again, by several threads too."""
+
+    seconds: float
+
+    def __enter__(self) -> None:
+        _open.seconds = self.seconds
+        _open.deadline = time.monotonic() + self.seconds
+
+    def __exit__(self, *error: object) -> None:
+        _open.deadline = float("inf")
 
 
 def check() -> None:
-    if time.monotonic() > _budget.deadline:
-        raise OverBudget(f"over the time limit of {_budget.seconds} s")
+    if time.monotonic() > _open.deadline:
+        raise OverBudget(f"over the time limit of {_open.seconds} s")

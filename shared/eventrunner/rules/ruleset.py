@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from eventrunner.rules.budget import OverBudget, budget
+from eventrunner.rules.budget import Budget, OverBudget
 from eventrunner.rules.checks import check_event_rules
 from eventrunner.rules.compiler import compile_event_rules
 from eventrunner.rules.context import NOTHING, Emitted, EventContext
@@ -94,15 +94,19 @@ def combine(rule_sets: Iterable[RuleSet]) -> RuleSet:
 class RuleSet:
     """Safe to share between threads: an evaluation keeps its state to itself."""
 
-    __slots__ = ("_screen", "_slow", "clock", "conditions", "limits", "names", "program", "rules")
+    __slots__ = ("_budget", "_screen", "_slow", "clock", "conditions", "limits", "names", "program", "rules")
 
     def __init__(self, rules: Sequence[Rule], limits: Limits, clock: Callable[[], datetime]) -> None:
         self.rules, self.limits, self.clock = tuple(rules), limits, clock
         self.conditions = len(self.rules)
         """Conditions that an evaluation which returns None has evaluated."""
         self.names = tuple(rule.name for rule in self.rules)
-        self._screen, self.program = compile_event_rules(self.rules, limits, clock, run)
-        self._slow = any(map(_may_be_slow, self.rules))
+        self._budget = Budget(limits.seconds)
+        self._slow = any(_may_be_slow(rule.when) for rule in self.rules)
+        slow_actions = not self._slow and any(_may_be_slow(item) for rule in self.rules for item in rule.then)
+        # Most events pass without an action, and it would cost them as much as the conditions.
+        runs = self._run_in_time if slow_actions else run
+        self._screen, self.program = compile_event_rules(self.rules, limits, clock, runs)
 
     def evaluate(self, event: Any, tenant: Mapping[str, Any]) -> Verdict | None:
         """Runs the rules on an event, which is not changed. None if no rule fired.
@@ -113,20 +117,24 @@ class RuleSet:
         if not self._slow:
             verdict = self._screen(event, tenant)
             return verdict
-        with budget(self.limits.seconds):
-            try:
+        try:
+            with self._budget:
                 verdict = self._screen(event, tenant)
                 return verdict
-            except OverBudget as over:
-                message = str(over)
+        except OverBudget as over:
+            message = str(over)
         return self._exhausted(event, tenant, message)
+
+    def _run_in_time(self, ctx: EventContext, matching: int) -> Verdict:
+        with self._budget:
+            return run(ctx, matching)
 
     def _exhausted(self, event: Any, tenant: Mapping[str, Any], message: str) -> Verdict:
         """Finds the rule whose condition takes the longest, in as much time again."""
         program = self.program
         ctx = EventContext(program, event=event, tenant=tenant)
         longest, slowest = -1.0, 0
-        with budget(self.limits.seconds):
+        with self._budget:
             for number, condition in enumerate(program.conditions):
                 started = time.monotonic()
                 over = _runs_over(condition, ctx)
@@ -152,12 +160,11 @@ def _runs_over(condition: Callable[[Any], Any], ctx: EventContext) -> bool:
     return False
 
 
-def _may_be_slow(rule: Rule) -> bool:
+def _may_be_slow(part: Statement) -> bool:
     """It holds something whose time depends on the size of values; comparing and assigning does not, or hardly."""
     return any(
         isinstance(node, Method) or (isinstance(node, Call) and node.name not in _QUICK) or _joins(node)
-        for statement in (rule.when, *rule.then)
-        for node in walk(statement)
+        for node in walk(part)
     )
 
 
@@ -176,7 +183,7 @@ def run(ctx: EventContext, matching: int) -> Verdict:
         ctx.large = ctx.large or len(fired) > _MANY
         try:
             data = b"" if type(ctx.document) is Failure else ctx.encode(ctx.document)
-        except ActionFailed as too_large:
+        except (ActionFailed, OverBudget) as too_large:
             error = error or RuleFailure(program.names[fired[-1]] if fired else "", str(too_large))
     return Verdict(
         tuple([program.names[number] for number in fired]),

@@ -36,9 +36,9 @@ def repeated(part: str, count: int, operator: str = " || ") -> str:
     return operator.join(part.format(number) for number in range(count))
 
 
-# Each would take many times as long.
+# Each would take many times as long, on fast machines too. No pattern ends with `$`: RE2 would look at the end only.
 SLOW_CONDITIONS = {
-    "regular expressions": repeated('Event.data.s.MatchString("[a-q][^u-z]{{9}}x{0}$")', 900),
+    "regular expressions": repeated('Event.data.s.MatchString("[a-q][^u-z]{{9}}x{0}")', 900),
     "replacing": repeated('Event.data.s.Replace("a", "{0}").Len() == 1', 900),
     "repeating": repeated('"ab".Repeat(500000).Contains("{0}c")', 900),
     "joining": repeated('Event.data.s + "{0}" + Event.data.n == "x"', 480),

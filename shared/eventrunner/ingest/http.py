@@ -2,50 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from http import HTTPStatus
 
-import nats
-from nats.aio.client import Client
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from eventrunner.access.identity import Identity, verify
-from eventrunner.budget import ByteBudget, Hold
-from eventrunner.clock import format_time, utc_now
+from eventrunner.access.identity import verify
+from eventrunner.budget import Hold
 from eventrunner.errors import (
     BodyTooLarge,
     EventRunnerError,
-    Forbidden,
     NotFound,
     QuotaExceeded,
     Unauthenticated,
     Unavailable,
 )
-from eventrunner.events import Event
-from eventrunner.ids import new_id
 from eventrunner.ingest.body import decompress
-from eventrunner.ingest.intake import Intake, Request, read_request
-from eventrunner.ingest.publisher import Publisher, report_failure
-from eventrunner.ingest.quotas import Quotas, share
-from eventrunner.memory import keep_memory
-from eventrunner.settings import Settings
-from eventrunner.storage.registry import Mirror
-from eventrunner.telemetry import (
-    EVENTS_TOTAL,
-    METRICS_CONTENT_TYPE,
-    REQUEST_SECONDS,
-    configure_logging,
-    metrics_page,
-    traceparent_or_new,
-)
+from eventrunner.ingest.door import Door
+from eventrunner.ingest.intake import Intake, read_request
+from eventrunner.telemetry import METRICS_CONTENT_TYPE, REQUEST_SECONDS, metrics_page
 
 __all__ = ["HttpIngest"]
 
@@ -55,14 +35,10 @@ _ACCEPTED = b'{"accepted":%d,"rejected":[]}'
 
 
 class HttpIngest:
-    """`POST /api/v1/events` of the contract; connects on the first request, in the worker's own event loop."""
+    """`POST /api/v1/events` of the contract."""
 
     def __init__(self) -> None:
-        self._settings: Settings | None = None
-        self._ready: tuple[Publisher, Quotas] | None = None
-        self._connecting: asyncio.Task[tuple[Publisher, Quotas]] | None = None
-        self._mirror: Mirror | None = None
-        self._sharing: asyncio.Task[None] | None = None
+        self._door = Door(_STAGE)
 
     async def main(self, request: HttpRequest) -> Response:
         if request.method in ("GET", "HEAD"):
@@ -83,117 +59,17 @@ class HttpIngest:
     async def _accept(self, request: HttpRequest) -> Response:
         if request.url.path != "/api/v1/events":
             raise NotFound(f"There is no {request.method} {request.url.path}.")
-        settings = self._ready_settings()
-        identity = verify(request.headers.get("authorization"), settings.gateway_secret)
-        publisher, quotas = self._ready or await self._connect(settings)
-        tenant = self._tenant(request, identity)
-        # Before anything that costs time: who sends too much shall not slow the others.
-        quotas.check(tenant)
-        with self._budget.hold(tenant or identity.subject) as hold:
-            raw = await _read_body(request, settings.max_body_bytes, hold)
-            body = decompress(raw, request.headers.get("content-encoding", ""), settings.max_body_bytes)
-            hold.add(len(body) if body is not raw else 0)
-            intake = read_request(self._request(request, identity, tenant, body, settings))
-            EVENTS_TOTAL.labels(_STAGE, "rejected").inc(len(intake.rejected))
-            if not intake.accepted:
-                raise intake.refusal()
-            with _charged(quotas, intake.accepted):
-                await publisher.store(intake.accepted)
-        EVENTS_TOTAL.labels(_STAGE, "accepted").inc(intake.count)
+        headers, limit = request.headers, self._door.settings.max_body_bytes
+        identity = verify(headers.get("authorization"), self._door.settings.gateway_secret)
+        await self._door.open()
+        query = dict(request.query_params)
+        with self._door.visit(identity, query.get("tenant")) as visit:
+            raw = await _read_body(request, limit, visit.hold)
+            body = decompress(raw, headers.get("content-encoding", ""), limit)
+            visit.hold.add(len(body) if body is not raw else 0)
+            intake = read_request(self._door.request(visit, headers, query, body, headers.get("traceparent")))
+            await self._door.take(intake)
         return _accepted(intake)
-
-    def _tenant(self, request: HttpRequest, identity: Identity) -> str:
-        """Empty for an admin whose events name theirs."""
-        named = request.query_params.get("tenant", identity.tenant)
-        if named != identity.tenant and "admin" not in identity.roles:
-            raise Forbidden(f"This key may not send events of tenant {named!r}.")
-        if named and not self._tenant_exists(named):
-            raise Forbidden(f"There is no tenant {named!r}.")
-        return named
-
-    def _request(
-        self, request: HttpRequest, identity: Identity, tenant: str, body: bytes, settings: Settings
-    ) -> Request:
-        return Request(
-            headers=request.headers,
-            query=dict(request.query_params),
-            body=body,
-            tenant=tenant,
-            is_admin="admin" in identity.roles,
-            tenant_exists=self._tenant_exists,
-            received=format_time(utc_now()),
-            traceparent=traceparent_or_new(request.headers.get("traceparent")),
-            max_event_bytes=settings.max_event_bytes,
-            make_id=new_id,
-        )
-
-    def _tenant_exists(self, tenant: str) -> bool:
-        assert self._mirror is not None
-        return self._mirror.get("tenants", tenant) is not None
-
-    def _ready_settings(self) -> Settings:
-        if self._settings is None:
-            self._settings = Settings.from_env()
-            self._budget = ByteBudget(self._settings.max_held_bytes)
-            configure_logging(_STAGE, self._settings.log_level)
-        return self._settings
-
-    async def _connect(self, settings: Settings) -> tuple[Publisher, Quotas]:
-        """All requests that come meanwhile wait for the same attempt. Raises Unavailable when it fails."""
-        if self._connecting is None or self._connecting.done():
-            self._connecting = asyncio.create_task(self._open(settings))
-            # Retrieves the error, which nobody else does when every client has left.
-            self._connecting.add_done_callback(lambda task: task.cancelled() or task.exception())
-        # A client that leaves takes nobody else's connection with it.
-        return await asyncio.shield(self._connecting)
-
-    async def _open(self, settings: Settings) -> tuple[Publisher, Quotas]:
-        if self._mirror is None:
-            self._mirror = Mirror(settings.nats_url, ("tenants",))
-        mirror = self._mirror
-        await asyncio.to_thread(mirror.start)
-        client = Client()
-        publisher = Publisher(client, max_events=settings.max_message_events, max_bytes=settings.max_message_bytes)
-        await _open(client, settings.nats_url, publisher.disconnected)
-        quotas = Quotas(lambda tenant: mirror.get("tenants", tenant))
-        self._sharing = asyncio.create_task(share(quotas, client))
-        self._sharing.add_done_callback(report_failure)
-        self._ready = publisher, quotas
-        keep_memory()
-        return self._ready
-
-
-@contextmanager
-def _charged(quotas: Quotas, accepted: Mapping[str, Sequence[Event]]) -> Iterator[None]:
-    """Raises QuotaExceeded when one of the tenants has sent too much; what is not stored costs nothing."""
-    costs = [(tenant, len(events), sum(event.usagein for event in events)) for tenant, events in accepted.items()]
-    for tenant, _, _ in costs:
-        quotas.check(tenant)
-    for tenant, events, size in costs:
-        quotas.charge(tenant, events, size)
-    try:
-        yield
-    except BaseException:
-        for tenant, events, size in costs:
-            quotas.charge(tenant, -events, -size)
-        raise
-
-
-async def _open(client: Client, url: str, on_lost: Callable[[], Awaitable[None]]) -> None:
-    async def report(error: Exception) -> None:
-        _log.warning("NATS: %s", error)
-
-    try:
-        await client.connect(
-            url.split(","),
-            name=_STAGE,
-            error_cb=report,
-            disconnected_cb=on_lost,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=0.25,  # type: ignore[arg-type]
-        )
-    except (nats.errors.Error, OSError) as error:
-        raise Unavailable("The message store is not reachable; nothing was taken. Try again.") from error
 
 
 async def _read_body(request: HttpRequest, limit: int, hold: Hold) -> bytes:

@@ -25,6 +25,12 @@ class Settings:
     """`http(s)://[user:password@]host:port/database`."""
     gateway_secret: str = ""
     """Key of the gateway's signature on identities. Empty: no identity is accepted."""
+    jwks_file: str = ""
+    """Key set (JWKS) of the identity provider whose tokens are accepted beside API keys. Empty: none are."""
+    jwt_issuers: str = ""
+    """Values of `iss` that are believed, separated by commas."""
+    jwt_audience: str = "eventrunner-api"
+    """Value of `aud` that a token must name."""
     stream_replicas: int = 0
     """Overrides `replicas` of every stream manifest; 0 leaves the manifest's number."""
     max_event_bytes: int = 1024 * 1024

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import jwt
@@ -11,8 +12,9 @@ import jwt
 from eventrunner.access.identity import Identity
 from eventrunner.clock import Clock, utc_now
 from eventrunner.errors import ConfigurationError, Unauthenticated
+from eventrunner.settings import Settings
 
-__all__ = ["TokenVerifier"]
+__all__ = ["TokenVerifier", "token_verifier"]
 
 _REMEMBERED: Final = 10_000
 
@@ -58,6 +60,20 @@ class TokenVerifier:
         except jwt.InvalidTokenError as error:
             raise Unauthenticated(f"The token is not accepted: {error}.") from error
         return _identity(claims, self._clock().timestamp())
+
+
+def token_verifier(settings: Settings) -> TokenVerifier | None:
+    """None where no identity provider is configured. Raises ConfigurationError."""
+    if not settings.jwks_file:
+        return None
+    issuers = [issuer.strip() for issuer in settings.jwt_issuers.split(",") if issuer.strip()]
+    if not issuers:
+        raise ConfigurationError("EVENTRUNNER_JWKS_FILE needs EVENTRUNNER_JWT_ISSUERS: whose tokens are believed.")
+    try:
+        jwks = Path(settings.jwks_file).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"EVENTRUNNER_JWKS_FILE {settings.jwks_file} cannot be read: {error}.") from error
+    return TokenVerifier(jwks, issuers, settings.jwt_audience)
 
 
 def _identity(claims: Mapping[str, Any], now: float) -> tuple[Identity, float]:

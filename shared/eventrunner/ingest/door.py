@@ -22,6 +22,7 @@ from eventrunner.ingest.publisher import Publisher, report_failure
 from eventrunner.ingest.quotas import Quotas, share
 from eventrunner.memory import keep_memory
 from eventrunner.settings import Settings
+from eventrunner.storage.jetstream import disconnect
 from eventrunner.storage.registry import Mirror
 from eventrunner.telemetry import EVENTS_TOTAL, configure_logging, traceparent_or_new
 
@@ -48,6 +49,7 @@ class Door:
         self._buckets = tuple(buckets)
         self._settings: Settings | None = None
         self._ready: tuple[Publisher, Quotas] | None = None
+        self._client: Client | None = None
         self._connecting: asyncio.Task[tuple[Publisher, Quotas]] | None = None
         self._mirror: Mirror | None = None
         self._sharing: asyncio.Task[None] | None = None
@@ -60,13 +62,27 @@ class Door:
             configure_logging(self._stage, self._settings.log_level)
         return self._settings
 
-    async def open(self) -> Mirror:
-        """Returns the registry once NATS can be reached. Raises Unavailable while it cannot."""
+    @property
+    def is_open(self) -> bool:
+        return self._client is not None and self._client.is_connected
+
+    async def open(self) -> None:
+        """Returns once NATS could be reached. Raises Unavailable while it could not."""
         settings = self.settings
         if self._ready is None:
             await self._connect(settings)
-        assert self._mirror is not None
-        return self._mirror
+
+    async def close(self) -> None:
+        if self._sharing is not None:
+            self._sharing.cancel()
+        if self._client is not None:
+            await disconnect(self._client)
+
+    def record(self, bucket: str, key: str) -> bytes | None:
+        """Of the registry. Raises Unavailable while it was never read."""
+        if self._mirror is None:
+            raise Unavailable("The registry cannot be read just now; nothing was done. Try again.")
+        return self._mirror.get(bucket, key)
 
     @contextmanager
     def visit(self, identity: Identity, named: str | None) -> Iterator[Visit]:
@@ -93,13 +109,11 @@ class Door:
             make_id=new_id,
         )
 
-    async def take(self, intake: Intake) -> None:
-        """Returns when JetStream has what was accepted. Raises why nothing was taken."""
+    async def store(self, intake: Intake) -> None:
+        """Returns when JetStream has what was accepted. Raises Unavailable or QuotaExceeded when nothing was taken."""
         assert self._ready is not None
         publisher, quotas = self._ready
         EVENTS_TOTAL.labels(self._stage, "rejected").inc(len(intake.rejected))
-        if not intake.accepted:
-            raise intake.refusal()
         with _charged(quotas, intake.accepted):
             await publisher.store(intake.accepted)
         EVENTS_TOTAL.labels(self._stage, "accepted").inc(intake.count)
@@ -118,8 +132,7 @@ class Door:
         return tenant
 
     def _tenant_exists(self, tenant: str) -> bool:
-        assert self._mirror is not None
-        return self._mirror.get("tenants", tenant) is not None
+        return self.record("tenants", tenant) is not None
 
     async def _connect(self, settings: Settings) -> tuple[Publisher, Quotas]:
         """All requests that come meanwhile wait for the same attempt. Raises Unavailable when it fails."""
@@ -141,7 +154,7 @@ class Door:
         quotas = Quotas(lambda tenant: mirror.get("tenants", tenant))
         self._sharing = asyncio.create_task(share(quotas, client))
         self._sharing.add_done_callback(report_failure)
-        self._ready = publisher, quotas
+        self._client, self._ready = client, (publisher, quotas)
         keep_memory()
         return self._ready
 

@@ -68,7 +68,9 @@ class HttpIngest:
             body = decompress(raw, headers.get("content-encoding", ""), limit)
             visit.hold.add(len(body) if body is not raw else 0)
             intake = read_request(self._door.request(visit, headers, query, body, headers.get("traceparent")))
-            await self._door.take(intake)
+            await self._door.store(intake)
+        if not intake.accepted:
+            raise intake.refusal()
         return _accepted(intake)
 
 

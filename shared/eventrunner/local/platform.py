@@ -14,8 +14,10 @@ import aiohttp
 from aiohttp import web
 
 from eventrunner.access.access_rules import load_access_rules
+from eventrunner.access.authorizer import Authorizer
 from eventrunner.access.credentials import Authenticator
 from eventrunner.access.policy import Policy
+from eventrunner.access.tokens import token_verifier
 from eventrunner.errors import ConfigurationError, Unavailable
 from eventrunner.local.activator import Activator
 from eventrunner.local.adapter import SourceAdapter
@@ -145,10 +147,10 @@ class Platform:
         keys = registry.follow(KEYS, lambda change: None)
         self._keep_running(keys.run())
         await keys.loaded.wait()
+        authenticator = Authenticator(lambda name: keys.state.get(name), token_verifier(self._settings))
         gateway = Gateway(
             load_access_rules(self._project.policies / "access-rules.yaml"),
-            Policy.from_folder(self._project.policies),
-            Authenticator(lambda name: keys.state.get(name)),
+            Authorizer(authenticator, Policy.from_folder(self._project.policies)),
             activator,
             secret=self._secret,
             max_body_bytes=self._settings.max_body_bytes,

@@ -18,6 +18,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from eventrunner.access.access_rules import load_access_rules
+from eventrunner.access.authorizer import Authorizer
 from eventrunner.access.credentials import Authenticator
 from eventrunner.access.identity import Identity, verify
 from eventrunner.access.keys import make_key
@@ -148,8 +149,7 @@ async def _start() -> tuple[Front, Callable[[], Any]]:
     upstream = Upstream(f"http://127.0.0.1:{behind.addresses[0][1]}")
     gateway = Gateway(
         load_access_rules(POLICIES / "access-rules.yaml"),
-        Policy.from_folder(POLICIES),
-        Authenticator(keys.get),
+        Authorizer(Authenticator(keys.get), Policy.from_folder(POLICIES)),
         upstream,
         secret=SECRET,
         max_body_bytes=LIMIT,

@@ -21,7 +21,7 @@ from eventrunner.source.streams import apply_streams, read_streams
 from eventrunner.storage.jetstream import JetStreamApi, connect
 from eventrunner.storage.records import KEYS, TENANTS, Quota, Tenant
 from eventrunner.storage.registry import Registry
-from support_nats import NatsServer, free_port
+from support_nats import free_port
 
 __all__ = ["GrpcClient", "GrpcServer", "ce", "grpc_ingest", "provision", "stored"]
 

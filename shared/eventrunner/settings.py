@@ -41,6 +41,8 @@ class Settings:
     max_message_events: int = 500
     """Events that ingest puts into one JetStream message."""
     max_message_bytes: int = 1024 * 1024
+    metrics_port: int = 0
+    """Where ingest over gRPC, which has no other port for HTTP, serves /metrics; 0 for nowhere."""
     log_level: str = "info"
     url: str = ""
     """Base URL that the command line talks to."""

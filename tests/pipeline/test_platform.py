@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import grpc
 import pytest
 from backports import zstd
 from cloudevents.conversion import to_binary, to_structured
@@ -24,6 +25,7 @@ from eventrunner.cli.provision import provision
 from eventrunner.clock import utc_now
 from eventrunner.storage.analytics import Analytics
 from eventrunner.storage.stores import open_store
+from support_grpc import GrpcClient, ce
 
 pytestmark = pytest.mark.pipeline
 
@@ -284,6 +286,22 @@ def test_the_most_deeply_nested_event_that_is_accepted_arrives(platform: Running
             for path in ("", "/deep"):
                 async with session.get(f"{platform.url}/api/v1/events/deep{path}", headers=headers) as response:
                     assert (response.status, "[" * depth in await response.text()) == (200, True)
+
+    asyncio.run(run())
+
+
+def test_what_comes_in_over_grpc_goes_the_same_way(platform: RunningPlatform) -> None:
+    async def run() -> None:
+        async with Api(Connection(platform.url, platform.admin_key)) as api:
+            keys = await provision(api, ["remote"], rules={"orders": _RULES})
+            async with grpc.aio.insecure_channel(platform.grpc) as channel:
+                client = GrpcClient(channel, keys["remote"])
+                await client.event(json.dumps(_order("big", 950)).encode())
+                assert (await client.batch(ce("small"), ce("big", spec_version="0"))).accepted == 1
+            async with asyncio.timeout(30):
+                while len(found := (await api.call("GET", "/api/v1/events/remote"))["events"]) < 3:
+                    await asyncio.sleep(0.2)
+        assert sorted(event["type"] for event in found) == ["order", "order.alert", "order.placed"]
 
     asyncio.run(run())
 

@@ -52,8 +52,8 @@ async def _serve(policies: Path) -> None:
         server.add_insecure_port(address)
     except RuntimeError as error:
         raise ConfigurationError(f"{address} cannot be listened on: {error}.") from error
-    if metrics := os.environ.get("METRICS_PORT"):
-        start_http_server(int(metrics), os.environ.get("HOST", "0.0.0.0"))
+    if door.settings.metrics_port:
+        start_http_server(door.settings.metrics_port)
     await server.start()
     _log.info("ingest over gRPC on %s", address)
     await _until_stopped(server, door, health)

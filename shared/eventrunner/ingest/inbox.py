@@ -12,6 +12,8 @@ __all__ = ["Inbox"]
 _MESSAGES: Final = 1_000
 _BYTES: Final = 1024 * 1024
 """Held of one stream. Nothing more is read meanwhile, so that HTTP/2's flow control stops the sender."""
+_LINGER: Final = 0.002
+"""Seconds until the next batch is taken, because reading is slower than storing and every batch is a message."""
 
 
 class Inbox:
@@ -40,11 +42,17 @@ class Inbox:
         while not self._held and not self._ended:
             self._arrived.clear()
             await self._arrived.wait()
+        if not self._ended and not self._is_full:
+            await asyncio.sleep(_LINGER)
         if self._ended and not self._held:
             self._reading.result()
         batch, self._held, self._bytes = self._held, [], 0
         self._taken.set()
         return batch
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._held) >= _MESSAGES or self._bytes >= _BYTES
 
     async def _read(self) -> None:
         try:
@@ -52,7 +60,7 @@ class Inbox:
                 self._held.append(message)
                 self._bytes += len(message)
                 self._arrived.set()
-                while len(self._held) >= _MESSAGES or self._bytes >= _BYTES:
+                while self._is_full:
                     self._taken.clear()
                     await self._taken.wait()
         finally:

@@ -110,7 +110,7 @@ def read_payload(request: Request) -> Intake:
 def read_events(
     request: Request, items: Sequence[bytes], decode: Callable[[bytes], Event], id_of: Callable[[bytes], str | None]
 ) -> Intake:
-    """Reads events in another format; `decode` raises InvalidInput for what is none, of which `id_of` may know the id."""
+    """Reads events in another format. `decode` raises InvalidInput for what is none; `id_of` may know its id."""
     return _charged(lambda: _read_items(request, items, lambda item: check_event(decode(item)), id_of=id_of))
 
 

@@ -36,6 +36,7 @@ from eventrunner.local.revision import Limits
 from eventrunner.local.sinks import Sinks
 from eventrunner.local.supervisor import Supervised
 from eventrunner.local.tasks import start_task
+from eventrunner.local.tcp_front import TcpFront
 from eventrunner.local.upstream import new_probe_session
 from eventrunner.settings import Settings
 from eventrunner.storage.records import KEYS
@@ -91,6 +92,7 @@ class Platform:
         activator = self._functions(manifests, session, self._addresses(nats.url, clickhouse.url))
         adapter = await self._sources(manifests, activator, nats.url)
         broker = await self._broker(manifests, activator)
+        grpc = await self._grpc(activator)
         url = await self._gateway(registry, activator)
         self._keep_running(sweep_regularly(registry, session, url, key))
         await asyncio.gather(_soon(clickhouse), _soon(adapter))
@@ -98,7 +100,7 @@ class Platform:
             "ready": True,
             "url": url,
             "portal": f"{url}/portal/",
-            "grpc": None,
+            "grpc": grpc,
             "broker": broker,
             "nats": nats.url,
             "clickhouse": clickhouse.url,
@@ -142,6 +144,15 @@ class Platform:
         )
         self._parts.push_async_callback(broker.close)
         return await broker.start()
+
+    async def _grpc(self, activator: Activator) -> str | None:
+        """The address of ingest over gRPC, which authenticates its callers itself."""
+        revision = activator.revisions.get("ingest-grpc")
+        if revision is None:
+            return None
+        front = TcpFront(revision)
+        self._parts.push_async_callback(front.close)
+        return await front.start()
 
     async def _gateway(self, registry: Registry, activator: Activator) -> str:
         keys = registry.follow(KEYS, lambda change: None)

@@ -130,7 +130,10 @@ def test_every_kind_of_attribute_and_data_arrives(run: Run) -> None:
         assert events["json"].json_data == b'{"a": [1]}'
         assert events["json-text"].json_data == b'{"a": 2}'
         assert events["binary"].payload() == b"\x00\x01"
-        assert (events["proto"].payload(), events["proto"].dataschema) == (b"\x08\x01", "https://type.googleapis.com/x.Y")
+        assert (events["proto"].payload(), events["proto"].dataschema) == (
+            b"\x08\x01",
+            "https://type.googleapis.com/x.Y",
+        )
         assert events["none"].payload() == b""
 
     run(test)

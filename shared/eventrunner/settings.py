@@ -25,6 +25,9 @@ class Settings:
     """`http(s)://[user:password@]host:port/database`."""
     gateway_secret: str = ""
     """Key of the gateway's signature on identities. Empty: no identity is accepted."""
+    opa_url: str = ""
+    """URL of the policy's rule in OPA, such as `http://opa:8181/v1/data/eventrunner/authz/allow`. Empty: the authorizer
+    decides by the engine in its own process."""
     jwks_file: str = ""
     """Key set (JWKS) of the identity provider whose tokens are accepted beside API keys. Empty: none are."""
     jwt_issuers: str = ""

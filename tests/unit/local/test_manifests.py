@@ -59,7 +59,7 @@ def test_what_the_repository_ships_can_be_run() -> None:
     project = find_project()
     manifests = load_manifests(project.manifests)
     stages = {"ingest-http", "ingest-grpc", "event-runner", "event-engine", "analytics", "metering", "replayer"}
-    assert set(manifests.services) == stages | {"billing", "api"}
+    assert set(manifests.services) == stages | {"billing", "api", "authorizer"}
     assert manifests.services["ingest-http"].server is Server.ASGI
     assert manifests.services["ingest-grpc"].server is Server.GRPC
     assert set(manifests.sources.values()) <= set(manifests.services)

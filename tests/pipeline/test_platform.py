@@ -7,6 +7,9 @@ import base64
 import gzip
 import io
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
@@ -361,3 +364,17 @@ def test_a_tenant_over_its_quota_is_told_when_to_come_again_and_slows_nobody(pla
             assert (await greedy.send(batch, _BATCH))[0] == 202
 
     asyncio.run(run())
+
+
+def _doctor(platform: RunningPlatform, *arguments: str) -> subprocess.CompletedProcess[str]:
+    env = os.environ | {"EVENTRUNNER_URL": platform.url, "EVENTRUNNER_KEY": platform.admin_key}
+    command = [sys.executable, "-m", "eventrunner", "doctor", *arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+
+
+def test_the_gateway_lets_through_what_it_should_and_nothing_else(platform: RunningPlatform) -> None:
+    done = _doctor(platform, "gateway", "--json")
+    report = json.loads(done.stdout)
+    assert report["wrong"] == []
+    assert report["requests"] >= 150
+    assert done.returncode == 0

@@ -23,13 +23,15 @@ class Settings:
     """`sqlite:///relative`, `sqlite:////absolute` or `cassandra://host[:port][,host…]/keyspace`."""
     clickhouse_url: str = "http://127.0.0.1:8123/eventrunner"
     """`http(s)://[user:password@]host:port/database`."""
-    gateway_secret: str = ""
-    """Key of the gateway's signature on identities. Empty: no identity is accepted."""
+    gateway_jwks: str = ""
+    """Public key set of the gateway, with which functions check who came through it: a URL, a path, or the JWKS itself.
+    Empty: no identity is accepted."""
     opa_url: str = ""
     """URL of the policy's rule in OPA, such as `http://opa:8181/v1/data/eventrunner/authz/allow`. Empty: the authorizer
     decides by the engine in its own process."""
-    jwks_file: str = ""
-    """Key set (JWKS) of the identity provider whose tokens are accepted beside API keys. Empty: none are."""
+    jwks: str = ""
+    """Key set of the identity provider whose tokens are accepted beside API keys: a URL, a path, or the JWKS itself.
+    Empty: none are."""
     jwt_issuers: str = ""
     """Values of `iss` that are believed, separated by commas."""
     jwt_audience: str = "eventrunner-api"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import nats
 from nats.aio.client import Client
 
-from eventrunner.access.identity import Identity
+from eventrunner.access.identity import Identity, Verifier
 from eventrunner.budget import ByteBudget, Hold
 from eventrunner.clock import format_time, utc_now
 from eventrunner.errors import Forbidden, Unavailable
@@ -58,9 +58,18 @@ class Door:
     def settings(self) -> Settings:
         if self._settings is None:
             self._settings = Settings.from_env()
+            self._verifier = Verifier(self._settings.gateway_jwks)
             self._budget = ByteBudget(self._settings.max_held_bytes)
             configure_logging(self._stage, self._settings.log_level)
         return self._settings
+
+    async def identify(self, authorization: str | None) -> Identity:
+        """Who came through the gateway. Raises Unauthenticated."""
+        settings = self.settings
+        if self._verifier.remembers(authorization) or not settings.gateway_jwks.startswith("http"):
+            return self._verifier.verify(authorization)
+        # The gateway may have to be asked for its keys.
+        return await asyncio.to_thread(self._verifier.verify, authorization)
 
     @property
     def is_open(self) -> bool:

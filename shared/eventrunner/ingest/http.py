@@ -9,7 +9,6 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from eventrunner.access.identity import verify
 from eventrunner.errors import NotFound
 from eventrunner.ingest.body import decompress
 from eventrunner.ingest.door import Door
@@ -37,7 +36,7 @@ class HttpIngest:
         if request.url.path != "/api/v1/events":
             raise NotFound(f"There is no {request.method} {request.url.path}.")
         headers, limit = request.headers, self._door.settings.max_body_bytes
-        identity = verify(headers.get("authorization"), self._door.settings.gateway_secret)
+        identity = await self._door.identify(headers.get("authorization"))
         await self._door.open()
         query = dict(request.query_params)
         with self._door.visit(identity, query.get("tenant")) as visit:

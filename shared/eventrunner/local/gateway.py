@@ -20,10 +20,9 @@ from prometheus_client import Counter, Histogram
 
 from eventrunner.access.access_rules import AccessRule
 from eventrunner.access.authorizer import Authorizer
-from eventrunner.access.identity import sign
+from eventrunner.access.identity import Signer
 from eventrunner.access.routing import MethodNotAllowed, Router
 from eventrunner.budget import ByteBudget, Hold
-from eventrunner.clock import Clock, utc_now
 from eventrunner.errors import (
     BodyTooLarge,
     EventRunnerError,
@@ -90,20 +89,18 @@ class Gateway:
         authorizer: Authorizer,
         upstream: Upstream,
         *,
-        secret: str,
+        signer: Signer,
         max_body_bytes: int,
         max_held_bytes: int,
         is_ready: Callable[[], bool] = lambda: True,
-        clock: Clock = utc_now,
     ) -> None:
         self._router = Router(rules)
         self._authorizer = authorizer
         self._upstream = upstream
-        self._secret = secret
+        self._signer = signer
         self._max_body_bytes = max_body_bytes
         self._budget = ByteBudget(max_held_bytes)
         self._is_ready = is_ready
-        self._clock = clock
         self._counters: dict[tuple[str, int], Counter] = {}
         self._timers = {rule.id: _SECONDS.labels(rule.id) for rule in rules}
         self._own: dict[str, Callable[[], web.Response]] = {
@@ -146,7 +143,7 @@ class Gateway:
             body = await self._body(request, hold) if request.body_exists else b""
             headers = _forwarded(request)
             if rule.signs_identity:
-                headers["Authorization"] = "Bearer " + sign(identity, self._secret, self._clock)
+                headers["Authorization"] = "Bearer " + self._signer.sign(identity)
             try:
                 answer = await self._upstream.send(rule.service, request.method, request.raw_path, headers, body)
                 # The body has been taken, so what it held is free while the answer is passed on, however long.

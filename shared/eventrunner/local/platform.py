@@ -16,6 +16,7 @@ from aiohttp import web
 from eventrunner.access.access_rules import load_access_rules
 from eventrunner.access.authorizer import Authorizer
 from eventrunner.access.credentials import Authenticator
+from eventrunner.access.identity import Signer
 from eventrunner.access.policy import Policy
 from eventrunner.access.tokens import token_verifier
 from eventrunner.errors import ConfigurationError, Unavailable
@@ -62,7 +63,7 @@ class Platform:
         self._data = data
         self._port = port
         self._settings = settings
-        self._secret = data.gateway_secret()
+        self._signer = Signer(data.gateway_keys())
         self._parts = contextlib.AsyncExitStack()
         self._is_ready = False
         self.ready_line: dict[str, Any] = {}
@@ -139,7 +140,7 @@ class Platform:
             manifests.brokers,
             manifests.triggers,
             activator,
-            secret=self._secret,
+            signer=self._signer,
             max_body_bytes=self._settings.max_event_bytes,
         )
         self._parts.push_async_callback(broker.close)
@@ -163,7 +164,7 @@ class Platform:
             load_access_rules(self._project.policies / "access-rules.yaml"),
             Authorizer(authenticator, Policy.from_folder(self._project.policies)),
             activator,
-            secret=self._secret,
+            signer=self._signer,
             max_body_bytes=self._settings.max_body_bytes,
             max_held_bytes=self._settings.max_held_bytes,
             is_ready=lambda: self._is_ready,
@@ -188,7 +189,7 @@ class Platform:
         here = {
             "nats_url": nats_url,
             "clickhouse_url": clickhouse_url,
-            "gateway_secret": self._secret,
+            "gateway_jwks": self._signer.public_keys,
             "stream_replicas": 1,
         }
         values = {"store_url": self._data.store_url, **chosen, **here}

@@ -92,6 +92,7 @@ class GrpcIngest:
             with caller.visit() as visit:
                 visit.hold.add(len(raw))
                 intake = read_events(caller.request(visit, b""), split_batch(raw), decode_event, event_id)
+                intake.may_be_empty = True
                 await self._store(intake)
             return pb.IngestBatchResponse(accepted=intake.count, rejected=_rejected(intake, 0))
 
@@ -116,7 +117,7 @@ class GrpcIngest:
 
     async def _store(self, intake: Intake) -> None:
         await self._door.store(intake)
-        if not intake.accepted:
+        if intake.is_refused:
             raise intake.refusal()
 
     async def _answer(self, context: _Context, take: Callable[[_Caller], Awaitable[_T]]) -> _T:

@@ -45,7 +45,7 @@ class HttpIngest:
             visit.hold.add(len(body) if body is not raw else 0)
             intake = read_request(self._door.request(visit, headers, query, body, headers.get("traceparent")))
             await self._door.store(intake)
-        if not intake.accepted:
+        if intake.is_refused:
             raise intake.refusal()
         return _accepted(intake)
 

@@ -75,6 +75,13 @@ class Intake:
     accepted: dict[str, list[Event]] = field(default_factory=dict)
     """Events by tenant, in the order of the body."""
     rejected: list[Rejection] = field(default_factory=list)
+    may_be_empty: bool = False
+    """What was sent is a batch, which may hold no event at all."""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the answer is `refusal`."""
+        return not self.accepted and not (self.may_be_empty and not self.rejected)
 
     @property
     def count(self) -> int:
@@ -148,7 +155,9 @@ def _read(request: Request) -> Intake:
         lines = [line for line in request.body.split(b"\n") if line and not line.isspace()]
         return _read_items(request, lines, _read_line, _plain_events(request.body, len(lines)))
     if media == BATCH_TYPE:
-        return _read_items(request, split_batch(request.body), _decode)
+        intake = _read_items(request, split_batch(request.body), _decode)
+        intake.may_be_empty = True
+        return intake
     if media == STRUCTURED_TYPE:
         return _read_items(request, [request.body], _decode)
     if is_binary(request.headers):

@@ -69,6 +69,7 @@ def _read_attributes(message: CloudEvent, values: dict[str, Any]) -> list[FieldE
     for name, attribute in message.attributes.items():
         kind = attribute.WhichOneof("attr")
         if kind is None:
+            problems.append(FieldError(name, "has no value"))
             continue
         try:
             value = _value(kind, getattr(attribute, kind))

@@ -11,23 +11,24 @@ from flask import Request, Response
 from eventrunner.access.identity import Identity
 from eventrunner.api.backend import Backend, check_admin
 from eventrunner.api.bodies import read_json, read_time
+from eventrunner.api.texts import TENANT_PATTERN, Time
 from eventrunner.errors import FieldError, InvalidInput
 from eventrunner.stage.answers import json_response
 from eventrunner.storage.rebuild import rebuild_page
 from eventrunner.tenancy import check_tenant
 
-__all__ = ["AnalyticsCalls"]
+__all__ = ["AnalyticsCalls", "RebuildBody"]
 
 _MAX_LIMIT = 5_000
 
 
-class _Rebuild(msgspec.Struct, forbid_unknown_fields=True):
-    tenant: str = ""
+class RebuildBody(msgspec.Struct, forbid_unknown_fields=True):
+    tenant: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": f"^$|{TENANT_PATTERN}"})] = ""
     """Empty at the beginning: the first of all tenants."""
     all: bool = False
     """Go on with the next tenant after the last page of this one."""
-    since: str | None = msgspec.field(default=None, name="from")
-    until: str | None = msgspec.field(default=None, name="to")
+    since: Time | None = msgspec.field(default=None, name="from")
+    until: Time | None = msgspec.field(default=None, name="to")
     cursor: str | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=_MAX_LIMIT)] = 2_000
 
@@ -40,7 +41,7 @@ class AnalyticsCalls:
         """One page; `next` is the body of the next call, null after the last. So it can be stopped anywhere, and no
         request takes long."""
         check_admin(identity)
-        order = read_json(request, _Rebuild)
+        order = read_json(request, RebuildBody)
         since, until = read_time("from", order.since), read_time("to", order.until)
         if not order.tenant and not order.all:
             raise InvalidInput(
@@ -62,7 +63,7 @@ class AnalyticsCalls:
             limit=order.limit,
         )
         order.tenant, order.cursor = tenant, page.next_cursor
-        following: _Rebuild | None = order
+        following: RebuildBody | None = order
         if page.next_cursor is None:
             order.tenant = tenants[place + 1] if place + 1 < len(tenants) else ""
             following = order if order.tenant else None

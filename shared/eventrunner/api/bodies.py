@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,11 +12,12 @@ from flask import Request
 from eventrunner.errors import BodyTooLarge, FieldError, InvalidInput, MalformedBody
 from eventrunner.events.event import micros
 
-__all__ = ["read_json", "read_limit", "read_text", "read_time", "refuse_unknown"]
+__all__ = ["read_choice", "read_json", "read_limit", "read_text", "read_time", "read_word", "refuse_unknown"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 _MAX_TEXT_BYTES = 256 * 1024
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
 _WHERE = re.compile(r"(?P<message>.*?)(?: - at `\$\.?(?P<field>[^`]*)`)?", re.DOTALL)
 
 
@@ -49,6 +50,22 @@ def refuse_unknown(arguments: Mapping[str, Any], known: frozenset[str]) -> None:
     unknown = tuple(FieldError(name, "unknown query parameter") for name in arguments if name not in known)
     if unknown:
         raise InvalidInput(f"Known query parameters are {', '.join(sorted(known))}.", unknown)
+
+
+def read_word(arguments: Mapping[str, str], name: str) -> str | None:
+    """What an attribute of an event may be compared with. Raises InvalidInput for what no attribute can be."""
+    text = arguments.get(name)
+    if text is not None and (not text or _CONTROL.search(text)):
+        raise InvalidInput(f"The {name} is not valid.", (FieldError(name, "a text without control characters"),))
+    return text
+
+
+def read_choice(arguments: Mapping[str, str], name: str, choices: Sequence[str]) -> str | None:
+    """Raises InvalidInput for what is none of the choices."""
+    text = arguments.get(name)
+    if text is not None and text not in choices:
+        raise InvalidInput(f"The {name} is not valid.", (FieldError(name, " or ".join(choices)),))
+    return text
 
 
 def read_limit(text: str | None, default: int, most: int) -> int:

@@ -15,7 +15,7 @@ from nats.aio.client import Client
 
 from eventrunner.access.identity import Identity
 from eventrunner.api.backend import Backend, check_own
-from eventrunner.api.bodies import read_limit, read_time, refuse_unknown
+from eventrunner.api.bodies import read_choice, read_limit, read_time, read_word, refuse_unknown
 from eventrunner.errors import FieldError, InvalidInput
 from eventrunner.source.letter_box import LetterBox
 from eventrunner.source.letters import LetterFilter
@@ -25,7 +25,7 @@ from eventrunner.tenancy import check_tenant
 __all__ = ["DeadLetterCalls"]
 
 _FILTERS = frozenset({"stage", "type", "from", "to"})
-_STAGE = re.compile(r"[A-Za-z0-9_-]+")
+_STAGE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _DEFAULT_LIMIT = 100
 _MAX_LIMIT = 1000
 _PATIENCE = 30.0
@@ -40,10 +40,10 @@ class DeadLetterCalls:
     def list_all(self, request: Request, identity: Identity, tenant: str) -> Response:
         check_own(identity, tenant)
         refuse_unknown(request.args, _FILTERS | {"limit", "cursor"})
-        wanted = _filter(request, tenant)
+        wanted, cursor = _filter(request, tenant), read_word(request.args, "cursor")
         limit = read_limit(request.args.get("limit"), _DEFAULT_LIMIT, _MAX_LIMIT)
         counts = self._run(lambda box: box.counts(tenant))
-        page = self._run(lambda box: box.page(wanted, limit, request.args.get("cursor")))
+        page = self._run(lambda box: box.page(wanted, limit, cursor))
         document = {
             "dead_letters": [letter.document() for letter in page.letters],
             "next": page.next_cursor,
@@ -79,8 +79,8 @@ class DeadLetterCalls:
     def replay_all(self, request: Request, identity: Identity, tenant: str) -> Response:
         check_own(identity, tenant)
         refuse_unknown(request.args, _FILTERS | {"cursor"})
-        wanted = _filter(request, tenant)
-        swept = self._run(lambda box: box.replay_all(wanted, request.args.get("cursor")))
+        wanted, cursor = _filter(request, tenant), read_word(request.args, "cursor")
+        swept = self._run(lambda box: box.replay_all(wanted, cursor))
         skipped = [{"id": letter.id, "problem": letter.problem} for letter in swept.skipped]
         return json_response({"replayed": swept.done, "skipped": skipped, "next": swept.next_cursor}, 202)
 
@@ -88,13 +88,13 @@ class DeadLetterCalls:
         """Without a filter only with `all=true`, as there is no way back."""
         check_own(identity, tenant)
         refuse_unknown(request.args, _FILTERS | {"cursor", "all"})
-        wanted = _filter(request, tenant)
-        if request.args.get("all") != "true" and not _FILTERS & request.args.keys():
+        wanted, cursor = _filter(request, tenant), read_word(request.args, "cursor")
+        if read_choice(request.args, "all", ("true",)) is None and not _FILTERS & request.args.keys():
             message = "say all=true, or stage, type, from or to"
             raise InvalidInput(
                 f"This would drop all dead letters of {tenant}: {message}.", (FieldError("all", message),)
             )
-        swept = self._run(lambda box: box.drop_all(wanted, request.args.get("cursor")))
+        swept = self._run(lambda box: box.drop_all(wanted, cursor))
         return json_response({"dropped": swept.done, "next": swept.next_cursor})
 
     def _run(self, work: Callable[[LetterBox], Coroutine[Any, Any, T]]) -> T:
@@ -112,7 +112,7 @@ def _filter(request: Request, tenant: str) -> LetterFilter:
     return LetterFilter(
         check_tenant(tenant),
         stage,
-        request.args.get("type"),
+        read_word(request.args, "type"),
         read_time("from", request.args.get("from")),
         read_time("to", request.args.get("to")),
     )

@@ -10,7 +10,7 @@ from flask import Request, Response
 
 from eventrunner.access.identity import Identity
 from eventrunner.api.backend import Backend, check_admin
-from eventrunner.api.bodies import refuse_unknown
+from eventrunner.api.bodies import read_choice, refuse_unknown
 from eventrunner.billing.invoices import invoice_id
 from eventrunner.billing.periods import Period
 from eventrunner.clock import Clock
@@ -58,7 +58,7 @@ class ErasureCalls:
                 (FieldError("confirm", f"must be {tenant}"),),
             )
         unbilled = self._unbilled(tenant)
-        if unbilled and request.args.get("unbilled") != "discard":
+        if unbilled and read_choice(request.args, "unbilled", ("discard",)) is None:
             raise Conflict(
                 f"{tenant} has usage that is on no final invoice, of {', '.join(unbilled)}: close these months with "
                 "POST /api/v1/billing/close first, or let go of it with &unbilled=discard."

@@ -8,8 +8,8 @@ from flask import Request, Response
 
 from eventrunner.access.identity import Identity
 from eventrunner.api.backend import Backend, check_own
-from eventrunner.api.bodies import read_limit, read_time, refuse_unknown
-from eventrunner.errors import Conflict, FieldError, InvalidInput, NotFound
+from eventrunner.api.bodies import read_choice, read_limit, read_time, read_word, refuse_unknown
+from eventrunner.errors import Conflict, NotFound
 from eventrunner.storage.event_store import EventStore
 from eventrunner.tenancy import check_tenant
 
@@ -28,18 +28,15 @@ class EventCalls:
         check_own(identity, tenant)
         arguments = request.args
         refuse_unknown(arguments, _FILTERS)
-        order = arguments.get("order", "asc")
-        if order not in ("asc", "desc"):
-            raise InvalidInput("The order is not valid.", (FieldError("order", "asc or desc"),))
         page = self._backend.store.list(
             check_tenant(tenant),
-            type=arguments.get("type"),
-            source=arguments.get("source"),
+            type=read_word(arguments, "type"),
+            source=read_word(arguments, "source"),
             since=read_time("from", arguments.get("from")),
             until=read_time("to", arguments.get("to")),
-            newest_first=order == "desc",
+            newest_first=read_choice(arguments, "order", ("asc", "desc")) == "desc",
             limit=read_limit(arguments.get("limit"), _DEFAULT_LIMIT, _MAX_LIMIT),
-            cursor=arguments.get("cursor"),
+            cursor=read_word(arguments, "cursor"),
         )
         # The bodies are JSON already and go out as they were stored.
         body = b'{"events": [' + b",".join(page.bodies) + b'], "next": ' + json.dumps(page.next_cursor).encode() + b"}"
@@ -49,7 +46,7 @@ class EventCalls:
         check_own(identity, tenant)
         check_tenant(tenant)
         refuse_unknown(request.args, frozenset({"source"}))
-        source = request.args.get("source")
+        source = read_word(request.args, "source")
         found = find_event(self._backend.store, tenant, event_id, source)
         return Response(found, content_type="application/cloudevents+json")
 

@@ -11,7 +11,7 @@ from eventrunner.api.dead_letters import DeadLetterCalls
 from eventrunner.api.erasure import ErasureCalls
 from eventrunner.api.events import EventCalls
 from eventrunner.api.live import LiveCalls
-from eventrunner.api.openapi import describe
+from eventrunner.api.openapi.document import describe
 from eventrunner.api.plans import PlanCalls
 from eventrunner.api.replays import ReplayCalls
 from eventrunner.api.rule_trials import RuleTrials

@@ -13,6 +13,7 @@ from eventrunner.api.backend import check_admin, check_own
 from eventrunner.api.billing_backend import BillingBackend
 from eventrunner.api.bodies import read_json, refuse_unknown
 from eventrunner.api.media import CSV, HTML, JSON, choose_media
+from eventrunner.api.texts import Month, TenantName
 from eventrunner.billing.documents import invoice_csv, invoice_html
 from eventrunner.billing.invoices import Invoice, Status, invoice_id, make_invoice
 from eventrunner.billing.periods import Period
@@ -21,14 +22,14 @@ from eventrunner.errors import FieldError, InvalidInput, NotFound
 from eventrunner.stage.answers import json_response
 from eventrunner.tenancy import check_tenant
 
-__all__ = ["InvoiceCalls"]
+__all__ = ["CloseBody", "InvoiceCalls"]
 
 _PARAMETERS = frozenset({"period", "format"})
 
 
-class _Close(msgspec.Struct, forbid_unknown_fields=True):
-    period: str
-    tenant: str | None = None
+class CloseBody(msgspec.Struct, forbid_unknown_fields=True):
+    period: Month
+    tenant: TenantName | None = None
 
 
 class InvoiceCalls:
@@ -66,7 +67,7 @@ class InvoiceCalls:
     def close(self, request: Request, identity: Identity) -> Response:
         """Closes the month of one tenant, or of all. Again, it answers the same."""
         check_admin(identity)
-        order = read_json(request, _Close)
+        order = read_json(request, CloseBody)
         period = Period.parse(order.period)
         if self._clock() < period.until:
             message = f"ends at {format_time(period.until)}; close it after that"

@@ -18,7 +18,7 @@ from nats.errors import Error as NatsError
 
 from eventrunner.access.identity import Identity
 from eventrunner.api.backend import Backend, check_own
-from eventrunner.api.bodies import refuse_unknown
+from eventrunner.api.bodies import read_word, refuse_unknown
 from eventrunner.errors import EventRunnerError, FieldError, InvalidInput, Unavailable
 from eventrunner.events.costs import charged_batch
 from eventrunner.events.headers import ONLY_HEADER
@@ -61,7 +61,7 @@ class LiveCalls:
             last = (registry.run(lambda client: _last_sequence(client), 10.0), -1)
         if not self._places.acquire(blocking=False):
             raise Unavailable("Too many live streams are open here; try again.", 5.0)
-        events = _events(registry, tenant, request.args.get("type"), *last)
+        events = _events(registry, tenant, read_word(request.args, "type"), *last)
         response = Response(events, content_type="text/event-stream", headers={"Cache-Control": "no-store"})
         response.call_on_close(self._places.release)
         return response

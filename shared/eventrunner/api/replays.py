@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from flask import Request, Response
@@ -13,6 +13,7 @@ from nats.errors import Error as NatsError
 from eventrunner.access.identity import Identity
 from eventrunner.api.backend import Backend, check_own
 from eventrunner.api.bodies import read_json, read_time
+from eventrunner.api.texts import Time, VersionNumber
 from eventrunner.clock import Clock
 from eventrunner.errors import Conflict, EventRunnerError, FieldError, InvalidInput, Unavailable
 from eventrunner.events import encode_event
@@ -28,29 +29,32 @@ from eventrunner.storage.records import RuleSet, rule_key, tenant_key
 from eventrunner.storage.registry import Registry
 from eventrunner.tenancy import REPLAYS_STREAM, check_tenant, subject
 
-__all__ = ["ReplayCalls"]
+__all__ = ["ReplayBody", "ReplayCalls"]
 
 _MAX_RATE = 100_000
 _MAX_FILTERS = 50
 _TIMEOUT = 5.0
 
 
-class _Target(msgspec.Struct, forbid_unknown_fields=True):
+class ReplayTarget(msgspec.Struct, forbid_unknown_fields=True):
     consumer: str = ""
     rules: str = ""
-    version: int = 0
+    version: VersionNumber = 0
     """0: the version in force, else the newest."""
 
 
-class _Body(msgspec.Struct, forbid_unknown_fields=True, rename={"since": "from", "until": "to"}):
-    since: str
-    target: _Target
-    until: str | None = None
+class ReplayBody(msgspec.Struct, forbid_unknown_fields=True, rename={"since": "from", "until": "to"}):
+    since: Time
+    target: ReplayTarget
+    until: Time | None = None
     """None: now."""
     type: str | None = None
     source: str | None = None
-    filters: list[Any] = msgspec.field(default_factory=list)
-    rate: float = 1000
+    filters: Annotated[list[Any], msgspec.Meta(extra_json_schema={"maxItems": _MAX_FILTERS})] = msgspec.field(
+        default_factory=list
+    )
+    rate: Annotated[float, msgspec.Meta(extra_json_schema={"minimum": 0.1, "maximum": _MAX_RATE})] = 1000
+    """Events a second."""
     dry_run: bool = False
 
 
@@ -67,7 +71,7 @@ class ReplayCalls:
         """Answers 202 once the replay is recorded and asked for."""
         check_own(identity, tenant)
         self._backend.tenant(tenant)
-        replay = self._replay(tenant, read_json(request, _Body))
+        replay = self._replay(tenant, read_json(request, ReplayBody))
         self._ledger.create(replay)
         try:
             self._ask(replay)
@@ -103,7 +107,7 @@ class ReplayCalls:
 
         return json_response(self._ledger.change(tenant, replay, end).document())
 
-    def _replay(self, tenant: str, body: _Body) -> Replay:
+    def _replay(self, tenant: str, body: ReplayBody) -> Replay:
         """Raises InvalidInput that names every wrong field."""
         problems: list[FieldError] = []
         now = micros(self._clock().isoformat())
@@ -137,7 +141,7 @@ class ReplayCalls:
         replay.first, replay.last = self._bound(replay, newest=False), self._bound(replay, newest=True)
         return replay
 
-    def _target(self, tenant: str, wanted: _Target, problems: list[FieldError]) -> Target:
+    def _target(self, tenant: str, wanted: ReplayTarget, problems: list[FieldError]) -> Target:
         if bool(wanted.consumer) == bool(wanted.rules):
             problems.append(FieldError("target", 'name one: {"consumer": …} or {"rules": …, "version": …}'))
         elif wanted.consumer:
@@ -149,7 +153,7 @@ class ReplayCalls:
             return Target(rules=wanted.rules, version=self._version(tenant, wanted, problems))
         return Target(consumer=wanted.consumer)
 
-    def _version(self, tenant: str, wanted: _Target, problems: list[FieldError]) -> int:
+    def _version(self, tenant: str, wanted: ReplayTarget, problems: list[FieldError]) -> int:
         record = self._record(records.RULES, rule_key(tenant, wanted.rules))
         if record is None:
             problems.append(FieldError("target.rules", f"tenant {tenant} has no rule set {wanted.rules}"))

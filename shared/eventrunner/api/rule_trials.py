@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from flask import Request, Response
@@ -12,6 +12,7 @@ from eventrunner.api.backend import Backend
 from eventrunner.api.bodies import read_json, read_time
 from eventrunner.api.events import find_event
 from eventrunner.api.rule_sets import Chosen, RuleSets, compiled
+from eventrunner.api.texts import TenantName, Time, VersionNumber
 from eventrunner.clock import Clock, format_time, from_micros
 from eventrunner.errors import BodyTooLarge, FieldError, InvalidInput, MalformedBody
 from eventrunner.events import Event, check_event, decode_event, decode_incoming
@@ -22,36 +23,35 @@ from eventrunner.rules import explain, explanation_document, verdict_document
 from eventrunner.stage.answers import json_response
 from eventrunner.tenancy import PLATFORM
 
-__all__ = ["RuleTrials"]
+__all__ = ["DryRunBody", "ExplainBody", "RuleTrials"]
 
 _MAX_EVENTS = 1000
 _COUNTED = ("fired", "emitted", "changed", "dropped", "failed")
 
 
-_NO_EVENT = msgspec.Raw()
-
-
-class _Explain(msgspec.Struct, forbid_unknown_fields=True):
-    event: msgspec.Raw = _NO_EVENT
+class ExplainBody(msgspec.Struct, forbid_unknown_fields=True):
+    event: Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})] = msgspec.field(
+        default_factory=msgspec.Raw
+    )
     id: str | None = None
     """Of a stored event, in place of `event`."""
     source: str | None = None
     text: str | None = None
-    version: int | None = None
+    version: VersionNumber | None = None
     """Without text and version: the version in force, else the newest."""
 
 
-class _DryRun(msgspec.Struct, forbid_unknown_fields=True, rename={"since": "from", "until": "to"}):
+class DryRunBody(msgspec.Struct, forbid_unknown_fields=True, rename={"since": "from", "until": "to"}):
     events: list[msgspec.Raw] | None = None
-    since: str | None = None
-    until: str | None = None
+    since: Time | None = None
+    until: Time | None = None
     type: str | None = None
     source: str | None = None
     cursor: str | None = None
     text: str | None = None
-    version: int | None = None
+    version: VersionNumber | None = None
     """Without text and version: the newest."""
-    tenant: str | None = None
+    tenant: TenantName | None = None
     """Whose history, for a rule set of the platform."""
 
 
@@ -64,7 +64,7 @@ class RuleTrials:
     def explain(self, request: Request, identity: Identity, tenant: str, name: str) -> Response:
         """Each condition with its value and each firing with what it did, for one event."""
         self._sets.check_access(identity, tenant)
-        body = read_json(request, _Explain)
+        body = read_json(request, ExplainBody)
         chosen = self._sets.draft_or_version(tenant, name, body.text, body.version)
         if chosen is None:
             rules = self._sets.find(tenant, name)
@@ -76,7 +76,7 @@ class RuleTrials:
     def dry_run(self, request: Request, identity: Identity, tenant: str, name: str) -> Response:
         """Nothing is stored or sent."""
         self._sets.check_access(identity, tenant)
-        body = read_json(request, _DryRun)
+        body = read_json(request, DryRunBody)
         chosen = self._sets.draft_or_version(tenant, name, body.text, body.version)
         if chosen is None:
             chosen = compiled(name, self._sets.find(tenant, name).versions[-1])
@@ -96,7 +96,7 @@ class RuleTrials:
             for event in events
         ]
 
-    def _over_history(self, body: _DryRun, chosen: Chosen, owner: str, name: str) -> dict[str, Any]:
+    def _over_history(self, body: DryRunBody, chosen: Chosen, owner: str, name: str) -> dict[str, Any]:
         stretch = self._stretch(body, owner)
         rules = self._sets.get(owner, name)
         in_force = compiled(name, rules.in_force) if rules is not None and rules.in_force else None
@@ -105,7 +105,7 @@ class RuleTrials:
         versions = {"version": chosen.version, "in_force_version": in_force.version if in_force else 0}
         return versions | _document(tally, stretch)
 
-    def _stretch(self, body: _DryRun, owner: str) -> Stretch:
+    def _stretch(self, body: DryRunBody, owner: str) -> Stretch:
         """Raises InvalidInput that names every wrong field."""
         problems: list[FieldError] = []
         now = micros(self._clock().isoformat())
@@ -126,7 +126,7 @@ class RuleTrials:
         self._backend.tenant(tenant)
         return Stretch(tenant, since, now if until is None else until, body.type, body.source)
 
-    def _event(self, body: _Explain, owner: str) -> Event:
+    def _event(self, body: ExplainBody, owner: str) -> Event:
         if bool(body.event) == bool(body.id):
             message = "give `event`, a CloudEvent, or the `id` of a stored one"
             raise InvalidInput(f"Which event? {message.capitalize()}.", (FieldError("event", message),))

@@ -12,6 +12,7 @@ from eventrunner.access.identity import Identity
 from eventrunner.api.backend import Backend
 from eventrunner.api.bodies import read_json, read_text
 from eventrunner.api.rule_sets import RuleSets, check_name, version_of
+from eventrunner.api.texts import VersionNumber
 from eventrunner.clock import Clock, format_time
 from eventrunner.errors import FieldError, InvalidInput, NotFound
 from eventrunner.rules import RuleSyntaxError, combine, compile_rules, json_to_grl
@@ -19,14 +20,14 @@ from eventrunner.stage.answers import json_response
 from eventrunner.storage import records
 from eventrunner.storage.records import RuleSet, RuleVersion, rule_key
 
-__all__ = ["RuleCalls"]
+__all__ = ["Activation", "RuleCalls"]
 
 _MAX_STORED_BYTES = 768 * 1024
 """A value of the registry is one NATS message; the oldest versions make room for the newest."""
 
 
-class _Activation(msgspec.Struct, forbid_unknown_fields=True):
-    version: int | None = None
+class Activation(msgspec.Struct, forbid_unknown_fields=True):
+    version: VersionNumber | None = None
     """None: the newest; 0: none is in force any more."""
 
 
@@ -82,7 +83,7 @@ class RuleCalls:
 
     def activate(self, request: Request, identity: Identity, tenant: str, name: str) -> Response:
         self._sets.check_access(identity, tenant)
-        body = read_json(request, _Activation)
+        body = read_json(request, Activation)
         wanted = _wanted(self._sets.find(tenant, name), body.version)
         if wanted is not None:
             self._check_together(tenant, name, wanted)

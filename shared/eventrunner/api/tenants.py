@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 from flask import Request, Response
 
 from eventrunner.access.identity import Identity
-from eventrunner.access.keys import make_key
+from eventrunner.access.keys import ROLES, make_key
 from eventrunner.api.backend import Backend, check_admin, check_own
 from eventrunner.api.bodies import read_json
 from eventrunner.clock import Clock, format_time
@@ -18,13 +18,13 @@ from eventrunner.events.adapters import parse_adapters
 from eventrunner.events.routing import parse_routes
 from eventrunner.stage.answers import json_response
 from eventrunner.storage import records
-from eventrunner.storage.records import Key, Quota, Tenant
+from eventrunner.storage.records import MOST_BURST, MOST_RATE, Key, Quota, Tenant
 from eventrunner.tenancy import check_tenant
 
-__all__ = ["TenantCalls"]
+__all__ = ["KeyBody", "TenantBody", "TenantCalls"]
 
 
-class _TenantBody(msgspec.Struct, forbid_unknown_fields=True):
+class TenantBody(msgspec.Struct, forbid_unknown_fields=True):
     """What may be set; the rest of a tenant is ours. Members that GET shows may be sent back."""
 
     name: str = ""
@@ -38,8 +38,11 @@ class _TenantBody(msgspec.Struct, forbid_unknown_fields=True):
     keys: list[Any] | None = None
 
 
-class _KeyBody(msgspec.Struct, forbid_unknown_fields=True):
-    roles: tuple[str, ...] = ("event_publisher", "user")
+_Role: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(ROLES)})]
+
+
+class KeyBody(msgspec.Struct, forbid_unknown_fields=True):
+    roles: Annotated[tuple[_Role, ...], msgspec.Meta(extra_json_schema={"minItems": 1})] = ("event_publisher", "user")
     subject: str = ""
 
 
@@ -55,7 +58,7 @@ class TenantCalls:
     def put(self, request: Request, identity: Identity, tenant: str) -> Response:
         check_admin(identity)
         check_tenant(tenant)
-        body = read_json(request, _TenantBody)
+        body = read_json(request, TenantBody)
         self._check(body, tenant)
         is_new = False
 
@@ -80,7 +83,7 @@ class TenantCalls:
     def create_key(self, request: Request, identity: Identity, tenant: str) -> Response:
         check_admin(identity)
         self._backend.tenant(tenant)
-        body = read_json(request, _KeyBody)
+        body = read_json(request, KeyBody)
         text, record = make_key(tenant, body.roles, body.subject, self._clock)
         self._backend.registry.create(records.KEYS, record.hash, record.to_json())
         response = json_response({"id": record.id, "key": text, "roles": record.roles}, 201)
@@ -96,7 +99,7 @@ class TenantCalls:
         self._backend.registry.delete(records.KEYS, found.hash)
         return Response(status=204)
 
-    def _check(self, body: _TenantBody, tenant: str) -> None:
+    def _check(self, body: TenantBody, tenant: str) -> None:
         problems: list[FieldError] = []
         if body.id not in (None, tenant):
             problems.append(FieldError("id", f"the path says {tenant}"))
@@ -136,5 +139,9 @@ class TenantCalls:
 def _quota_problems(quota: Quota | None) -> list[FieldError]:
     if quota is None:
         return []
-    values = {name: getattr(quota, name) for name in ("events_per_second", "bytes_per_second", "burst")}
-    return [FieldError(f"quota.{name}", "must be more than 0") for name, value in values.items() if not value > 0]
+    most = {"events_per_second": MOST_RATE, "bytes_per_second": MOST_RATE, "burst": MOST_BURST}
+    return [
+        FieldError(f"quota.{name}", f"must be more than 0, {limit} at most")
+        for name, limit in most.items()
+        if not 0 < getattr(quota, name) <= limit
+    ]

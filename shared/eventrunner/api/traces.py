@@ -10,7 +10,7 @@ from nats.aio.client import Client
 
 from eventrunner.access.identity import Identity
 from eventrunner.api.backend import Backend, check_own
-from eventrunner.api.bodies import refuse_unknown
+from eventrunner.api.bodies import read_word, refuse_unknown
 from eventrunner.api.events import find_event
 from eventrunner.billing.invoices import invoice_id
 from eventrunner.billing.periods import Period
@@ -37,7 +37,7 @@ class TraceCalls:
         """Of an event that is stored, or has a dead letter."""
         check_own(identity, check_tenant(tenant))
         refuse_unknown(request.args, frozenset({"source"}))
-        source = request.args.get("source")
+        source = read_word(request.args, "source")
         letters = [item for item in self._letters(tenant, event_id) if source in (None, item.text("source"))]
         try:
             event = decode_event(find_event(self._backend.store, tenant, event_id, source))

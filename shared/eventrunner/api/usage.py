@@ -38,7 +38,7 @@ class UsageCalls:
         since = _moment("from", request.args.get("from")) or Period.of(now).since
         until = _moment("to", request.args.get("to")) or now
         window, tz = request.args.get("window"), request.args.get("tz", "UTC")
-        groups = [name for name in request.args.get("group_by", "").split(",") if name]
+        groups = request.args["group_by"].split(",") if request.args.get("group_by") else []
         rows = self._backend.analytics.usage(tenant, since, until, window=window, tz=tz, group_by=groups)
         if not rows and window is None and not groups:
             rows = [UsageRow(since, until, (), Totals())]

@@ -10,14 +10,25 @@ import re
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from importlib.resources import files
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
 from eventrunner.billing.meters import METERS, QUANTITY_DIGITS
 from eventrunner.errors import FieldError, InvalidInput, MalformedBody
 
-__all__ = ["Charge", "Flat", "Graduated", "Package", "PerUnit", "Plan", "Tier", "parse_plan", "shipped_plan"]
+__all__ = [
+    "Charge",
+    "Flat",
+    "Graduated",
+    "Package",
+    "PerUnit",
+    "Plan",
+    "PlanName",
+    "Tier",
+    "parse_plan",
+    "shipped_plan",
+]
 
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
@@ -27,54 +38,72 @@ _MOST_UNITS = Decimal(10) ** 15
 _QUANTITY = f"up to 10^15, with at most {QUANTITY_DIGITS} decimals"
 
 
+def _schema(**more: Any) -> msgspec.Meta:
+    """Says in the API's description what `_problems` checks."""
+    return msgspec.Meta(extra_json_schema=more)
+
+
+def _number(pattern: str, least: int, most: Decimal) -> msgspec.Meta:
+    """Of the string, and of the whole number that may stand in its place."""
+    return _schema(pattern=f"^{pattern}$", minimum=least, maximum=int(most))
+
+
+_MONEY = rf"([0-9]{{1,9}}(\.[0-9]{{1,12}})?|{_HIGHEST_PRICE:f})"
+_AMOUNT = rf"([0-9]{{1,15}}(\.[0-9]{{1,{QUANTITY_DIGITS}}})?|{_MOST_UNITS:f})"
+PlanName: TypeAlias = Annotated[str, _schema(pattern=f"^{_NAME.pattern}$")]
+_Price: TypeAlias = Annotated[Decimal, _number(_MONEY, 0, _HIGHEST_PRICE)]
+_Quantity: TypeAlias = Annotated[Decimal, _number(_AMOUNT, 0, _MOST_UNITS)]
+_Units: TypeAlias = Annotated[Decimal, _number(f"(?![0.]+$){_AMOUNT}", 1, _MOST_UNITS)]
+
+
 class _Charge(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="model", kw_only=True):
     label: str
     """What the line of the invoice says."""
 
 
 class _Metered(_Charge, frozen=True, forbid_unknown_fields=True, tag_field="model", kw_only=True):
-    meter: str
-    included: Decimal = Decimal(0)
+    meter: Annotated[str, _schema(enum=list(METERS))]
+    included: _Quantity = Decimal(0)
     """Units of each period that cost nothing."""
 
 
 class Flat(_Charge, frozen=True, tag="flat", forbid_unknown_fields=True, tag_field="model", kw_only=True):
-    amount: Decimal
+    amount: _Price
     """For each period."""
 
 
 class PerUnit(_Metered, frozen=True, tag="per_unit", forbid_unknown_fields=True, tag_field="model", kw_only=True):
-    unit_price: Decimal
-    per: Decimal = Decimal(1)
+    unit_price: _Price
+    per: _Units = Decimal(1)
     """Units that the unit price is for; a part of them costs its part."""
 
 
 class Package(_Metered, frozen=True, tag="package", forbid_unknown_fields=True, tag_field="model", kw_only=True):
-    price: Decimal
-    size: Decimal
+    price: _Price
+    size: _Units
     """Units in a package; a package that was begun is paid."""
 
 
 class Tier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    unit_price: Decimal
-    up_to: Decimal | None = None
+    unit_price: _Price
+    up_to: _Units | None = None
     """The last unit of this tier, counted after those included. None in the last tier only."""
 
 
 class Graduated(_Metered, frozen=True, tag="graduated", forbid_unknown_fields=True, tag_field="model", kw_only=True):
-    tiers: list[Tier]
+    tiers: Annotated[list[Tier], _schema(minItems=1)]
     """Each unit costs what the tier in which it falls says."""
-    per: Decimal = Decimal(1)
+    per: _Units = Decimal(1)
 
 
 Charge: TypeAlias = Flat | PerUnit | Package | Graduated
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    name: str
-    version: int = 1
-    currency: str = "USD"
-    minor_units: int = 2
+    name: PlanName
+    version: Annotated[int, _schema(minimum=1, maximum=2**31 - 1)] = 1
+    currency: Annotated[str, _schema(pattern=f"^{_CURRENCY.pattern}$")] = "USD"
+    minor_units: Annotated[int, _schema(minimum=0, maximum=_MOST_DIGITS)] = 2
     """Digits after the point of an amount."""
     charges: list[Charge]
     """Their lines stand on the invoice in this order."""
@@ -135,8 +164,8 @@ def _floats(value: Any, path: str) -> Iterator[FieldError]:
 def _problems(plan: Plan, name: str | None) -> Iterator[FieldError]:
     if _NAME.fullmatch(plan.name) is None or (name is not None and plan.name != name):
         yield FieldError("name", f"must be {name!r}" if name else "letters, digits, '-' and '_'")
-    if plan.version < 1:
-        yield FieldError("version", "from 1")
+    if not 1 <= plan.version < 2**31:
+        yield FieldError("version", "from 1 to 2147483647")
     if _CURRENCY.fullmatch(plan.currency) is None:
         yield FieldError("currency", "an ISO 4217 code such as EUR")
     if not 0 <= plan.minor_units <= _MOST_DIGITS:

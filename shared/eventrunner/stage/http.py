@@ -26,6 +26,7 @@ RouteHandler: TypeAlias = Callable[..., Response]
 @dataclass(frozen=True, slots=True)
 class _Route:
     method: str
+    template: str
     pattern: re.Pattern[str]
     handler: RouteHandler
 
@@ -44,10 +45,15 @@ class HttpFunction:
         pattern = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", template))
 
         def register(handler: RouteHandler) -> RouteHandler:
-            self._routes.append(_Route(method, pattern, handler))
+            self._routes.append(_Route(method, template, pattern, handler))
             return handler
 
         return register
+
+    @property
+    def routes(self) -> list[tuple[str, str]]:
+        """Methods and templates."""
+        return [(route.method, route.template) for route in self._routes]
 
     def main(self, request: Request) -> Response:
         """What functions-framework calls. Every error leaves as a problem document."""

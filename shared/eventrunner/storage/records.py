@@ -15,7 +15,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from typing import Any, Literal
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -27,6 +27,8 @@ from eventrunner.tenancy import check_tenant
 __all__ = [
     "CONSUMERS",
     "KEYS",
+    "MOST_BURST",
+    "MOST_RATE",
     "PLANS",
     "REPLAYS",
     "RULES",
@@ -63,12 +65,17 @@ class Record(msgspec.Struct, omit_defaults=True):
             raise InvalidInput(f"Not a {cls.__name__} record: {error}.") from error
 
 
+MOST_RATE: Final = 10**12
+MOST_BURST: Final = 86_400
+_Rate: TypeAlias = Annotated[int, msgspec.Meta(extra_json_schema={"minimum": 1, "maximum": MOST_RATE})]
+
+
 class Quota(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a tenant may send; more is answered 429."""
 
-    events_per_second: int
-    bytes_per_second: int
-    burst: float = 2.0
+    events_per_second: _Rate
+    bytes_per_second: _Rate
+    burst: Annotated[float, msgspec.Meta(extra_json_schema={"exclusiveMinimum": 0, "maximum": MOST_BURST})] = 2.0
     """Seconds of unused allowance that may be spent at once."""
 
 

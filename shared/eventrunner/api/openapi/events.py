@@ -1,0 +1,186 @@
+"""Taking events in, and looking at them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from eventrunner.api.openapi.call import Answer, Body, Call, Parameter, json_answer
+from eventrunner.api.openapi.parameters import (
+    CURSOR,
+    EVENT_ID,
+    EVENT_SOURCE,
+    EVENT_TYPE,
+    FROM,
+    TENANT,
+    TO,
+    choice,
+    limit,
+    text,
+)
+from eventrunner.api.openapi.problems import FieldProblem
+from eventrunner.api.texts import EventDocument, Time
+
+__all__ = ["CALLS"]
+
+
+class Rejected(msgspec.Struct, omit_defaults=True):
+    index: int
+    """Position in the body, from 0."""
+    id: str | None
+    error: str
+    errors: list[FieldProblem] = []
+
+
+class Accepted(msgspec.Struct):
+    accepted: int
+    rejected: list[Rejected]
+
+
+class Events(msgspec.Struct):
+    events: list[EventDocument]
+    next: str | None
+
+
+class Cause(msgspec.Struct):
+    id: str
+    rule: str | None
+
+
+class Usage(msgspec.Struct):
+    usagein: int
+    usageout: int
+    usagecpu: int
+    usagemem: int
+    usagerules: int
+
+
+class TraceInvoice(msgspec.Struct):
+    id: str
+    period: str
+    status: str
+    lines: list[dict[str, str]]
+
+
+class DerivedEvent(msgspec.Struct):
+    id: str
+    type: str
+    rule: str
+    replay: str
+
+
+class Ended(msgspec.Struct):
+    stage: str
+    kind: str
+
+
+class Trace(msgspec.Struct, omit_defaults=True):
+    id: str
+    source: str
+    type: str
+    tenant: str
+    received: Time | None
+    traceparent: str | None
+    route: str | None
+    cause: Cause | None
+    replay: str | None
+    stored: bool
+    data_changed: bool
+    usage: Usage | None
+    derived: list[DerivedEvent]
+    ended: list[Ended]
+    dead_letters: list[dict[str, Any]]
+    invoice: TraceInvoice | None = None
+    missing: list[str] = []
+    """What could not be found out just now."""
+
+
+_BATCH: Final = {"type": "array", "items": {"type": "object"}}
+_LINES: Final = {"type": "string", "minLength": 1, "description": "A CloudEvent or a raw object on each line"}
+
+CALLS: Final = (
+    Call(
+        id="events-publish",
+        method="post",
+        path="/api/v1/events",
+        summary="Take events in; answered once JetStream has stored them",
+        parameters=(
+            *(text(name, "Of the events made of raw payloads") for name in ("type", "source", "subject", "id")),
+            text("adapter", "The tenant's adapter that makes events of raw payloads"),
+            Parameter("time", {"type": "string", "format": "date-time"}, "Of the events made of raw payloads"),
+            Parameter("tenant", TENANT.schema, "Whose the events are; only an admin may say it"),
+        ),
+        body=Body(
+            {
+                "application/cloudevents+json": EventDocument,
+                "application/cloudevents-batch+json": _BATCH,
+                "application/json": {"type": ["object", "array"], "items": {"type": "object"}, "minItems": 1},
+                "application/x-ndjson": _LINES,
+                "application/x-www-form-urlencoded": {
+                    "type": "object",
+                    "additionalProperties": {"type": "string"},
+                    "minProperties": 1,
+                },
+            }
+        ),
+        answers={202: json_answer(Accepted, "Stored; what could not be is named")},
+        problems=(413, 415, 422, 429),
+    ),
+    Call(
+        id="events-list",
+        method="get",
+        path="/api/v1/events/{tenant}",
+        summary="Stored events by time",
+        path_parameters=(TENANT,),
+        parameters=(
+            EVENT_TYPE,
+            EVENT_SOURCE,
+            FROM,
+            TO,
+            choice("order", ("asc", "desc"), default="asc"),
+            limit(100, 1000),
+            CURSOR,
+        ),
+        answers={200: json_answer(Events)},
+        problems=(422,),
+    ),
+    Call(
+        id="events-get",
+        method="get",
+        path="/api/v1/events/{tenant}/{id}",
+        summary="One event",
+        path_parameters=(TENANT, EVENT_ID),
+        parameters=(EVENT_SOURCE,),
+        answers={200: Answer({"application/cloudevents+json": EventDocument})},
+        problems=(404, 409, 422),
+    ),
+    Call(
+        id="events-trace",
+        method="get",
+        path="/api/v1/events/{tenant}/{id}/trace",
+        summary="The way of an event through the system",
+        path_parameters=(TENANT, EVENT_ID),
+        parameters=(EVENT_SOURCE,),
+        answers={200: json_answer(Trace)},
+        problems=(404, 409, 422),
+    ),
+    Call(
+        id="events-stream",
+        method="get",
+        path="/api/v1/events/{tenant}/stream",
+        summary="Results as they come, as server-sent events",
+        path_parameters=(TENANT,),
+        parameters=(
+            EVENT_TYPE,
+            Parameter(
+                "Last-Event-ID",
+                {"type": "string", "pattern": "^[0-9]{1,18}\\.[0-9]{1,18}$"},
+                "Go on after this one",
+                "header",
+            ),
+        ),
+        answers={200: Answer({"text/event-stream": {"type": "string"}})},
+        problems=(422,),
+    ),
+)

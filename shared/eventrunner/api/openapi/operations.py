@@ -1,0 +1,61 @@
+"""What operators do, and what everybody may ask."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from eventrunner.api.analytics import RebuildBody
+from eventrunner.api.openapi.call import Answer, Call, json_answer, json_body
+
+__all__ = ["CALLS"]
+
+
+class Rebuilt(msgspec.Struct):
+    tenant: str
+    of: int
+    """Events that the tenant has in the store."""
+    checked: int
+    restored: int
+    next: RebuildBody | None
+    """The body of the next call."""
+
+
+_TEXT: Final = {"text/plain": {"type": "string"}}
+
+CALLS: Final = (
+    Call(
+        id="analytics-rebuild",
+        method="post",
+        path="/api/v1/analytics/rebuild",
+        summary="Make a page of analytics again from the event store; call again with `next` until it is null",
+        body=json_body(RebuildBody),
+        answers={200: json_answer(Rebuilt)},
+        problems=(422,),
+    ),
+    Call(
+        id="openapi",
+        method="get",
+        path="/api/v1/openapi.json",
+        summary="This description",
+        answers={200: json_answer({"type": "object"})},
+        public=True,
+    ),
+    Call(
+        id="healthz",
+        method="get",
+        path="/healthz",
+        summary="Whether the gateway answers",
+        answers={200: Answer(_TEXT)},
+        public=True,
+    ),
+    Call(
+        id="readyz",
+        method="get",
+        path="/readyz",
+        summary="Whether everything behind the gateway is there",
+        answers={200: Answer(_TEXT), 503: Answer(_TEXT, "Not yet")},
+        public=True,
+    ),
+)

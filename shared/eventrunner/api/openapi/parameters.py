@@ -1,0 +1,62 @@
+"""Parameters that several calls have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from eventrunner.api.openapi.call import Parameter
+from eventrunner.api.texts import NAME_PATTERN, TENANT_PATTERN
+from eventrunner.tenancy import PLATFORM
+
+__all__ = [
+    "CURSOR",
+    "EVENT_ID",
+    "EVENT_SOURCE",
+    "EVENT_TYPE",
+    "FROM",
+    "OWNER",
+    "SET_NAME",
+    "TENANT",
+    "TO",
+    "choice",
+    "in_path",
+    "limit",
+    "text",
+]
+
+# What a gateway never lets through in a segment, escaped or not: controls, slashes, and the segments `.` and `..`.
+_SEGMENT: Final = r"^(?!\.{1,2}$)[^\u0000-\u001f\u007f/\\]+$"
+_PRINTABLE: Final = r"^[^\u0000-\u001f\u007f]*$"
+
+
+def in_path(name: str, description: str = "", pattern: str = _SEGMENT) -> Parameter:
+    schema = {"type": "string", "pattern": pattern, "minLength": 1, "maxLength": 256}
+    return Parameter(name, schema, description, "path", required=True)
+
+
+def text(name: str, description: str = "", **more: Any) -> Parameter:
+    schema = {"type": "string", "minLength": 1, "pattern": _PRINTABLE}
+    return Parameter(name, schema | more, description)
+
+
+def choice(name: str, values: Sequence[str], description: str = "", **more: Any) -> Parameter:
+    return Parameter(name, {"type": "string", "enum": list(values), **more}, description)
+
+
+def limit(default: int, most: int) -> Parameter:
+    schema = {"type": "integer", "minimum": 1, "maximum": most, "default": default}
+    return Parameter("limit", schema, "At most so many in the answer")
+
+
+TENANT: Final = in_path("tenant", pattern=TENANT_PATTERN)
+OWNER: Final = in_path(
+    "tenant", f"A tenant, or {PLATFORM} for the rules of the platform", f"{TENANT_PATTERN}|^{PLATFORM}$"
+)
+SET_NAME: Final = in_path("name", pattern=NAME_PATTERN)
+EVENT_ID: Final = in_path("id", "Of the event", r"^(?!\.{1,2}$)(?!stream$)[^\u0000-\u001f\u007f/\\]+$")
+EVENT_SOURCE: Final = text("source", "Of events from this source only")
+EVENT_TYPE: Final = text("type", "Of events of this type only")
+FROM: Final = Parameter("from", {"type": "string", "format": "date-time"}, "Not before this time")
+TO: Final = Parameter("to", {"type": "string", "format": "date-time"}, "Before this time")
+CURSOR: Final = text("cursor", "The `next` of the answer before, with all other parameters as they were")

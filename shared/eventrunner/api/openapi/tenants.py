@@ -1,0 +1,128 @@
+"""Tenants, their keys, and the end of their data."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from eventrunner.api.openapi.call import Answer, Call, Parameter, json_answer, json_body
+from eventrunner.api.openapi.parameters import TENANT, choice, in_path
+from eventrunner.api.tenants import KeyBody, TenantBody
+from eventrunner.api.texts import Time
+from eventrunner.storage.records import Quota
+
+__all__ = ["CALLS"]
+
+
+class KeyDocument(msgspec.Struct):
+    id: str
+    roles: list[str]
+    subject: str
+    created: Time
+    last4: str
+
+
+class TenantDocument(msgspec.Struct):
+    id: str
+    name: str
+    plan: str
+    quota: Quota | None
+    adapters: list[dict[str, Any]]
+    routes: list[dict[str, Any]]
+    retention_days: int | None
+    created: Time
+    keys: list[KeyDocument]
+
+
+class NewKey(msgspec.Struct):
+    id: str
+    key: str
+    """Shown this once."""
+    roles: list[str]
+
+
+class Kept(msgspec.Struct):
+    invoices: int
+
+
+class Erased(msgspec.Struct):
+    tenant: str
+    erased: dict[str, int]
+    kept: Kept
+    discarded_usage: list[str]
+    """Months."""
+
+
+class Swept(msgspec.Struct):
+    events: int
+    rows: int
+
+
+class Sweep(msgspec.Struct):
+    tenants: dict[str, Swept]
+
+
+_ONE: Final = "/api/v1/tenants/{tenant}"
+_KEY: Final = in_path("key", pattern="^[A-Za-z0-9_-]{1,64}$")
+
+CALLS: Final = (
+    Call(
+        id="tenants-get",
+        method="get",
+        path=_ONE,
+        summary="A tenant with its keys, without their texts",
+        path_parameters=(TENANT,),
+        answers={200: json_answer(TenantDocument)},
+        problems=(404, 422),
+    ),
+    Call(
+        id="tenants-put",
+        method="put",
+        path=_ONE,
+        summary="Create or replace a tenant",
+        path_parameters=(TENANT,),
+        body=json_body(TenantBody, required=False),
+        answers={200: json_answer(TenantDocument, "Replaced"), 201: json_answer(TenantDocument, "Created")},
+        problems=(409, 422),
+    ),
+    Call(
+        id="tenants-delete",
+        method="delete",
+        path=_ONE,
+        summary="Erase a tenant but for its final invoices",
+        path_parameters=(TENANT,),
+        parameters=(
+            Parameter("confirm", TENANT.schema, "The tenant's name once more", required=True),
+            choice("unbilled", ("discard",), "Let go of usage that is on no final invoice"),
+        ),
+        answers={200: json_answer(Erased)},
+        problems=(409, 422),
+    ),
+    Call(
+        id="retention-sweep",
+        method="post",
+        path="/api/v1/retention/sweep",
+        summary="Delete what tenants no longer want to keep",
+        answers={200: json_answer(Sweep)},
+    ),
+    Call(
+        id="keys-create",
+        method="post",
+        path=f"{_ONE}/keys",
+        summary="Make an API key, shown this once",
+        path_parameters=(TENANT,),
+        body=json_body(KeyBody, required=False),
+        answers={201: json_answer(NewKey, Cache_Control={"const": "no-store"})},
+        problems=(404, 422),
+    ),
+    Call(
+        id="keys-delete",
+        method="delete",
+        path=f"{_ONE}/keys/{{key}}",
+        summary="Delete an API key",
+        path_parameters=(TENANT, _KEY),
+        answers={204: Answer()},
+        problems=(404, 422),
+    ),
+)

@@ -10,6 +10,7 @@ EventRunnerError
 ├── Forbidden               known, but not allowed
 ├── NotFound
 ├── Conflict                the thing exists already with other content
+├── PreconditionFailed      the thing is not as If-Match or If-None-Match say
 ├── QuotaExceeded           over a tenant's quota; `retry_after` seconds
 ├── Unavailable             a server we depend on is away; trying again later is right
 └── ConfigurationError      settings or manifests that cannot work; names what to change
@@ -33,6 +34,7 @@ __all__ = [
     "InvalidInput",
     "MalformedBody",
     "NotFound",
+    "PreconditionFailed",
     "QuotaExceeded",
     "Unauthenticated",
     "Unavailable",
@@ -126,6 +128,12 @@ class NotFound(EventRunnerError):
 class Conflict(EventRunnerError):
     code = "conflict"
     status = HTTPStatus.CONFLICT
+
+
+@dataclass(eq=False)
+class PreconditionFailed(EventRunnerError):
+    code = "precondition-failed"
+    status = HTTPStatus.PRECONDITION_FAILED
 
 
 @dataclass(eq=False)

@@ -16,12 +16,14 @@ PREFIX: Final = "er_"
 ROLES: Final = ("admin", "user", "event_publisher")
 
 
-def make_key(tenant: str, roles: Sequence[str], subject: str = "", clock: Clock = utc_now) -> tuple[str, Key]:
+def make_key(
+    tenant: str, roles: Sequence[str], subject: str = "", clock: Clock = utc_now, identifier: str = ""
+) -> tuple[str, Key]:
     """A new key's text and its record; without a subject, its holder is known by the key's id.
 
     Raises InvalidInput for a role that does not exist.
     """
-    return new_key(tenant, list(check_roles(roles)), subject=subject, clock=clock)
+    return new_key(tenant, list(check_roles(roles)), subject=subject, clock=clock, identifier=identifier)
 
 
 def check_roles(roles: Sequence[str]) -> tuple[str, ...]:

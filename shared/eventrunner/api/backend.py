@@ -12,7 +12,7 @@ from eventrunner.settings import Settings
 from eventrunner.storage import records
 from eventrunner.storage.analytics import Analytics
 from eventrunner.storage.event_store import EventStore
-from eventrunner.storage.records import Tenant
+from eventrunner.storage.records import Key, Tenant
 from eventrunner.storage.registry import Mirror
 from eventrunner.storage.stores import open_store
 from eventrunner.tenancy import check_tenant
@@ -69,10 +69,22 @@ class Backend:
 
     def tenant(self, name: str) -> Tenant:
         """Raises InvalidInput for a name that cannot be a tenant's, NotFound for a tenant that was not created."""
-        record = self.registry.get(records.TENANTS, check_tenant(name))
+        return self._tenant(name, self.registry.get(records.TENANTS, check_tenant(name)))
+
+    def tenant_entry(self, name: str) -> tuple[Tenant, int]:
+        """With its revision."""
+        value, revision = self.registry.entry(records.TENANTS, check_tenant(name)) or (None, 0)
+        return self._tenant(name, value), revision
+
+    def _tenant(self, name: str, record: bytes | None) -> Tenant:
         if record is None:
             raise NotFound(f"There is no tenant {name}: create it with PUT /api/v1/tenants/{name}.")
         return Tenant.from_json(record)
+
+    def keys(self, tenant: str) -> list[Key]:
+        """The tenant's, the oldest first."""
+        found = (Key.from_json(value) for value in self.registry.items(records.KEYS).values())
+        return sorted((key for key in found if key.tenant == tenant), key=lambda key: (key.created, key.id))
 
     def plan_document(self, name: str) -> bytes | None:
         """The JSON of a plan, from the registry or else as it ships."""
@@ -82,21 +94,37 @@ class Backend:
         shipped = shipped_plan(name)
         return None if shipped is None else shipped.to_json()
 
-    def change(self, bucket: str, key: str, change: Callable[[bytes | None], bytes]) -> None:
-        """Writes what `change` makes of the stored value, again if somebody else was faster. Raises Conflict when
-        that goes on."""
+    def plan_entry(self, name: str) -> tuple[bytes, int] | None:
+        """With its revision, which is 0 for one that ships."""
+        # The mirror tells, also for what can be no key.
+        known = self.registry.get(records.PLANS, name) is not None
+        if known and (entry := self.registry.entry(records.PLANS, name)) is not None:
+            return entry
+        shipped = shipped_plan(name)
+        return None if shipped is None else (shipped.to_json(), 0)
+
+    def change(
+        self,
+        bucket: str,
+        key: str,
+        change: Callable[[bytes | None], bytes],
+        check: Callable[[int | None], None] = lambda _: None,
+    ) -> int:
+        """Writes what `change` makes of the stored value, again if somebody else was faster; returns the revision.
+        `check` is called with the revision that is replaced, None if there is none. Raises Conflict when that goes
+        on, and what the two raise."""
         for attempt in range(_ATTEMPTS):
             entry = self.registry.entry(bucket, key)
+            check(None if entry is None else entry[1])
             value = change(None if entry is None else entry[0])
             try:
                 if entry is None:
-                    self.registry.create(bucket, key, value)
-                else:
-                    self.registry.update(bucket, key, value, entry[1])
-                return
+                    return self.registry.create(bucket, key, value)
+                return self.registry.update(bucket, key, value, entry[1])
             except Conflict:
                 if attempt == _ATTEMPTS - 1:
                     raise
+        raise AssertionError("unreachable")
 
     def close(self) -> None:
         if self._registry is not None:

@@ -11,6 +11,7 @@ from flask import Request, Response
 from eventrunner.access.identity import Identity
 from eventrunner.api.backend import Backend, check_admin
 from eventrunner.api.bodies import read_choice, refuse_unknown
+from eventrunner.api.conditions import Condition, tenant_tag
 from eventrunner.billing.invoices import invoice_id
 from eventrunner.billing.periods import Period
 from eventrunner.clock import Clock
@@ -57,6 +58,9 @@ class ErasureCalls:
                 f"This deletes all events of {tenant} for good: confirm it with ?confirm={tenant}.",
                 (FieldError("confirm", f"must be {tenant}"),),
             )
+        condition = Condition(request)
+        entry = self._backend.registry.entry(records.TENANTS, tenant)
+        condition.check(None if entry is None else tenant_tag(entry[1], self._backend.keys(tenant)))
         unbilled = self._unbilled(tenant)
         if unbilled and read_choice(request.args, "unbilled", ("discard",)) is None:
             raise Conflict(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from flask import Request, Response
 
 from eventrunner.access.identity import Identity
 from eventrunner.api.analytics import AnalyticsCalls
 from eventrunner.api.backend import Backend
+from eventrunner.api.conditions import tagged
 from eventrunner.api.dead_letters import DeadLetterCalls
 from eventrunner.api.erasure import ErasureCalls
 from eventrunner.api.events import EventCalls
@@ -75,5 +78,6 @@ def _handlers(backend: Backend, clock: Clock) -> dict[tuple[str, str], RouteHand
     }
 
 
-def _openapi(_: Request, __: Identity) -> Response:
-    return json_response(describe())
+def _openapi(request: Request, _: Identity) -> Response:
+    response = json_response(describe())
+    return tagged(request, response, hashlib.sha256(response.get_data()).hexdigest()[:16])

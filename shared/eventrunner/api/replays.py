@@ -13,13 +13,13 @@ from nats.errors import Error as NatsError
 from eventrunner.access.identity import Identity
 from eventrunner.api.backend import Backend, check_own
 from eventrunner.api.bodies import read_json, read_time
+from eventrunner.api.idempotency import Idempotency
 from eventrunner.api.texts import Time, VersionNumber
 from eventrunner.clock import Clock
-from eventrunner.errors import Conflict, EventRunnerError, FieldError, InvalidInput, Unavailable
+from eventrunner.errors import Conflict, EventRunnerError, FieldError, InvalidInput, NotFound, Unavailable
 from eventrunner.events import encode_event
 from eventrunner.events.binary import STRUCTURED_TYPE
 from eventrunner.events.event import micros
-from eventrunner.ids import new_id
 from eventrunner.replay.ledger import ReplayLedger
 from eventrunner.replay.record import Replay, State, Target, task_event
 from eventrunner.replay.worker import check_filters, event_time
@@ -62,6 +62,7 @@ class ReplayCalls:
     def __init__(self, backend: Backend, clock: Clock) -> None:
         self._backend = backend
         self._clock = clock
+        self._idempotency = Idempotency(backend, clock)
 
     @property
     def _ledger(self) -> ReplayLedger:
@@ -71,7 +72,19 @@ class ReplayCalls:
         """Answers 202 once the replay is recorded and asked for."""
         check_own(identity, tenant)
         self._backend.tenant(tenant)
-        replay = self._replay(tenant, read_json(request, ReplayBody))
+        body = read_json(request, ReplayBody)
+
+        def find(identifier: str) -> Response | None:
+            try:
+                replay = self._ledger.get(tenant, identifier)
+            except NotFound:
+                return None
+            self._ask(replay)
+            return json_response(replay.document(), 202)
+
+        return self._idempotency.once(request, identity, lambda id: self._make(self._replay(tenant, body, id)), find)
+
+    def _make(self, replay: Replay) -> Response:
         self._ledger.create(replay)
         try:
             self._ask(replay)
@@ -107,7 +120,7 @@ class ReplayCalls:
 
         return json_response(self._ledger.change(tenant, replay, end).document())
 
-    def _replay(self, tenant: str, body: ReplayBody) -> Replay:
+    def _replay(self, tenant: str, body: ReplayBody, identifier: str) -> Replay:
         """Raises InvalidInput that names every wrong field."""
         problems: list[FieldError] = []
         now = micros(self._clock().isoformat())
@@ -128,7 +141,7 @@ class ReplayCalls:
         assert since is not None
         replay = Replay(
             tenant,
-            new_id(),
+            identifier,
             since,
             until,
             target,

@@ -52,10 +52,21 @@ class RuleSets:
         """Raises InvalidInput, NotFound."""
         rules = self.get(owner, name)
         if rules is None:
-            who = "The platform" if owner == PLATFORM else f"Tenant {owner}"
-            names = ", ".join(item.name for item in self.all(owner)) or "none at all"
-            raise NotFound(f"{who} has no rule set {name}; it has {names}.")
+            raise self._missing(owner, name)
         return rules
+
+    def _missing(self, owner: str, name: str) -> NotFound:
+        who = "The platform" if owner == PLATFORM else f"Tenant {owner}"
+        names = ", ".join(item.name for item in self.all(owner)) or "none at all"
+        return NotFound(f"{who} has no rule set {name}; it has {names}.")
+
+    def entry(self, owner: str, name: str) -> tuple[RuleSet, int]:
+        """With its revision. Raises InvalidInput, NotFound."""
+        check_name(name)
+        entry = self._backend.registry.entry(records.RULES, rule_key(owner, name))
+        if entry is None:
+            raise self._missing(owner, name)
+        return RuleSet.from_json(entry[0]), entry[1]
 
     def get(self, owner: str, name: str) -> RuleSet | None:
         """Raises InvalidInput."""

@@ -10,7 +10,8 @@ from flask import Request, Response
 
 from eventrunner.access.identity import Identity
 from eventrunner.api.backend import Backend
-from eventrunner.api.bodies import read_json, read_text
+from eventrunner.api.bodies import read_json, read_text, refuse_unknown
+from eventrunner.api.conditions import Condition, check_revision, tagged
 from eventrunner.api.rule_sets import RuleSets, check_name, version_of
 from eventrunner.api.texts import VersionNumber
 from eventrunner.clock import Clock, format_time
@@ -44,17 +45,18 @@ class RuleCalls:
     def get(self, request: Request, identity: Identity, tenant: str, name: str) -> Response:
         """The text of the version asked for, else of the one in force, else of the newest."""
         self._sets.check_access(identity, tenant)
-        rules = self._sets.find(tenant, name)
-        wanted = request.args.get("version", type=int)
+        rules, revision = self._sets.entry(tenant, name)
+        wanted = _version(request)
         version = version_of(rules, wanted) if wanted is not None else rules.in_force or rules.versions[-1]
         history = [{"version": item.version, "format": item.format, "created": item.created} for item in rules.versions]
         shown = {"version": version.version, "format": version.format, "text": version.text, "versions": history}
-        return json_response(_summary(rules) | shown)
+        return tagged(request, json_response(_summary(rules) | shown), str(revision))
 
     def put(self, request: Request, identity: Identity, tenant: str, name: str) -> Response:
         """Adds a version, unless the text is the newest one's already. Grule's JSON rules are kept as GRL."""
         self._sets.check_access(identity, tenant)
         check_name(name)
+        condition = Condition(request)
         text = read_text(request)
         if request.mimetype == "application/json":
             text = json_to_grl(text, name)
@@ -72,18 +74,22 @@ class RuleCalls:
                 rules.versions = [*rules.versions, RuleVersion(number, text, "grl", format_time(self._clock()))]
             return _fitting(rules)
 
-        self._backend.change(records.RULES, rule_key(tenant, name), change)
-        return json_response(_summary(self._sets.find(tenant, name)), 201 if is_new else 200)
+        revision = self._backend.change(records.RULES, rule_key(tenant, name), change, check_revision(condition))
+        return tagged(
+            request, json_response(_summary(self._sets.find(tenant, name)), 201 if is_new else 200), str(revision)
+        )
 
-    def delete(self, _: Request, identity: Identity, tenant: str, name: str) -> Response:
+    def delete(self, request: Request, identity: Identity, tenant: str, name: str) -> Response:
         self._sets.check_access(identity, tenant)
-        self._sets.find(tenant, name)
-        self._backend.registry.delete(records.RULES, rule_key(tenant, name))
+        condition = Condition(request)
+        _, revision = self._sets.entry(tenant, name)
+        condition.check(str(revision))
+        self._backend.registry.delete(records.RULES, rule_key(tenant, name), revision)
         return Response(status=204)
 
     def activate(self, request: Request, identity: Identity, tenant: str, name: str) -> Response:
         self._sets.check_access(identity, tenant)
-        body = read_json(request, Activation)
+        condition, body = Condition(request), read_json(request, Activation)
         wanted = _wanted(self._sets.find(tenant, name), body.version)
         if wanted is not None:
             self._check_together(tenant, name, wanted)
@@ -95,8 +101,8 @@ class RuleCalls:
             rules.active = 0 if wanted is None else version_of(rules, wanted.version).version
             return rules.to_json()
 
-        self._backend.change(records.RULES, rule_key(tenant, name), change)
-        return json_response(_summary(self._sets.find(tenant, name)))
+        revision = self._backend.change(records.RULES, rule_key(tenant, name), change, check_revision(condition))
+        return tagged(request, json_response(_summary(self._sets.find(tenant, name))), str(revision))
 
     def _check_together(self, tenant: str, name: str, version: RuleVersion) -> None:
         """The engine evaluates an owner's active sets as one, so they must not define the same rule twice."""
@@ -107,6 +113,14 @@ class RuleCalls:
                 with contextlib.suppress(RuleSyntaxError):
                     sets.append(compile_rules(other.in_force.text, name=other.name))
         combine(sets)
+
+
+def _version(request: Request) -> int | None:
+    refuse_unknown(request.args, frozenset({"version"}))
+    text = request.args.get("version")
+    if text is None or (text.isascii() and text.isdigit() and len(text) < 10 and int(text)):
+        return None if text is None else int(text)
+    raise InvalidInput("The version is not valid.", (FieldError("version", "a whole number from 1"),))
 
 
 def _wanted(rules: RuleSet, number: int | None) -> RuleVersion | None:

@@ -12,6 +12,8 @@ from eventrunner.access.identity import Identity
 from eventrunner.access.keys import ROLES, make_key
 from eventrunner.api.backend import Backend, check_admin, check_own
 from eventrunner.api.bodies import read_json
+from eventrunner.api.conditions import Condition, tagged, tenant_tag
+from eventrunner.api.idempotency import Idempotency
 from eventrunner.clock import Clock, format_time
 from eventrunner.errors import FieldError, InvalidInput, NotFound
 from eventrunner.events.adapters import parse_adapters
@@ -50,15 +52,17 @@ class TenantCalls:
     def __init__(self, backend: Backend, clock: Clock) -> None:
         self._backend = backend
         self._clock = clock
+        self._idempotency = Idempotency(backend, clock)
 
-    def get(self, _: Request, identity: Identity, tenant: str) -> Response:
+    def get(self, request: Request, identity: Identity, tenant: str) -> Response:
         check_own(identity, tenant)
-        return json_response(self._document(self._backend.tenant(tenant)))
+        record, revision = self._backend.tenant_entry(tenant)
+        return tagged(request, json_response(self._document(record)), self._tag(tenant, revision))
 
     def put(self, request: Request, identity: Identity, tenant: str) -> Response:
         check_admin(identity)
         check_tenant(tenant)
-        body = read_json(request, TenantBody)
+        condition, body = Condition(request), read_json(request, TenantBody)
         self._check(body, tenant)
         is_new = False
 
@@ -77,23 +81,33 @@ class TenantCalls:
                 body.retention_days,
             ).to_json()
 
-        self._backend.change(records.TENANTS, tenant, change)
-        return json_response(self._document(self._backend.tenant(tenant)), 201 if is_new else 200)
+        def check(revision: int | None) -> None:
+            condition.check(None if revision is None else self._tag(tenant, revision))
+
+        revision = self._backend.change(records.TENANTS, tenant, change, check)
+        response = json_response(self._document(self._backend.tenant(tenant)), 201 if is_new else 200)
+        return tagged(request, response, self._tag(tenant, revision))
 
     def create_key(self, request: Request, identity: Identity, tenant: str) -> Response:
         check_admin(identity)
         self._backend.tenant(tenant)
         body = read_json(request, KeyBody)
-        text, record = make_key(tenant, body.roles, body.subject, self._clock)
-        self._backend.registry.create(records.KEYS, record.hash, record.to_json())
-        response = json_response({"id": record.id, "key": text, "roles": record.roles}, 201)
-        response.headers["Cache-Control"] = "no-store"
-        return response
+
+        def make(identifier: str) -> Response:
+            text, record = make_key(tenant, body.roles, body.subject, self._clock, identifier)
+            self._backend.registry.create(records.KEYS, record.hash, record.to_json())
+            return _shown_once(text, record)
+
+        def find(identifier: str) -> Response | None:
+            found = next((key for key in self._backend.keys(tenant) if key.id == identifier), None)
+            return None if found is None else _shown_once("", found)
+
+        return self._idempotency.once(request, identity, make, find, is_shown_once=True)
 
     def delete_key(self, _: Request, identity: Identity, tenant: str, key: str) -> Response:
         check_admin(identity)
         self._backend.tenant(tenant)
-        found = next((record for record in self._keys(tenant) if record.id == key), None)
+        found = next((record for record in self._backend.keys(tenant) if record.id == key), None)
         if found is None:
             raise NotFound(f"Tenant {tenant} has no key {key}.")
         self._backend.registry.delete(records.KEYS, found.hash)
@@ -115,9 +129,8 @@ class TenantCalls:
             reasons = "; ".join(f"{problem.field}: {problem.message}" for problem in problems)
             raise InvalidInput(f"Tenant {tenant} cannot be like this: {reasons}.", tuple(problems))
 
-    def _keys(self, tenant: str) -> list[Key]:
-        found = (Key.from_json(value) for value in self._backend.registry.items(records.KEYS).values())
-        return sorted((key for key in found if key.tenant == tenant), key=lambda key: key.created)
+    def _tag(self, tenant: str, revision: int) -> str:
+        return tenant_tag(revision, self._backend.keys(tenant))
 
     def _document(self, tenant: Tenant) -> Mapping[str, Any]:
         return {
@@ -131,9 +144,15 @@ class TenantCalls:
             "created": tenant.created,
             "keys": [
                 {"id": key.id, "roles": key.roles, "subject": key.subject, "created": key.created, "last4": key.last4}
-                for key in self._keys(tenant.id)
+                for key in self._backend.keys(tenant.id)
             ],
         }
+
+
+def _shown_once(text: str, key: Key) -> Response:
+    response = json_response({"id": key.id, "key": text, "roles": key.roles}, 201)
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 def _quota_problems(quota: Quota | None) -> list[FieldError]:

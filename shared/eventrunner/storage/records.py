@@ -8,6 +8,7 @@
 | plans   | plan name         | a plan of `billing`   |
 | consumers | `<tenant>.<name>` | Consumer            |
 | replays | `<tenant>.<id>`   | `replay.Replay`       |
+| idempotency | digest of who, what call, which key | kept for a day |
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from eventrunner.tenancy import check_tenant
 
 __all__ = [
     "CONSUMERS",
+    "IDEMPOTENCY",
     "KEYS",
     "MOST_BURST",
     "MOST_RATE",
@@ -47,6 +49,7 @@ __all__ = [
 ]
 
 TENANTS, KEYS, PLANS, RULES, CONSUMERS, REPLAYS = "tenants", "keys", "plans", "rules", "consumers", "replays"
+IDEMPOTENCY = "idempotency"
 """Names of the buckets."""
 
 _KEY_PREFIX = "er_"
@@ -182,10 +185,12 @@ def hash_key(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def new_key(tenant: str, roles: list[str], *, subject: str = "", clock: Clock = utc_now) -> tuple[str, Key]:
+def new_key(
+    tenant: str, roles: list[str], *, subject: str = "", clock: Clock = utc_now, identifier: str = ""
+) -> tuple[str, Key]:
     """The text to show once and the record to keep."""
     text = _KEY_PREFIX + base64.b32encode(os.urandom(25)).decode().lower()
-    identifier = new_id()
+    identifier = identifier or new_id()
     return text, Key(
         id=identifier,
         hash=hash_key(text),

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.errors import (
+    BadRequestError,
     BucketNotFoundError,
     InvalidKeyError,
     KeyNotFoundError,
@@ -34,6 +35,8 @@ _log = logging.getLogger(__name__)
 
 _TIMEOUT = 5.0
 _SEEN_TIMEOUT = 1.0
+_WRONG_LAST_SEQUENCE = 10071
+"""Error code of the server: the subject has a later message than the one expected."""
 T = TypeVar("T")
 
 
@@ -94,11 +97,14 @@ class Registry:
         with _translated(bucket, key):
             return await (await self._bucket(bucket)).update(key, value, last=revision)
 
-    async def delete(self, bucket: str, key: str) -> int:
-        """Deleting what is not there is no error. Returns the revision."""
+    async def delete(self, bucket: str, key: str, revision: int | None = None) -> int:
+        """Deleting what is not there is no error. Returns the revision. Raises Conflict when a revision is given and
+        the key has been written since."""
         with _translated(bucket, key):
             # nats-py's own `delete` keeps the revision to itself.
             headers = {"KV-Operation": "DEL"}
+            if revision is not None:
+                headers["Nats-Expected-Last-Subject-Sequence"] = str(revision)
             ack = await self._client.jetstream(timeout=_TIMEOUT).publish(f"$KV.{bucket}.{key}", headers=headers)
             return int(ack.seq)
 
@@ -233,9 +239,10 @@ class Mirror:
         self.start()
         return self._call(self._ready().entry(bucket, key))
 
-    def delete(self, bucket: str, key: str) -> int:
-        """Deleting what is not there is no error. Raises Unavailable."""
-        return self._write(bucket, lambda registry: registry.delete(bucket, key))
+    def delete(self, bucket: str, key: str, revision: int | None = None) -> int:
+        """Deleting what is not there is no error. Raises Conflict when a revision is given and the key has been
+        written since, Unavailable."""
+        return self._write(bucket, lambda registry: registry.delete(bucket, key, revision))
 
     def run(self, work: Callable[[Client], Coroutine[Any, Any, T]], timeout: float = _TIMEOUT) -> T:
         """Does some other work over the mirror's connection. Raises Unavailable when it takes longer than `timeout`
@@ -339,7 +346,9 @@ class _translated(contextlib.AbstractContextManager[None]):
         if isinstance(error, InvalidKeyError):
             message = "letters, digits and - / _ = . only, no dot at an end"
             raise InvalidInput(f"{self._key!r} cannot be a key.", (FieldError("key", message),)) from error
-        if isinstance(error, KeyWrongLastSequenceError):
+        if isinstance(error, KeyWrongLastSequenceError) or (
+            isinstance(error, BadRequestError) and error.err_code == _WRONG_LAST_SEQUENCE
+        ):
             raise Conflict(f"{self._bucket}/{self._key} has been written by somebody else.") from error
         if isinstance(error, BucketNotFoundError | NoStreamResponseError):
             raise Unavailable(f"The bucket {self._bucket} is missing: run `eventrunner streams apply`.") from error

@@ -33,9 +33,9 @@ class Caller:
         self.registry = registry
 
     def __call__(
-        self, method: str, path: str, body: Any = None, *, who: Identity | None = ADMIN, **more: Any
+        self, method: str, path: str, body: Any = None, *, who: Identity | None = ADMIN, headers: Any = (), **more: Any
     ) -> TestResponse:
-        headers = {"Authorization": f"Bearer {sign(who)}"} if who else {}
+        headers = {**dict(headers), **({"Authorization": f"Bearer {sign(who)}"} if who else {})}
         if isinstance(body, str | bytes):
             more = {"data": body, "content_type": "text/plain", **more}
         elif body is not None:

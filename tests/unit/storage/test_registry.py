@@ -87,6 +87,18 @@ class TestRegistry:
 
         self.run(server, work)
 
+    def test_delete_of_a_revision_refuses_a_key_written_in_between(self, server: NatsServer) -> None:
+        async def work(registry: Registry) -> None:
+            revision = await registry.put("rules", "acme.d", b"1")
+            later = await registry.put("rules", "acme.d", b"2")
+            with pytest.raises(Conflict):
+                await registry.delete("rules", "acme.d", revision)
+            assert await registry.get("rules", "acme.d") == b"2"
+            await registry.delete("rules", "acme.d", later)
+            assert await registry.get("rules", "acme.d") is None
+
+        self.run(server, work)
+
     def test_update_refuses_a_key_written_in_between(self, server: NatsServer) -> None:
         async def work(registry: Registry) -> None:
             revision = await registry.put("rules", "acme.r", b"1")

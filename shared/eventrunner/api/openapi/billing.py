@@ -8,7 +8,17 @@ import msgspec
 
 from eventrunner.api.invoices import CloseBody
 from eventrunner.api.openapi.call import Answer, Call, Parameter, json_answer, json_body
-from eventrunner.api.openapi.parameters import FROM, TENANT, TO, choice, in_path
+from eventrunner.api.openapi.parameters import (
+    FROM,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    NOT_MODIFIED,
+    TENANT,
+    TO,
+    choice,
+    in_path,
+    tagged,
+)
 from eventrunner.api.texts import DecimalText, Month, Time
 from eventrunner.billing.plans import Plan, PlanName
 from eventrunner.storage.analytics_model import GROUPS, WINDOWS
@@ -168,7 +178,8 @@ CALLS: Final = (
         path="/api/v1/plans/{plan}",
         summary="A plan's prices",
         path_parameters=(_PLAN,),
-        answers={200: json_answer(Plan)},
+        parameters=(IF_NONE_MATCH,),
+        answers={200: tagged(Plan), 304: NOT_MODIFIED},
         problems=(404, 422),
     ),
     Call(
@@ -177,8 +188,9 @@ CALLS: Final = (
         path="/api/v1/plans/{plan}",
         summary="Create or replace a plan",
         path_parameters=(_PLAN,),
+        parameters=(IF_MATCH, IF_NONE_MATCH),
         body=json_body(PlanBody),
-        answers={200: json_answer(Plan, "Replaced"), 201: json_answer(Plan, "Created")},
-        problems=(409, 422),
+        answers={200: tagged(Plan, "Replaced"), 201: tagged(Plan, "Created")},
+        problems=(409, 412, 422),
     ),
 )

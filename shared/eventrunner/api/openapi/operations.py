@@ -8,6 +8,7 @@ import msgspec
 
 from eventrunner.api.analytics import RebuildBody
 from eventrunner.api.openapi.call import Answer, Call, json_answer, json_body
+from eventrunner.api.openapi.parameters import IF_NONE_MATCH, NOT_MODIFIED, tagged
 
 __all__ = ["CALLS"]
 
@@ -39,7 +40,8 @@ CALLS: Final = (
         method="get",
         path="/api/v1/openapi.json",
         summary="This description",
-        answers={200: json_answer({"type": "object"})},
+        parameters=(IF_NONE_MATCH,),
+        answers={200: tagged({"type": "object"}), 304: NOT_MODIFIED},
         public=True,
     ),
     Call(

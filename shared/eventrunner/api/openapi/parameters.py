@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from eventrunner.api.openapi.call import Parameter
+from eventrunner.api.conditions import TAGS_PATTERN
+from eventrunner.api.idempotency import KEY_PATTERN
+from eventrunner.api.openapi.call import Answer, Parameter, Schema, json_answer
 from eventrunner.api.texts import NAME_PATTERN, TENANT_PATTERN
 from eventrunner.tenancy import PLATFORM
 
@@ -15,6 +17,10 @@ __all__ = [
     "EVENT_SOURCE",
     "EVENT_TYPE",
     "FROM",
+    "IDEMPOTENCY_KEY",
+    "IF_MATCH",
+    "IF_NONE_MATCH",
+    "NOT_MODIFIED",
     "OWNER",
     "SET_NAME",
     "TENANT",
@@ -22,6 +28,7 @@ __all__ = [
     "choice",
     "in_path",
     "limit",
+    "tagged",
     "text",
 ]
 
@@ -44,11 +51,29 @@ def choice(name: str, values: Sequence[str], description: str = "", **more: Any)
     return Parameter(name, {"type": "string", "enum": list(values), **more}, description)
 
 
+def tagged(schema: Schema, description: str = "") -> Answer:
+    """With an ETag."""
+    return json_answer(schema, description, ETag=_TAG)
+
+
 def limit(default: int, most: int) -> Parameter:
     schema = {"type": "integer", "minimum": 1, "maximum": most, "default": default}
     return Parameter("limit", schema, "At most so many in the answer")
 
 
+_TAG: Final = {"type": "string", "pattern": '^"[!#-~]+"$'}
+_TAGS: Final = {"type": "string", "pattern": TAGS_PATTERN, "examples": ['"17"']}
+IF_MATCH: Final = Parameter("If-Match", _TAGS, "412 unless the thing has this ETag", "header")
+IF_NONE_MATCH: Final = Parameter(
+    "If-None-Match", _TAGS, "GET: 304 where the thing has this ETag; else 412. `*`: only where there is none", "header"
+)
+IDEMPOTENCY_KEY: Final = Parameter(
+    "Idempotency-Key",
+    {"type": "string", "pattern": KEY_PATTERN},
+    "For a day, the same key with the same body makes nothing again; with another body it is refused",
+    "header",
+)
+NOT_MODIFIED: Final = Answer(description="As the caller has it", headers={"ETag": _TAG})
 TENANT: Final = in_path("tenant", pattern=TENANT_PATTERN)
 OWNER: Final = in_path(
     "tenant", f"A tenant, or {PLATFORM} for the rules of the platform", f"{TENANT_PATTERN}|^{PLATFORM}$"

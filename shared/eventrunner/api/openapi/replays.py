@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from eventrunner.api.openapi.call import Call, json_answer, json_body
-from eventrunner.api.openapi.parameters import TENANT, in_path
+from eventrunner.api.openapi.parameters import IDEMPOTENCY_KEY, TENANT, in_path
 from eventrunner.api.replays import ReplayBody
 from eventrunner.api.texts import Time
 from eventrunner.replay.record import Counts, State, Target
@@ -59,6 +59,7 @@ CALLS: Final = (
         path=_ALL,
         summary="Replay stored events to a consumer or a rule set",
         path_parameters=(TENANT,),
+        parameters=(IDEMPOTENCY_KEY,),
         body=json_body(ReplayBody),
         answers={202: json_answer(ReplayDocument)},
         problems=(404, 409, 422),

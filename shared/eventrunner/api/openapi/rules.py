@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from eventrunner.api.openapi.call import Answer, Body, Call, Parameter, json_answer, json_body
-from eventrunner.api.openapi.parameters import OWNER, SET_NAME
+from eventrunner.api.openapi.parameters import IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, OWNER, SET_NAME, tagged
 from eventrunner.api.rule_trials import DryRunBody, ExplainBody
 from eventrunner.api.rules import Activation
 from eventrunner.api.texts import Time
@@ -109,7 +109,7 @@ class ExplanationDocument(msgspec.Struct):
 
 _ALL: Final = "/api/v1/rules/{tenant}"
 _ONE: Final = f"{_ALL}/{{name}}"
-_VERSION: Final = Parameter("version", {"type": "integer", "minimum": 1, "maximum": 2**31 - 1})
+_VERSION: Final = Parameter("version", {"type": "integer", "minimum": 1, "maximum": 999_999_999})
 _ONE_PARAMETERS: Final = (OWNER, SET_NAME)
 _GRL: Final = {"type": "string", "minLength": 1, "maxLength": 256 * 1024, "description": "Rules in GRL"}
 
@@ -129,8 +129,8 @@ CALLS: Final = (
         path=_ONE,
         summary="A rule set's text and versions: the version asked for, else that in force, else the newest",
         path_parameters=_ONE_PARAMETERS,
-        parameters=(_VERSION,),
-        answers={200: json_answer(RuleDocument)},
+        parameters=(_VERSION, IF_NONE_MATCH),
+        answers={200: tagged(RuleDocument), 304: NOT_MODIFIED},
         problems=(404, 422),
     ),
     Call(
@@ -139,12 +139,13 @@ CALLS: Final = (
         path=_ONE,
         summary="Add a version, unless the text is the newest one's; what does not compile is named by line and column",
         path_parameters=_ONE_PARAMETERS,
+        parameters=(IF_MATCH, IF_NONE_MATCH),
         body=Body({"text/plain": _GRL, "application/json": {"type": ["object", "array"]}}),
         answers={
-            200: json_answer(RuleSummary, "The newest version has this text already"),
-            201: json_answer(RuleSummary, "A version was added"),
+            200: tagged(RuleSummary, "The newest version has this text already"),
+            201: tagged(RuleSummary, "A version was added"),
         },
-        problems=(404, 409, 413, 422),
+        problems=(404, 409, 412, 413, 422),
     ),
     Call(
         id="rules-delete",
@@ -152,8 +153,9 @@ CALLS: Final = (
         path=_ONE,
         summary="Delete a rule set",
         path_parameters=_ONE_PARAMETERS,
+        parameters=(IF_MATCH,),
         answers={204: Answer()},
-        problems=(404, 422),
+        problems=(404, 412, 422),
     ),
     Call(
         id="rules-activate",
@@ -161,9 +163,10 @@ CALLS: Final = (
         path=f"{_ONE}/activate",
         summary="Put a version in force",
         path_parameters=_ONE_PARAMETERS,
+        parameters=(IF_MATCH,),
         body=json_body(Activation, required=False),
-        answers={200: json_answer(RuleSummary)},
-        problems=(404, 409, 422),
+        answers={200: tagged(RuleSummary)},
+        problems=(404, 409, 412, 422),
     ),
     Call(
         id="rules-dry-run",

@@ -7,7 +7,16 @@ from typing import Any, Final
 import msgspec
 
 from eventrunner.api.openapi.call import Answer, Call, Parameter, json_answer, json_body
-from eventrunner.api.openapi.parameters import TENANT, choice, in_path
+from eventrunner.api.openapi.parameters import (
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    NOT_MODIFIED,
+    TENANT,
+    choice,
+    in_path,
+    tagged,
+)
 from eventrunner.api.tenants import KeyBody, TenantBody
 from eventrunner.api.texts import Time
 from eventrunner.storage.records import Quota
@@ -73,7 +82,8 @@ CALLS: Final = (
         path=_ONE,
         summary="A tenant with its keys, without their texts",
         path_parameters=(TENANT,),
-        answers={200: json_answer(TenantDocument)},
+        parameters=(IF_NONE_MATCH,),
+        answers={200: tagged(TenantDocument), 304: NOT_MODIFIED},
         problems=(404, 422),
     ),
     Call(
@@ -82,9 +92,10 @@ CALLS: Final = (
         path=_ONE,
         summary="Create or replace a tenant",
         path_parameters=(TENANT,),
+        parameters=(IF_MATCH, IF_NONE_MATCH),
         body=json_body(TenantBody, required=False),
-        answers={200: json_answer(TenantDocument, "Replaced"), 201: json_answer(TenantDocument, "Created")},
-        problems=(409, 422),
+        answers={200: tagged(TenantDocument, "Replaced"), 201: tagged(TenantDocument, "Created")},
+        problems=(409, 412, 422),
     ),
     Call(
         id="tenants-delete",
@@ -93,11 +104,12 @@ CALLS: Final = (
         summary="Erase a tenant but for its final invoices",
         path_parameters=(TENANT,),
         parameters=(
+            IF_MATCH,
             Parameter("confirm", TENANT.schema, "The tenant's name once more", required=True),
             choice("unbilled", ("discard",), "Let go of usage that is on no final invoice"),
         ),
         answers={200: json_answer(Erased)},
-        problems=(409, 422),
+        problems=(409, 412, 422),
     ),
     Call(
         id="retention-sweep",
@@ -110,11 +122,12 @@ CALLS: Final = (
         id="keys-create",
         method="post",
         path=f"{_ONE}/keys",
-        summary="Make an API key, shown this once",
+        summary="Make an API key, shown this once: asked again with its Idempotency-Key, 409 names its id",
         path_parameters=(TENANT,),
+        parameters=(IDEMPOTENCY_KEY,),
         body=json_body(KeyBody, required=False),
         answers={201: json_answer(NewKey, Cache_Control={"const": "no-store"})},
-        problems=(404, 422),
+        problems=(404, 409, 422),
     ),
     Call(
         id="keys-delete",

@@ -13,6 +13,7 @@ from eventrunner.api.backend import check_admin, check_own
 from eventrunner.api.billing_backend import BillingBackend
 from eventrunner.api.bodies import read_json, refuse_unknown
 from eventrunner.api.media import CSV, HTML, JSON, choose_media
+from eventrunner.api.pages import read_page
 from eventrunner.api.texts import Month, TenantName
 from eventrunner.billing.documents import invoice_csv, invoice_html
 from eventrunner.billing.invoices import Invoice, Status, invoice_id, make_invoice
@@ -62,7 +63,11 @@ class InvoiceCalls:
     def list_all(self, request: Request, identity: Identity, tenant: str) -> Response:
         """All closed invoices, the newest first."""
         check_own(identity, check_tenant(tenant))
-        return json_response({"invoices": [json.loads(body) for body in self._backend.store.invoices(tenant)]})
+        documents = [json.loads(body) for body in self._backend.store.invoices(tenant)]
+        page, following = read_page(
+            request, documents, lambda item: f"{item['period']} {item['id']}", newest_first=True
+        )
+        return json_response({"invoices": page, "next": following})
 
     def close(self, request: Request, identity: Identity) -> Response:
         """Closes the month of one tenant, or of all. Again, it answers the same."""

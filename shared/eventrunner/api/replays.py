@@ -14,6 +14,7 @@ from eventrunner.access.identity import Identity
 from eventrunner.api.backend import Backend, check_own
 from eventrunner.api.bodies import read_json, read_time
 from eventrunner.api.idempotency import Idempotency
+from eventrunner.api.pages import read_page
 from eventrunner.api.texts import Time, VersionNumber
 from eventrunner.clock import Clock
 from eventrunner.errors import Conflict, EventRunnerError, FieldError, InvalidInput, NotFound, Unavailable
@@ -97,7 +98,7 @@ class ReplayCalls:
         check_own(identity, check_tenant(tenant))
         return json_response(self._ledger.get(tenant, replay).document())
 
-    def list_all(self, _: Request, identity: Identity, tenant: str) -> Response:
+    def list_all(self, request: Request, identity: Identity, tenant: str) -> Response:
         """The newest first."""
         check_own(identity, check_tenant(tenant))
 
@@ -106,8 +107,8 @@ class ReplayCalls:
 
         found = self._backend.registry.run(read, 2 * _TIMEOUT)
         own = [Replay.from_json(value) for key, value in found.items() if key.startswith(f"{tenant}.")]
-        own.sort(key=lambda replay: replay.created, reverse=True)
-        return json_response({"replays": [replay.document() for replay in own]})
+        page, following = read_page(request, own, lambda item: f"{item.created} {item.id}", newest_first=True)
+        return json_response({"replays": [replay.document() for replay in page], "next": following})
 
     def cancel(self, _: Request, identity: Identity, tenant: str, replay: str) -> Response:
         """What was sent stays sent."""

@@ -12,6 +12,7 @@ from eventrunner.access.identity import Identity
 from eventrunner.api.backend import Backend
 from eventrunner.api.bodies import read_json, read_text, refuse_unknown
 from eventrunner.api.conditions import Condition, check_revision, tagged
+from eventrunner.api.pages import read_page
 from eventrunner.api.rule_sets import RuleSets, check_name, version_of
 from eventrunner.api.texts import VersionNumber
 from eventrunner.clock import Clock, format_time
@@ -38,9 +39,10 @@ class RuleCalls:
         self._sets = RuleSets(backend)
         self._clock = clock
 
-    def list_all(self, _: Request, identity: Identity, tenant: str) -> Response:
+    def list_all(self, request: Request, identity: Identity, tenant: str) -> Response:
         self._sets.check_access(identity, tenant)
-        return json_response({"rules": [_summary(item) for item in self._sets.all(tenant)]})
+        page, following = read_page(request, self._sets.all(tenant), lambda item: item.name)
+        return json_response({"rules": [_summary(item) for item in page], "next": following})
 
     def get(self, request: Request, identity: Identity, tenant: str, name: str) -> Response:
         """The text of the version asked for, else of the one in force, else of the newest."""

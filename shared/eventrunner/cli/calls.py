@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from eventrunner.cli.connection import Api, find_connection
 
-__all__ = ["as_json", "path", "progress_bar", "run", "show"]
+__all__ = ["all_pages", "as_json", "path", "progress_bar", "run", "show"]
 
 T = TypeVar("T")
 
@@ -43,6 +43,18 @@ def path(*segments: str, **query: str | int | None) -> str:
         + "/".join(quote(segment, safe="") for segment in segments)
         + (f"?{urlencode(given)}" if given else "")
     )
+
+
+async def all_pages(api: Api, *segments: str, member: str) -> dict[str, Any]:
+    """A list's pages as one answer, without `next`."""
+    items: list[Any] = []
+    cursor: str | None = None
+    while True:
+        page = await api.call("GET", path(*segments, limit=1000, cursor=cursor))
+        items += page[member]
+        cursor = page["next"]
+        if cursor is None:
+            return {member: items}
 
 
 def progress_bar(quiet: bool) -> Progress:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from eventrunner.cli.calls import as_json, path, progress_bar, run
+from eventrunner.cli.calls import all_pages, as_json, path, progress_bar, run
 from eventrunner.cli.connection import Api
 
 __all__ = ["command"]
@@ -112,7 +112,7 @@ async def _follow(api: Api, replay: dict[str, Any], quiet: bool) -> dict[str, An
 
 
 def _list(tenant: str, as_json: bool) -> None:
-    found = run(lambda api: api.call("GET", path("replays", tenant)))
+    found = run(lambda api: all_pages(api, "replays", tenant, member="replays"))
     if as_json:
         click.echo(json.dumps(found))
         return

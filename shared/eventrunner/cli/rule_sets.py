@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from eventrunner.cli.calls import as_json, path, run, show
+from eventrunner.cli.calls import all_pages, as_json, path, run, show
 from eventrunner.cli.connection import Api
 from eventrunner.cli.rule_files import RULE_FILE, RULE_SET, SetName, read_or_exit
 
@@ -44,7 +44,7 @@ def list_(tenant: str, as_json: bool) -> None:
     if "/" in tenant:
         _list_versions(RULE_SET.convert(tenant, None, None), as_json)
         return
-    found = run(lambda api: api.call("GET", path("rules", tenant)))
+    found = run(lambda api: all_pages(api, "rules", tenant, member="rules"))
     lines = [f"{item['name']}  newest version {item['newest']}, {_in_force(item)}" for item in found["rules"]]
     show(found, as_json, "\n".join(lines) or f"{tenant} has no rule sets")
 

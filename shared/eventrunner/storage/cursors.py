@@ -15,7 +15,7 @@ __all__ = ["decode_cursor", "encode_cursor"]
 T = TypeVar("T")
 
 
-def encode_cursor(key: tuple[int | bytes, ...]) -> str:
+def encode_cursor(key: tuple[int | bytes | str, ...]) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(key)).rstrip(b"=").decode()
 
 

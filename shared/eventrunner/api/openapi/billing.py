@@ -13,6 +13,7 @@ from eventrunner.api.openapi.parameters import (
     IF_MATCH,
     IF_NONE_MATCH,
     NOT_MODIFIED,
+    PAGE,
     TENANT,
     TO,
     choice,
@@ -94,6 +95,7 @@ class InvoiceDocument(msgspec.Struct, rename={"since": "from", "until": "to"}):
 
 class Invoices(msgspec.Struct):
     invoices: list[InvoiceDocument]
+    next: str | None
 
 
 class NotClosed(msgspec.Struct):
@@ -160,6 +162,7 @@ CALLS: Final = (
         path="/api/v1/invoices/{tenant}",
         summary="All final invoices, the newest first",
         path_parameters=(TENANT,),
+        parameters=PAGE,
         answers={200: json_answer(Invoices)},
         problems=(422,),
     ),

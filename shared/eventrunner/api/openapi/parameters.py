@@ -8,6 +8,7 @@ from typing import Any, Final
 from eventrunner.api.conditions import TAGS_PATTERN
 from eventrunner.api.idempotency import KEY_PATTERN
 from eventrunner.api.openapi.call import Answer, Parameter, Schema, json_answer
+from eventrunner.api.pages import DEFAULT_LIMIT, MAX_LIMIT
 from eventrunner.api.texts import NAME_PATTERN, TENANT_PATTERN
 from eventrunner.tenancy import PLATFORM
 
@@ -22,6 +23,7 @@ __all__ = [
     "IF_NONE_MATCH",
     "NOT_MODIFIED",
     "OWNER",
+    "PAGE",
     "SET_NAME",
     "TENANT",
     "TO",
@@ -85,3 +87,4 @@ EVENT_TYPE: Final = text("type", "Of events of this type only")
 FROM: Final = Parameter("from", {"type": "string", "format": "date-time"}, "Not before this time")
 TO: Final = Parameter("to", {"type": "string", "format": "date-time"}, "Before this time")
 CURSOR: Final = text("cursor", "The `next` of the answer before, with all other parameters as they were")
+PAGE: Final = (limit(DEFAULT_LIMIT, MAX_LIMIT), CURSOR)

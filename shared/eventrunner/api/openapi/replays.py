@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from eventrunner.api.openapi.call import Call, json_answer, json_body
-from eventrunner.api.openapi.parameters import IDEMPOTENCY_KEY, TENANT, in_path
+from eventrunner.api.openapi.parameters import IDEMPOTENCY_KEY, PAGE, TENANT, in_path
 from eventrunner.api.replays import ReplayBody
 from eventrunner.api.texts import Time
 from eventrunner.replay.record import Counts, State, Target
@@ -38,6 +38,7 @@ class ReplayDocument(msgspec.Struct, omit_defaults=True, rename={"since": "from"
 
 class Replays(msgspec.Struct):
     replays: list[ReplayDocument]
+    next: str | None
 
 
 _REPLAY: Final = in_path("replay", pattern="^[A-Za-z0-9_-]{1,64}$")
@@ -50,6 +51,7 @@ CALLS: Final = (
         path=_ALL,
         summary="Replays of the last 30 days, the newest first",
         path_parameters=(TENANT,),
+        parameters=PAGE,
         answers={200: json_answer(Replays)},
         problems=(422,),
     ),

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from eventrunner.api.openapi.call import Answer, Body, Call, Parameter, json_answer, json_body
-from eventrunner.api.openapi.parameters import IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, OWNER, SET_NAME, tagged
+from eventrunner.api.openapi.parameters import IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, OWNER, PAGE, SET_NAME, tagged
 from eventrunner.api.rule_trials import DryRunBody, ExplainBody
 from eventrunner.api.rules import Activation
 from eventrunner.api.texts import Time
@@ -26,6 +26,7 @@ class RuleSummary(msgspec.Struct):
 
 class RuleSummaries(msgspec.Struct):
     rules: list[RuleSummary]
+    next: str | None
 
 
 class VersionSummary(msgspec.Struct):
@@ -120,6 +121,7 @@ CALLS: Final = (
         path=_ALL,
         summary="Rule sets",
         path_parameters=(OWNER,),
+        parameters=PAGE,
         answers={200: json_answer(RuleSummaries)},
         problems=(404, 422),
     ),

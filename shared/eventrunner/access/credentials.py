@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from eventrunner.access.access_rules import Credential
 from eventrunner.access.identity import Identity
 from eventrunner.access.keys import PREFIX, hash_key, identity_of
 from eventrunner.access.tokens import TokenVerifier
+from eventrunner.clock import Clock, utc_now
 from eventrunner.errors import InvalidInput, Unauthenticated
+from eventrunner.storage.records import Key
 
 __all__ = ["ANONYMOUS", "Authenticator", "KeyLookup"]
 
@@ -23,14 +25,30 @@ _log = logging.getLogger(__name__)
 _REMEMBERED: Final = 20_000
 
 
+class _Known(NamedTuple):
+    id: str
+    expires: float
+    identity: Identity
+
+
 class Authenticator:
     """Remembers hash and identity of the keys that it has seen, yet looks at the record every time, so that a key
     that is deleted stops working at once."""
 
-    def __init__(self, keys: KeyLookup, tokens: TokenVerifier | None = None) -> None:
+    def __init__(
+        self,
+        keys: KeyLookup,
+        tokens: TokenVerifier | None = None,
+        *,
+        uses: Callable[[str], None] | None = None,
+        clock: Clock = utc_now,
+    ) -> None:
+        """`uses` is told the id of each key that lets somebody in."""
         self._keys = keys
         self._tokens = tokens
-        self._known: dict[str, tuple[str, bytes, Identity]] = {}
+        self._uses = uses
+        self._clock = clock
+        self._known: dict[str, tuple[str, bytes, _Known]] = {}
 
     def identify(self, headers: Mapping[str, str], credentials: Sequence[Credential]) -> Identity:
         """The first credential that is present decides. Raises Unauthenticated, and what the key lookup raises."""
@@ -63,20 +81,24 @@ class Authenticator:
         if record is None:
             self._known.pop(text, None)
             raise Unauthenticated("The API key is not known.")
-        if known is not None and known[1] == record:
-            return known[2]
-        return self._remember(text, name, record)
+        key = known[2] if known is not None and known[1] == record else self._remember(text, name, record)
+        if key.expires and self._clock().timestamp() >= key.expires:
+            raise Unauthenticated("The API key was rotated, and the time in which it still worked is over.")
+        if self._uses is not None:
+            self._uses(key.id)
+        return key.identity
 
-    def _remember(self, text: str, name: str, record: bytes) -> Identity:
+    def _remember(self, text: str, name: str, record: bytes) -> _Known:
         try:
-            identity = identity_of(record)
+            key = Key.from_json(record)
         except InvalidInput as error:
             _log.error("the record of key %s cannot be read: %s", name, error)
             raise Unauthenticated("The API key is not usable.") from error
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
-        self._known[text] = (name, record, identity)
-        return identity
+        known = _Known(key.id, key.expires, identity_of(key))
+        self._known[text] = (name, record, known)
+        return known
 
     def _by_token(self, text: str) -> Identity:
         if self._tokens is None:

@@ -38,7 +38,6 @@ def check_roles(roles: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(roles))
 
 
-def identity_of(record: bytes) -> Identity:
-    """Who holds the key of this record. Raises InvalidInput for a record that cannot be read."""
-    key = Key.from_json(record)
+def identity_of(key: Key) -> Identity:
+    """Who holds the key of this record."""
     return Identity(key.subject, key.tenant, tuple(key.roles))

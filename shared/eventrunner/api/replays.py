@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Annotated, Any
 
 import msgspec
@@ -35,6 +36,7 @@ __all__ = ["ReplayBody", "ReplayCalls"]
 _MAX_RATE = 100_000
 _MAX_FILTERS = 50
 _TIMEOUT = 5.0
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class ReplayTarget(msgspec.Struct, forbid_unknown_fields=True):
@@ -96,7 +98,7 @@ class ReplayCalls:
 
     def get(self, _: Request, identity: Identity, tenant: str, replay: str) -> Response:
         check_own(identity, check_tenant(tenant))
-        return json_response(self._ledger.get(tenant, replay).document())
+        return json_response(self._ledger.get(tenant, _check_id(replay)).document())
 
     def list_all(self, request: Request, identity: Identity, tenant: str) -> Response:
         """The newest first."""
@@ -119,7 +121,7 @@ class ReplayCalls:
                 raise Conflict(f"Replay {replay} is {record.state.value} already.")
             record.state, record.lease = State.CANCELLED, None
 
-        return json_response(self._ledger.change(tenant, replay, end).document())
+        return json_response(self._ledger.change(tenant, _check_id(replay), end).document())
 
     def _replay(self, tenant: str, body: ReplayBody, identifier: str) -> Replay:
         """Raises InvalidInput that names every wrong field."""
@@ -213,6 +215,13 @@ class ReplayCalls:
             self._backend.registry.run(publish, 2 * _TIMEOUT)
         except (NatsError, OSError, TimeoutError) as error:
             raise Unavailable(f"The replay cannot be asked for: {error or type(error).__name__}.") from error
+
+
+def _check_id(replay: str) -> str:
+    """Raises NotFound for what can be no replay's id, nor a key of the registry."""
+    if _ID.fullmatch(replay) is None:
+        raise NotFound(f"There is no replay {replay}.")
+    return replay
 
 
 def _time(name: str, text: str | None, problems: list[FieldError]) -> int | None:

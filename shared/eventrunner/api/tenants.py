@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeAlias
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 from flask import Request, Response
+from nats.aio.client import Client
 
 from eventrunner.access.identity import Identity
 from eventrunner.access.keys import ROLES, make_key
@@ -14,6 +16,7 @@ from eventrunner.api.backend import Backend, check_admin, check_own
 from eventrunner.api.bodies import read_json
 from eventrunner.api.conditions import Condition, tagged, tenant_tag
 from eventrunner.api.idempotency import Idempotency
+from eventrunner.api.pages import read_page
 from eventrunner.clock import Clock, format_time
 from eventrunner.errors import FieldError, InvalidInput, NotFound
 from eventrunner.events.adapters import parse_adapters
@@ -21,9 +24,10 @@ from eventrunner.events.routing import parse_routes
 from eventrunner.stage.answers import json_response
 from eventrunner.storage import records
 from eventrunner.storage.records import MOST_BURST, MOST_RATE, Key, Quota, Tenant
+from eventrunner.storage.registry import Registry
 from eventrunner.tenancy import check_tenant
 
-__all__ = ["KeyBody", "TenantBody", "TenantCalls"]
+__all__ = ["KeyBody", "RotateBody", "TenantBody", "TenantCalls"]
 
 
 class TenantBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -40,12 +44,18 @@ class TenantBody(msgspec.Struct, forbid_unknown_fields=True):
     keys: list[Any] | None = None
 
 
+_LONGEST_GRACE: Final = 30 * 86_400
 _Role: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(ROLES)})]
 
 
 class KeyBody(msgspec.Struct, forbid_unknown_fields=True):
     roles: Annotated[tuple[_Role, ...], msgspec.Meta(extra_json_schema={"minItems": 1})] = ("event_publisher", "user")
     subject: str = ""
+
+
+class RotateBody(msgspec.Struct, forbid_unknown_fields=True):
+    grace_seconds: Annotated[int, msgspec.Meta(ge=0, le=_LONGEST_GRACE)] = 3600
+    """How long the old text still works."""
 
 
 class TenantCalls:
@@ -104,13 +114,59 @@ class TenantCalls:
 
         return self._idempotency.once(request, identity, make, find, is_shown_once=True)
 
-    def delete_key(self, _: Request, identity: Identity, tenant: str, key: str) -> Response:
+    def list_keys(self, request: Request, identity: Identity, tenant: str) -> Response:
+        check_own(identity, tenant)
+        self._backend.tenant(tenant)
+        page, following = read_page(request, self._backend.keys(tenant), lambda key: f"{key.created} {key.id}")
+
+        async def read(client: Client) -> dict[str, bytes]:
+            return await Registry(client).items(records.KEY_USES)
+
+        uses = self._backend.registry.run(read) if page else {}
+        shown = [_key_document(key) | {"last_used": _text(uses.get(key.id)), "expires": _expiry(key)} for key in page]
+        return json_response({"keys": shown, "next": following})
+
+    def rotate_key(self, request: Request, identity: Identity, tenant: str, key: str) -> Response:
+        """A new key with the roles and the holder of the old one, which works on for the grace."""
         check_admin(identity)
         self._backend.tenant(tenant)
+        grace = read_json(request, RotateBody).grace_seconds
+        old = self._find_key(tenant, key)
+
+        def make(identifier: str) -> Response:
+            text, record = make_key(tenant, old.roles, old.subject, self._clock, identifier)
+            self._backend.registry.create(records.KEYS, record.hash, record.to_json())
+            self._retire(old, grace)
+            return _shown_once(text, record)
+
+        def find(identifier: str) -> Response | None:
+            found = next((item for item in self._backend.keys(tenant) if item.id == identifier), None)
+            if found is None:
+                return None
+            self._retire(old, grace)
+            return _shown_once("", found)
+
+        return self._idempotency.once(request, identity, make, find, is_shown_once=True)
+
+    def _retire(self, key: Key, grace: int) -> None:
+        if not grace:
+            self._backend.registry.delete(records.KEYS, key.hash)
+            return
+        until = self._clock().timestamp() + grace
+        # Rotated again, it lives no longer than it would have.
+        key.expires = min(key.expires, until) if key.expires else until
+        self._backend.registry.put(records.KEYS, key.hash, key.to_json())
+
+    def _find_key(self, tenant: str, key: str) -> Key:
         found = next((record for record in self._backend.keys(tenant) if record.id == key), None)
         if found is None:
             raise NotFound(f"Tenant {tenant} has no key {key}.")
-        self._backend.registry.delete(records.KEYS, found.hash)
+        return found
+
+    def delete_key(self, _: Request, identity: Identity, tenant: str, key: str) -> Response:
+        check_admin(identity)
+        self._backend.tenant(tenant)
+        self._backend.registry.delete(records.KEYS, self._find_key(tenant, key).hash)
         return Response(status=204)
 
     def _check(self, body: TenantBody, tenant: str) -> None:
@@ -142,11 +198,20 @@ class TenantCalls:
             "routes": tenant.routes,
             "retention_days": tenant.retention_days,
             "created": tenant.created,
-            "keys": [
-                {"id": key.id, "roles": key.roles, "subject": key.subject, "created": key.created, "last4": key.last4}
-                for key in self._backend.keys(tenant.id)
-            ],
+            "keys": [_key_document(key) for key in self._backend.keys(tenant.id)],
         }
+
+
+def _key_document(key: Key) -> dict[str, Any]:
+    return {"id": key.id, "roles": key.roles, "subject": key.subject, "created": key.created, "last4": key.last4}
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode()
+
+
+def _expiry(key: Key) -> str | None:
+    return format_time(datetime.fromtimestamp(key.expires, UTC)) if key.expires else None
 
 
 def _shown_once(text: str, key: Key) -> Response:

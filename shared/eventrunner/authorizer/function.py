@@ -20,6 +20,7 @@ from starlette.responses import Response
 
 from eventrunner.access.access_rules import Credential
 from eventrunner.access.credentials import Authenticator
+from eventrunner.access.key_uses import KeyUses
 from eventrunner.access.policy import Policy
 from eventrunner.authorizer.decisions import Decisions, EmbeddedPolicy, OpaPolicy
 from eventrunner.errors import EventRunnerError, Forbidden, NotFound, QuotaExceeded
@@ -27,6 +28,7 @@ from eventrunner.ingest.quotas import Quotas, share
 from eventrunner.settings import Settings
 from eventrunner.stage.asgi import answered, page, read_body
 from eventrunner.storage.jetstream import connect
+from eventrunner.storage.records import KEY_USES
 from eventrunner.storage.registry import Mirror
 from eventrunner.telemetry import configure_logging
 
@@ -105,7 +107,10 @@ class _Parts:
     def __init__(self, settings: Settings, policies: Path) -> None:
         configure_logging(_STAGE, settings.log_level)
         self.registry = Mirror(settings.nats_url, ("keys", "tenants"))
-        self.authenticator = Authenticator(lambda name: self.registry.get("keys", name))
+        self.authenticator = Authenticator(
+            lambda name: self.registry.get("keys", name),
+            uses=KeyUses(lambda key, moment: self.registry.put_later(KEY_USES, key, moment)),
+        )
         self.decisions: Decisions = (
             OpaPolicy(settings.opa_url) if settings.opa_url else EmbeddedPolicy(Policy.from_folder(policies))
         )

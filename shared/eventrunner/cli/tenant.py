@@ -9,7 +9,7 @@ import click
 import yaml
 
 from eventrunner.access.keys import ROLES
-from eventrunner.cli.calls import as_json, run, show
+from eventrunner.cli.calls import all_pages, as_json, path, run, show
 from eventrunner.cli.connection import Api
 
 __all__ = ["command"]
@@ -58,23 +58,48 @@ def create(tenant: str, name: str | None, plan: str | None, document: dict[str, 
 )
 @click.option("--subject", default="", help="Who will hold the key.")
 @click.option("--delete", "key_id", help="Delete the key with this id instead.")
-@click.option("--list", "listed", is_flag=True, help="List the keys instead.")
+@click.option("--list", "listed", is_flag=True, help="List the keys instead, with when they were used last.")
+@click.option("--rotate", "rotated", help="Make a key in place of the one with this id instead.")
+@click.option(
+    "--grace", type=click.IntRange(0, 30 * 86_400), help="Seconds for which a rotated key works on.  [default: 3600]"
+)
 @as_json
-def key(tenant: str, roles: tuple[str, ...], subject: str, key_id: str | None, listed: bool, as_json: bool) -> None:
+def key(
+    tenant: str,
+    roles: tuple[str, ...],
+    subject: str,
+    key_id: str | None,
+    listed: bool,
+    rotated: str | None,
+    grace: int | None,
+    as_json: bool,
+) -> None:
     """Make an API key for TENANT. Its text is printed this once; the platform keeps a hash."""
-    if key_id and listed:
-        raise click.UsageError("--delete and --list do not go together.")
+    if sum(map(bool, (key_id, listed, rotated))) > 1:
+        raise click.UsageError("--delete, --list and --rotate do not go together.")
+    if grace is not None and not rotated:
+        raise click.UsageError("--grace goes with --rotate only.")
     if key_id:
         run(lambda api: api.call("DELETE", f"/api/v1/tenants/{tenant}/keys/{key_id}"))
         show({"id": key_id, "deleted": True}, as_json, f"{key_id} is deleted")
     elif listed:
-        keys = run(lambda api: api.call("GET", f"/api/v1/tenants/{tenant}"))["keys"]
-        lines = [f"{item['id']}  …{item['last4']}  {','.join(item['roles'])}  {item['subject']}" for item in keys]
+        keys = run(lambda api: all_pages(api, "tenants", tenant, "keys", member="keys"))["keys"]
+        lines = [_key_line(item) for item in keys]
         show(keys, as_json, "\n".join(lines) or f"{tenant} has no keys")
+    elif rotated:
+        body = {} if grace is None else {"grace_seconds": grace}
+        made = run(lambda api: api.call("POST", path("tenants", tenant, "keys", rotated, "rotate"), body))
+        show(made, as_json, made["key"])
     else:
         wanted = {"roles": roles or [role for role in ROLES if role != "admin"], "subject": subject}
         made = run(lambda api: api.call("POST", f"/api/v1/tenants/{tenant}/keys", wanted))
         show(made, as_json, made["key"])
+
+
+def _key_line(key: dict[str, Any]) -> str:
+    used = f"used {key['last_used'][:16]}Z" if key["last_used"] else "never used"
+    ends = f", ends {key['expires'][:16]}Z" if key["expires"] else ""
+    return f"{key['id']}  …{key['last4']}  {','.join(key['roles'])}  {key['subject']}  {used}{ends}"
 
 
 @command.command("quota")

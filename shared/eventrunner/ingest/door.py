@@ -93,6 +93,11 @@ class Door:
             raise Unavailable("The registry cannot be read just now; nothing was done. Try again.")
         return self._mirror.get(bucket, key)
 
+    def note(self, bucket: str, key: str, value: bytes) -> None:
+        """Writes to the registry some time, if it can."""
+        if self._mirror is not None:
+            self._mirror.put_later(bucket, key, value)
+
     @contextmanager
     def visit(self, identity: Identity, named: str | None) -> Iterator[Visit]:
         """`named`: the tenant that the request asks for. Raises Forbidden, and QuotaExceeded before anything is read

@@ -18,11 +18,13 @@ from prometheus_client import start_http_server
 
 from eventrunner.access.authorizer import Authorizer
 from eventrunner.access.credentials import Authenticator
+from eventrunner.access.key_uses import KeyUses
 from eventrunner.access.policy import Policy
 from eventrunner.access.tokens import token_verifier
 from eventrunner.errors import ConfigurationError, EventRunnerError
 from eventrunner.ingest.door import Door
 from eventrunner.ingest.grpc import SERVICE, STAGE, GrpcIngest
+from eventrunner.storage.records import KEY_USES
 
 __all__ = ["serve"]
 
@@ -61,7 +63,11 @@ async def _serve(policies: Path) -> None:
 
 def _authorizer(door: Door, policies: Path) -> Authorizer:
     policy = Policy.from_folder(policies)
-    authenticator = Authenticator(lambda name: door.record("keys", name), token_verifier(door.settings))
+    authenticator = Authenticator(
+        lambda name: door.record("keys", name),
+        token_verifier(door.settings),
+        uses=KeyUses(lambda key, moment: door.note(KEY_USES, key, moment)),
+    )
     return Authorizer(authenticator, policy)
 
 

@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Coroutine
 from dataclasses import fields
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import aiohttp
@@ -17,9 +18,10 @@ from eventrunner.access.access_rules import load_access_rules
 from eventrunner.access.authorizer import Authorizer
 from eventrunner.access.credentials import Authenticator
 from eventrunner.access.identity import Signer
+from eventrunner.access.key_uses import KeyUses
 from eventrunner.access.policy import Policy
 from eventrunner.access.tokens import token_verifier
-from eventrunner.errors import ConfigurationError, Unavailable
+from eventrunner.errors import ConfigurationError, EventRunnerError, Unavailable
 from eventrunner.local.activator import Activator
 from eventrunner.local.adapter import SourceAdapter
 from eventrunner.local.broker import BrokerEndpoint
@@ -40,7 +42,7 @@ from eventrunner.local.tasks import start_task
 from eventrunner.local.tcp_front import TcpFront
 from eventrunner.local.upstream import new_probe_session
 from eventrunner.settings import Settings
-from eventrunner.storage.records import KEYS
+from eventrunner.storage.records import KEY_USES, KEYS
 from eventrunner.storage.registry import Registry
 
 __all__ = ["Platform"]
@@ -159,7 +161,11 @@ class Platform:
         keys = registry.follow(KEYS, lambda change: None)
         self._keep_running(keys.run())
         await keys.loaded.wait()
-        authenticator = Authenticator(lambda name: keys.state.get(name), token_verifier(self._settings))
+        authenticator = Authenticator(
+            lambda name: keys.state.get(name),
+            token_verifier(self._settings),
+            uses=KeyUses(partial(_note_use, registry)),
+        )
         gateway = Gateway(
             load_access_rules(self._project.policies / "access-rules.yaml"),
             Authorizer(authenticator, Policy.from_folder(self._project.policies)),
@@ -210,3 +216,13 @@ async def _soon(part: Supervised) -> None:
         await part.until_ready(_SOON_SECONDS)
     except Unavailable as error:
         _log.warning("not ready yet: %s", error)
+
+
+def _note_use(registry: Registry, key: str, moment: bytes) -> None:
+    async def put() -> None:
+        try:
+            await registry.put(KEY_USES, key, moment)
+        except EventRunnerError as error:
+            _log.warning("%s", error)
+
+    start_task(put())

@@ -4,6 +4,7 @@
 | ------- | ----------------- | --------------------- |
 | tenants | tenant id         | Tenant                |
 | keys    | hash of the key   | Key                   |
+| key_uses | id of the key    | when it was used last |
 | rules   | `<tenant>.<name>` | RuleSet               |
 | plans   | plan name         | a plan of `billing`   |
 | consumers | `<tenant>.<name>` | Consumer            |
@@ -29,6 +30,7 @@ __all__ = [
     "CONSUMERS",
     "IDEMPOTENCY",
     "KEYS",
+    "KEY_USES",
     "MOST_BURST",
     "MOST_RATE",
     "PLANS",
@@ -49,7 +51,7 @@ __all__ = [
 ]
 
 TENANTS, KEYS, PLANS, RULES, CONSUMERS, REPLAYS = "tenants", "keys", "plans", "rules", "consumers", "replays"
-IDEMPOTENCY = "idempotency"
+IDEMPOTENCY, KEY_USES = "idempotency", "key_uses"
 """Names of the buckets."""
 
 _KEY_PREFIX = "er_"
@@ -118,6 +120,8 @@ class Key(Record):
     """Who holds it."""
     created: str = ""
     last4: str = ""
+    expires: float = 0
+    """Seconds since 1970, of a key that was rotated; 0: never."""
 
     @classmethod
     def from_json(cls, value: bytes) -> Key:

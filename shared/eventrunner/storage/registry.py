@@ -25,7 +25,7 @@ from nats.js.errors import (
 )
 from nats.js.kv import KeyValue
 
-from eventrunner.errors import Conflict, FieldError, InvalidInput, Unavailable
+from eventrunner.errors import Conflict, EventRunnerError, FieldError, InvalidInput, Unavailable
 from eventrunner.storage.bucket_watch import BucketWatch, Change
 from eventrunner.storage.jetstream import JetStreamApi, JetStreamError, connect, disconnect, without_secrets
 
@@ -225,6 +225,17 @@ class Mirror:
     def put(self, bucket: str, key: str, value: bytes) -> int:
         """Returns the revision, when this mirror shows it. Raises Unavailable."""
         return self._write(bucket, lambda registry: registry.put(bucket, key, value))
+
+    def put_later(self, bucket: str, key: str, value: bytes) -> None:
+        """Returns at once; what cannot be written, or is written before anything was read, is lost."""
+        if self._loop is not None and self._registry is not None:
+            asyncio.run_coroutine_threadsafe(self._put_or_log(bucket, key, value), self._loop)
+
+    async def _put_or_log(self, bucket: str, key: str, value: bytes) -> None:
+        try:
+            await self._ready().put(bucket, key, value)
+        except EventRunnerError as error:
+            _log.warning("%s", error)
 
     def create(self, bucket: str, key: str, value: bytes) -> int:
         """Raises Conflict when the key has a value, Unavailable."""

@@ -20,6 +20,8 @@ BEYOND_SCHEMA: Final = {
     "replays-list": "cursor",
     "rules-list": "cursor",
     "invoices-list": "cursor",
+    "keys-list": "cursor",
+    "keys-rotate": "Idempotency-Key",
     "keys-create": "Idempotency-Key",
     "replays-create": rf"Idempotency-Key|{_TIMES}|filters.*|target.*",
     "rules-put": ".*",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from eventrunner.access.access_rules import Credential
 from eventrunner.access.credentials import ANONYMOUS, Authenticator
 from eventrunner.access.identity import Identity
+from eventrunner.access.key_uses import KeyUses
 from eventrunner.access.keys import make_key
 from eventrunner.errors import Unauthenticated, Unavailable
 from multidict import CIMultiDict
@@ -104,3 +107,25 @@ def test_a_registry_that_is_away_is_not_a_wrong_key():
 
     with pytest.raises(Unavailable):
         Authenticator(away).identify(CIMultiDict({"X-Api-Key": ACME}), ALL)
+
+
+def test_a_rotated_key_works_until_its_grace_is_over():
+    text, record = make_key("acme", ["user"], subject="alice")
+    record.expires = 1000.0
+    now = datetime.fromtimestamp(999, UTC)
+    authenticator = Authenticator({record.hash: record.to_json()}.get, clock=lambda: now)
+    assert authenticator.identify(CIMultiDict({"X-Api-Key": text}), ALL) == ALICE
+    now = datetime.fromtimestamp(1000, UTC)
+    with pytest.raises(Unauthenticated, match="rotated"):
+        authenticator.identify(CIMultiDict({"X-Api-Key": text}), ALL)
+
+
+def test_the_use_of_a_key_is_noted_once_a_minute_and_that_of_a_wrong_one_never(bucket):
+    noted = []
+    uses = KeyUses(lambda key, moment: noted.append((key, moment)), lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    authenticator = Authenticator(bucket.get, uses=uses)
+    for _ in range(3):
+        authenticator.identify(CIMultiDict({"X-Api-Key": ACME}), ALL)
+    with pytest.raises(Unauthenticated):
+        authenticator.identify(CIMultiDict({"X-Api-Key": "er_wrong"}), ALL)
+    assert noted == [(ACME_RECORD.id, b"2026-01-01T00:00:00.000000Z")]

@@ -26,13 +26,13 @@ def test_a_record_names_its_holder():
     _, record = make_key(
         "acme", ["user", "event_publisher"], subject="alice", clock=lambda: datetime(2026, 1, 1, tzinfo=UTC)
     )
-    assert identity_of(record.to_json()) == Identity("alice", "acme", ("user", "event_publisher"))
+    assert identity_of(record) == Identity("alice", "acme", ("user", "event_publisher"))
     assert record.created == "2026-01-01T00:00:00.000000Z"
 
 
 def test_a_holder_without_a_name_is_known_by_the_keys_id():
     _, record = make_key("acme", ["user"])
-    assert identity_of(record.to_json()).subject == record.id
+    assert identity_of(record).subject == record.id
 
 
 def test_roles_are_kept_once_each():
@@ -48,9 +48,3 @@ def test_every_unknown_role_is_named():
 def test_a_key_needs_a_role():
     with pytest.raises(InvalidInput):
         check_roles([])
-
-
-@pytest.mark.parametrize("record", [b"", b"{}", b"[]", b'{"id": 1}', b"\xff"])
-def test_a_broken_record_is_no_identity(record):
-    with pytest.raises(InvalidInput):
-        identity_of(record)

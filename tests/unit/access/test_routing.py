@@ -45,6 +45,8 @@ CALLS = [
     ("PUT", "/api/v1/tenants/acme", "tenants-put", "api"),
     ("POST", "/api/v1/tenants/acme/keys", "keys-create", "api"),
     ("DELETE", "/api/v1/tenants/acme/keys/k1", "keys-delete", "api"),
+    ("GET", "/api/v1/tenants/acme/keys", "keys-list", "api"),
+    ("POST", "/api/v1/tenants/acme/keys/k1/rotate", "keys-rotate", "api"),
     ("GET", "/api/v1/usage/acme", "usage-get", "billing"),
     ("GET", "/api/v1/invoice/acme", "invoices-latest", "billing"),
     ("GET", "/api/v1/invoice/acme/2026-10", "invoices-get", "billing"),

@@ -169,6 +169,40 @@ class TestKeys:
     def test_a_tenant_that_is_not_there_gets_no_key(self, call):
         call.problem(404, "POST", "tenants/nobody/keys", {"roles": ["user"]})
 
+    def test_keys_are_listed_with_their_last_use(self, call):
+        made = [call.json("POST", "tenants/acme/keys", {}, status=201)["id"] for _ in range(3)]
+        call.registry.put("key_uses", made[0], b"2026-01-01T00:00:00.000000Z")
+        page = call.json("GET", "tenants/acme/keys?limit=2", who=ALICE)
+        rest = call.json("GET", f"tenants/acme/keys?limit=2&cursor={page['next']}")
+        listed = page["keys"] + rest["keys"]
+        assert ({key["id"] for key in listed}, rest["next"]) == (set(made), None)
+        uses = {key["id"]: key["last_used"] for key in listed}
+        assert (uses[made[0]], uses[made[1]]) == ("2026-01-01T00:00:00.000000Z", None)
+
+    def test_a_rotated_key_is_another_text_and_the_old_one_ends_after_the_grace(self, call):
+        made = call.json("POST", "tenants/acme/keys", {"roles": ["user"], "subject": "cron"}, status=201)
+        path = f"tenants/acme/keys/{made['id']}/rotate"
+        new = call.json("POST", path, {"grace_seconds": 60}, status=201)
+        assert new["id"] != made["id"]
+        listed = {key["id"]: key for key in call.json("GET", "tenants/acme/keys")["keys"]}
+        assert (listed[new["id"]]["subject"], listed[new["id"]]["roles"]) == ("cron", ["user"])
+        ends = listed[made["id"]]["expires"]
+        assert ends is not None
+        assert listed[new["id"]]["expires"] is None
+        call.json("POST", path, {"grace_seconds": 3600}, status=201)
+        again = {key["id"]: key["expires"] for key in call.json("GET", "tenants/acme/keys")["keys"]}
+        assert again[made["id"]] == ends
+
+    def test_a_key_that_is_rotated_without_grace_is_gone(self, call):
+        made = call.json("POST", "tenants/acme/keys", {}, status=201)
+        headers = {"Idempotency-Key": made["id"]}
+        path = f"tenants/acme/keys/{made['id']}/rotate"
+        new = call.json("POST", path, {"grace_seconds": 0}, status=201, headers=headers)
+        assert call.registry.entry("keys", hash_key(made["key"])) is None
+        assert call.registry.entry("keys", hash_key(new["key"])) is not None
+        call.problem(404, "POST", path, {"grace_seconds": 0}, headers=headers)
+        call.problem(422, "POST", path.replace(made["id"], new["id"]), {"grace_seconds": -1})
+
 
 class TestRules:
     def test_each_text_is_a_version_and_none_is_in_force_before_it_is_activated(self, call):
@@ -457,7 +491,12 @@ class TestReplays:
         assert {item["field"] for item in problem["errors"]} >= fields
 
     def test_what_is_not_there_is_404(self, call):
-        for method, path in (("GET", "acme/none"), ("DELETE", "acme/none"), ("POST", "nobody")):
+        for method, path in (
+            ("GET", "acme/none"),
+            ("DELETE", "acme/none"),
+            ("DELETE", "acme/0..0"),
+            ("POST", "nobody"),
+        ):
             call.problem(404, method, f"replays/{path}", self.BODY if method == "POST" else None)
 
     def test_one_that_cannot_be_asked_for_is_not_recorded(self, call):
@@ -511,6 +550,8 @@ class TestAccess:
             ("PUT", "tenants/acme"),
             ("POST", "tenants/acme/keys"),
             ("DELETE", "tenants/acme/keys/k"),
+            ("GET", "tenants/acme/keys"),
+            ("POST", "tenants/acme/keys/k/rotate"),
             ("GET", "rules/acme"),
             ("GET", "rules/acme/one"),
             ("PUT", "rules/acme/one"),

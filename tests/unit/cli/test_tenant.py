@@ -48,6 +48,23 @@ def test_keys_are_listed_and_deleted_by_id(run):
     assert run("key", "keyed", "--list").output == "keyed has no keys\n"
 
 
+def test_a_key_is_rotated(run, served):
+    run("create", "rotated")
+    made = json.loads(run("key", "rotated", "--subject", "bob", "--json").output)
+    text = run("key", "rotated", "--rotate", made["id"], "--grace", "60").output.strip()
+    assert served[1].entry("keys", hash_key(text)) is not None
+    listed = {key["id"]: key for key in json.loads(run("key", "rotated", "--list", "--json").output)}
+    assert listed.pop(made["id"])["expires"]
+    assert [key["subject"] for key in listed.values()] == ["bob"]
+    run("key", "rotated", "--rotate", made["id"], "--grace", "0")
+    assert made["id"] not in run("key", "rotated", "--list").output
+
+
+@pytest.mark.parametrize("options", [("--list", "--rotate", "x"), ("--grace", "5")])
+def test_options_of_keys_that_do_not_go_together_are_wrong_use(run, options):
+    assert run("key", "acme", *options).exit_code == 2
+
+
 def test_a_quota_is_set_changed_and_taken_away(run):
     run("create", "limited")
     assert run("quota", "limited").output == "no limit\n"

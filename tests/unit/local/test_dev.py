@@ -136,3 +136,19 @@ def _until_stored(ready: dict[str, Any], tenant: str, number: int) -> None:
     while len(call(ready, "GET", f"/api/v1/events/{tenant}")[1].get("events", [])) < number:
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+def test_the_gateway_notes_when_a_key_is_used(tmp_path: Path) -> None:
+    with running(tmp_path) as (_, ready):
+        call(ready, "PUT", "/api/v1/tenants/acme", b"{}")
+        used, unused = (call(ready, "POST", "/api/v1/tenants/acme/keys", b"{}")[1] for _ in range(2))
+        assert call({**ready, "admin_key": used["key"]}, "GET", "/api/v1/tenants/acme")[0] == 200
+        deadline = time.monotonic() + 10
+        while True:
+            listed = call(ready, "GET", "/api/v1/tenants/acme/keys")[1]["keys"]
+            uses = {key["id"]: key["last_used"] for key in listed}
+            if uses[used["id"]] is not None:
+                break
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert uses[unused["id"]] is None

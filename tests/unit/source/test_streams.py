@@ -34,7 +34,7 @@ def stream(**spec: Any) -> dict[str, Any]:
 def test_what_ships_is_complete_and_never_drops() -> None:
     configs = {spec.name: spec.config for spec in read_streams([MANIFEST])}
     streams = {RAW_STREAM, EVENTS_STREAM, RESULTS_STREAM, USAGE_STREAM, DEADLETTER_STREAM, REPLAYS_STREAM}
-    buckets = ("tenants", "keys", "plans", "rules", "consumers", "replays", "idempotency")
+    buckets = ("tenants", "keys", "plans", "rules", "consumers", "replays", "idempotency", "key_uses")
     assert set(configs) == streams | {f"KV_{name}" for name in buckets} | {"OBJ_modules"}
     for config in configs.values():
         assert config["discard"] == "new"

@@ -117,11 +117,7 @@ CALLS: Final = (
                 "application/cloudevents-batch+json": _BATCH,
                 "application/json": {"type": ["object", "array"], "items": {"type": "object"}, "minItems": 1},
                 "application/x-ndjson": _LINES,
-                "application/x-www-form-urlencoded": {
-                    "type": "object",
-                    "additionalProperties": {"type": "string"},
-                    "minProperties": 1,
-                },
+                "application/x-www-form-urlencoded": {"type": "object", "additionalProperties": {"type": "string"}},
             }
         ),
         answers={202: json_answer(Accepted, "Stored; what could not be is named")},

@@ -12,12 +12,13 @@ from eventrunner.api.openapi.parameters import (
     IF_MATCH,
     IF_NONE_MATCH,
     NOT_MODIFIED,
+    PAGE,
     TENANT,
     choice,
     in_path,
     tagged,
 )
-from eventrunner.api.tenants import KeyBody, TenantBody
+from eventrunner.api.tenants import KeyBody, RotateBody, TenantBody
 from eventrunner.api.texts import Time
 from eventrunner.storage.records import Quota
 
@@ -30,6 +31,18 @@ class KeyDocument(msgspec.Struct):
     subject: str
     created: Time
     last4: str
+
+
+class UsedKey(KeyDocument):
+    last_used: Time | None
+    """To the minute; null: never."""
+    expires: Time | None
+    """Of a key that was rotated."""
+
+
+class Keys(msgspec.Struct):
+    keys: list[UsedKey]
+    next: str | None
 
 
 class TenantDocument(msgspec.Struct):
@@ -117,6 +130,27 @@ CALLS: Final = (
         path="/api/v1/retention/sweep",
         summary="Delete what tenants no longer want to keep",
         answers={200: json_answer(Sweep)},
+    ),
+    Call(
+        id="keys-list",
+        method="get",
+        path=f"{_ONE}/keys",
+        summary="A tenant's API keys without their texts, and when they were used last",
+        path_parameters=(TENANT,),
+        parameters=PAGE,
+        answers={200: json_answer(Keys)},
+        problems=(404, 422),
+    ),
+    Call(
+        id="keys-rotate",
+        method="post",
+        path=f"{_ONE}/keys/{{key}}/rotate",
+        summary="A new key in place of this one, shown this once; the old one works on for the grace",
+        path_parameters=(TENANT, _KEY),
+        parameters=(IDEMPOTENCY_KEY,),
+        body=json_body(RotateBody, required=False),
+        answers={201: json_answer(NewKey, Cache_Control={"const": "no-store"})},
+        problems=(404, 409, 422),
     ),
     Call(
         id="keys-create",

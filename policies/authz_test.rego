@@ -8,6 +8,7 @@ roles := data.eventrunner.access.roles
 # Every call of the API, as resource and action.
 calls := {
 	["analytics", "rebuild"],
+	["audit", "list"],
 	["billing", "close"],
 	["consumers", "delete"],
 	["consumers", "get"],

@@ -7,6 +7,7 @@ import re
 from eventrunner.errors import FieldError, InvalidInput
 
 __all__ = [
+    "AUDIT_STREAM",
     "DEADLETTER_STREAM",
     "EVENTS_STREAM",
     "PLATFORM",
@@ -21,6 +22,7 @@ __all__ = [
     "tenant_of_subject",
 ]
 
+AUDIT_STREAM = "AUDIT"
 RAW_STREAM = "RAW"
 EVENTS_STREAM = "EVENTS"
 RESULTS_STREAM = "RESULTS"
@@ -48,7 +50,7 @@ def check_tenant(name: str) -> str:
 
 
 def subject(stream: str, tenant: str) -> str:
-    """Subject of a tenant on RAW, EVENTS, RESULTS, USAGE or REPLAYS, such as `raw.acme`."""
+    """Subject of a tenant on RAW, EVENTS, RESULTS, USAGE, REPLAYS or AUDIT, such as `raw.acme`."""
     return f"{stream.lower()}.{tenant}"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from threading import Lock
 
 from eventrunner.access.identity import Identity
+from eventrunner.api.recording import RecordingMirror
 from eventrunner.billing.plans import shipped_plan
 from eventrunner.errors import Conflict, Forbidden, NotFound
 from eventrunner.settings import Settings
@@ -28,7 +29,7 @@ class Backend:
     def __init__(self, settings: Callable[[], Settings]) -> None:
         self._settings = settings
         self._lock = Lock()
-        self._registry: Mirror | None = None
+        self._registry: RecordingMirror | None = None
         self._store: EventStore | None = None
         self._analytics: Analytics | None = None
 
@@ -44,7 +45,7 @@ class Backend:
                     records.CONSUMERS,
                     records.REPLAYS,
                 )
-                self._registry = Mirror(self._settings().nats_url, buckets)
+                self._registry = RecordingMirror(self._settings().nats_url, buckets)
             return self._registry
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from eventrunner.api.audit import AuditLog
 from eventrunner.api.billing_backend import BillingBackend
 from eventrunner.api.invoices import InvoiceCalls
 from eventrunner.api.usage import UsageCalls
@@ -20,5 +21,6 @@ def make_function(clock: Clock = utc_now) -> HttpFunction:
     function.route("GET", "/api/v1/invoice/{tenant}")(invoices.latest)
     function.route("GET", "/api/v1/invoice/{tenant}/{invoice}")(invoices.get)
     function.route("GET", "/api/v1/invoices/{tenant}")(invoices.list_all)
-    function.route("POST", "/api/v1/billing/close")(invoices.close)
+    close = "/api/v1/billing/close"
+    function.route("POST", close)(AuditLog(backend, clock).audited(f"POST {close}", invoices.close))
     return function

@@ -8,6 +8,7 @@ from flask import Request, Response
 
 from eventrunner.access.identity import Identity
 from eventrunner.api.analytics import AnalyticsCalls
+from eventrunner.api.audit import AuditCalls, AuditLog
 from eventrunner.api.backend import Backend
 from eventrunner.api.conditions import tagged
 from eventrunner.api.dead_letters import DeadLetterCalls
@@ -27,13 +28,18 @@ from eventrunner.stage.http import HttpFunction, RouteHandler
 
 __all__ = ["make_function"]
 
+_TRIALS = ("dry-run", "explain")
+"""POSTs that change nothing."""
+
 
 def make_function(clock: Clock = utc_now) -> HttpFunction:
     """Opens nothing before the first request."""
     function = HttpFunction("api")
     backend = Backend(function.settings)
+    log = AuditLog(backend, clock)
     for (method, template), handler in _handlers(backend, clock).items():
-        function.route(method, template)(handler)
+        changes = method != "GET" and template.rpartition("/")[2] not in _TRIALS
+        function.route(method, template)(log.audited(f"{method} {template}", handler) if changes else handler)
     return function
 
 
@@ -76,6 +82,7 @@ def _handlers(backend: Backend, clock: Clock) -> dict[tuple[str, str], RouteHand
         ("GET", "/api/v1/dead-letters/{tenant}/{letter}"): letters.get,
         ("DELETE", "/api/v1/dead-letters/{tenant}/{letter}"): letters.drop,
         ("POST", "/api/v1/dead-letters/{tenant}/{letter}/replay"): letters.replay,
+        ("GET", "/api/v1/audit/{tenant}"): AuditCalls(backend).list_all,
         ("POST", "/api/v1/analytics/rebuild"): analytics.rebuild,
     }
 

@@ -21,6 +21,7 @@ BEYOND_SCHEMA: Final = {
     "rules-list": "cursor",
     "invoices-list": "cursor",
     "keys-list": "cursor",
+    "audit-list": "cursor",
     "keys-rotate": "Idempotency-Key",
     "keys-create": "Idempotency-Key",
     "replays-create": rf"Idempotency-Key|{_TIMES}|filters.*|target.*",

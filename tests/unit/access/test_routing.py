@@ -46,6 +46,7 @@ CALLS = [
     ("POST", "/api/v1/tenants/acme/keys", "keys-create", "api"),
     ("DELETE", "/api/v1/tenants/acme/keys/k1", "keys-delete", "api"),
     ("GET", "/api/v1/tenants/acme/keys", "keys-list", "api"),
+    ("GET", "/api/v1/audit/acme", "audit-list", "api"),
     ("POST", "/api/v1/tenants/acme/keys/k1/rotate", "keys-rotate", "api"),
     ("GET", "/api/v1/usage/acme", "usage-get", "billing"),
     ("GET", "/api/v1/invoice/acme", "invoices-latest", "billing"),

@@ -169,7 +169,7 @@ class TestInvoices:
         assert (invoice["id"], invoice["status"], invoice["usage"]["events"]) == ("c1-202503-001", "final", "5")
         assert call.json("GET", "invoice/c1/c1-202503-001") == invoice
         assert call.json("GET", "invoice/c1?period=2025-03") == invoice
-        assert call.json("GET", "invoices/c1") == {"invoices": [invoice]}
+        assert call.json("GET", "invoices/c1") == {"invoices": [invoice], "next": None}
 
     def test_whoever_closes_first_counts(self, call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
         order = {"tenant": "c2", "period": "2025-03"}
@@ -209,7 +209,7 @@ class TestInvoices:
     def test_what_was_never_issued_is_not_there(self, call: Caller) -> None:
         assert call("GET", "invoice/acme/acme-200001-001").status_code == 404
         assert call("GET", "invoice/acme?period=2999-01").status_code == 404
-        assert call.json("GET", "invoices/nobody") == {"invoices": []}
+        assert call.json("GET", "invoices/nobody") == {"invoices": [], "next": None}
 
     def test_a_plan_that_does_not_exist_is_named(self, call: Caller) -> None:
         call.registry.put("tenants", "lost", Tenant("lost", plan="nope").to_json())

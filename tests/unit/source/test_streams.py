@@ -33,14 +33,15 @@ def stream(**spec: Any) -> dict[str, Any]:
 
 def test_what_ships_is_complete_and_never_drops() -> None:
     configs = {spec.name: spec.config for spec in read_streams([MANIFEST])}
-    streams = {RAW_STREAM, EVENTS_STREAM, RESULTS_STREAM, USAGE_STREAM, DEADLETTER_STREAM, REPLAYS_STREAM}
+    streams = {RAW_STREAM, EVENTS_STREAM, RESULTS_STREAM, USAGE_STREAM, DEADLETTER_STREAM, REPLAYS_STREAM, "AUDIT"}
     buckets = ("tenants", "keys", "plans", "rules", "consumers", "replays", "idempotency", "key_uses")
     assert set(configs) == streams | {f"KV_{name}" for name in buckets} | {"OBJ_modules"}
-    for config in configs.values():
-        assert config["discard"] == "new"
+    for name, config in configs.items():
+        # Of the audit log the oldest entries go first, after 400 days or by the limit of each tenant.
+        assert config["discard"] == ("old" if name == "AUDIT" else "new")
         assert config["storage"] == "file"
     assert all(configs[name]["max_bytes"] > 0 for name in streams)
-    assert all(configs[name]["max_age"] == 0 for name in streams - {RESULTS_STREAM})
+    assert all(configs[name]["max_age"] == 0 for name in streams - {RESULTS_STREAM, "AUDIT"})
     # What the server reserves must fit on a small disk.
     assert sum(configs[name]["max_bytes"] for name in streams) < 6 * 2**30
 

@@ -96,6 +96,8 @@ class Trace(msgspec.Struct, omit_defaults=True):
     """What could not be found out just now."""
 
 
+# Of an array, each item is an event's data.
+_RAW: Final = {"type": ["object", "array", "string", "number", "boolean", "null"], "minItems": 1}
 _BATCH: Final = {"type": "array", "items": {"type": "object"}}
 _LINES: Final = {"type": "string", "minLength": 1, "description": "A CloudEvent or a raw object on each line"}
 
@@ -115,7 +117,7 @@ CALLS: Final = (
             {
                 "application/cloudevents+json": EventDocument,
                 "application/cloudevents-batch+json": _BATCH,
-                "application/json": {"type": ["object", "array"], "items": {"type": "object"}, "minItems": 1},
+                "application/json": _RAW,
                 "application/x-ndjson": _LINES,
                 "application/x-www-form-urlencoded": {"type": "object", "additionalProperties": {"type": "string"}},
             }

@@ -7,10 +7,16 @@ from typing import Final
 import msgspec
 
 from eventrunner.api.analytics import RebuildBody
+from eventrunner.api.audit import AuditEntry
 from eventrunner.api.openapi.call import Answer, Call, json_answer, json_body
-from eventrunner.api.openapi.parameters import IF_NONE_MATCH, NOT_MODIFIED, tagged
+from eventrunner.api.openapi.parameters import FROM, IF_NONE_MATCH, NOT_MODIFIED, OWNER, PAGE, TO, tagged
 
 __all__ = ["CALLS"]
+
+
+class AuditEntries(msgspec.Struct):
+    entries: list[AuditEntry]
+    next: str | None
 
 
 class Rebuilt(msgspec.Struct):
@@ -33,6 +39,16 @@ CALLS: Final = (
         summary="Make a page of analytics again from the event store; call again with `next` until it is null",
         body=json_body(RebuildBody),
         answers={200: json_answer(Rebuilt)},
+        problems=(422,),
+    ),
+    Call(
+        id="audit-list",
+        method="get",
+        path="/api/v1/audit/{tenant}",
+        summary="Who changed what of a tenant, when and by which call, the oldest first",
+        path_parameters=(OWNER,),
+        parameters=(FROM, TO, *PAGE),
+        answers={200: json_answer(AuditEntries)},
         problems=(422,),
     ),
     Call(

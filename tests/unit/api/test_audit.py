@@ -1,0 +1,80 @@
+"""Every change is in the audit log, with who made it and between which revisions, and never with a secret."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support_api import api_function
+
+from tests.unit.api.test_api import ALICE, BOB, CHARGES, RULE, Caller
+
+
+@pytest.fixture(scope="module")
+def call(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with api_function(tmp_path_factory.mktemp("api")) as (app, registry):
+        caller = Caller(app.test_client(), registry)
+        caller("PUT", "tenants/acme", {})
+        caller("PUT", "tenants/globex", {})
+        yield caller
+
+
+def entries(call: Caller, tenant: str = "acme") -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = call.json("GET", f"audit/{tenant}?limit=1000")["entries"]
+    return found
+
+
+def test_a_change_is_written_down_with_its_revisions(call: Caller) -> None:
+    first = call("PUT", "rules/acme/one", RULE, who=ALICE).headers["ETag"].strip('"')
+    second = call("PUT", "rules/acme/one", RULE + "\n", who=ALICE).headers["ETag"].strip('"')
+    made, changed = entries(call)[-2:]
+    assert made["writes"] == [{"bucket": "rules", "before": None, "after": int(first)}]
+    assert changed["writes"] == [{"bucket": "rules", "before": int(first), "after": int(second)}]
+    assert (changed["subject"], changed["caller_tenant"], changed["roles"]) == ("alice", "acme", ["user"])
+    assert (changed["call"], changed["thing"]) == ("PUT /api/v1/rules/{tenant}/{name}", "/api/v1/rules/acme/one")
+    assert (made["status"], changed["status"]) == (201, 201)
+
+
+def test_what_was_refused_or_only_read_is_not_there(call: Caller) -> None:
+    before = entries(call)
+    call("PUT", "rules/acme/one", "no rule")
+    call("PUT", "rules/acme/one", RULE, who=BOB)
+    call("GET", "rules/acme/one")
+    call("POST", "rules/acme/one/dry-run", {"events": []})
+    assert entries(call) == before
+
+
+def test_no_secret_is_there(call: Caller) -> None:
+    made = call.json("POST", "tenants/acme/keys", {}, status=201, headers={"Idempotency-Key": "secret-1"})
+    shown = str(entries(call)[-1])
+    assert "keys" in shown
+    assert made["key"] not in shown
+    assert "secret-1" not in shown
+
+
+def test_what_belongs_to_no_tenant_is_the_platforms(call: Caller) -> None:
+    call("PUT", "plans/cheap", {"charges": CHARGES})
+    assert entries(call, "_platform")[-1]["thing"] == "/api/v1/plans/cheap"
+    call.problem(403, "GET", "audit/_platform", who=ALICE)
+
+
+def test_a_user_sees_its_own_tenants_only(call: Caller) -> None:
+    assert call("GET", "audit/acme", who=ALICE).status_code == 200
+    call.problem(403, "GET", "audit/acme", who=BOB)
+    assert {item["thing"] for item in entries(call, "globex")} == {"/api/v1/tenants/globex"}
+
+
+def test_pages_join_to_the_whole_and_times_cut_it(call: Caller) -> None:
+    whole = entries(call)
+    assert len(whole) >= 3
+    found, query = [], "?limit=1"
+    while query:
+        page = call.json("GET", "audit/acme" + query)
+        found += page["entries"]
+        query = page["next"] and f"?limit=1&cursor={page['next']}"
+    assert found == whole
+    assert call.json("GET", "audit/acme?from=2000-01-01T00:00:00Z")["entries"] == whole
+    assert call.json("GET", "audit/acme?from=2200-01-01T00:00:00Z")["entries"] == []
+    assert call.json("GET", "audit/acme?to=2000-01-01T00:00:00Z")["entries"] == []
+    for wrong in ("cursor=x", "from=x", "of=1"):
+        call.problem(422, "GET", f"audit/acme?{wrong}")

@@ -45,6 +45,12 @@ class Load:
             finally:
                 stopping.set()
 
+    async def send_first(self, tenant: str, batches: int) -> None:
+        """As fast as they are taken; returns when they are acknowledged."""
+        async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
+            for _ in range(batches):
+                await self._send_at_last(session, self.ledger.hand_out(tenant))
+
     async def _client(self, session: aiohttp.ClientSession, number: int, stopping: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time()

@@ -342,6 +342,15 @@ class TestCrash:
         assert 14 <= lab.clock.seconds <= 16
         assert lab.get(replay).state is State.DONE
 
+    def test_a_lease_of_a_dead_worker_runs_out_although_the_clock_was_set_back(self, lab: Lab) -> None:
+        replay = lab.replay(TO_CONSUMER)
+        with pytest.raises(CrashError):
+            lab.worker(CrashingOutbox(lab.registry, 0, before=True)).work("acme", replay.id)
+        lab.clock.seconds -= 3600
+        before = lab.clock.seconds
+        assert lab.finish(replay).counts.sent == 100
+        assert lab.clock.seconds - before < 60
+
     def test_one_that_takes_over_ends_the_slower_one(self, lab: Lab) -> None:
         replay = lab.replay(TO_CONSUMER, rate=80.0)
 

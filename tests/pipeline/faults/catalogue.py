@@ -1,4 +1,4 @@
-"""Rounds of faults: each kind comes once before any comes twice. A new kind of fault is a line in `_round`."""
+"""Rounds of faults: each kind comes once before any comes twice. A new kind of fault is a line in `rounds`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from tests.pipeline.faults.disturbances import BadSink, ClockJump, FullStream
+from tests.pipeline.faults.disturbances import BadSink, ClockJump, FullStream, KillWriter
 from tests.pipeline.faults.faults import (
     GATEWAY,
     SERVERS,
@@ -39,12 +39,14 @@ def rounds(parts: Parts, random: Random) -> Iterator[list[Fault]]:
     replaced = _shuffled(parts.functions, random)
     paused = _shuffled((*everything, GATEWAY), random)
     sinks = _shuffled(parts.sinks, random)
+    filled = _shuffled(parts.streams, random)
     number = 0
     while True:
         faults: list[Fault] = [Kill(part) for part in everything]
         # Neighbours in the list of sinks, so that over the rounds each sink behaves in each way.
         faults += [BadSink(how, sinks[(number + place) % len(sinks)]) for place, how in enumerate(MISBEHAVIOURS)]
         faults += [FullStream(stream) for stream in parts.streams]
+        faults.append(KillWriter(filled[number % len(filled)]))
         faults += [Deploy(replaced[number % len(replaced)]), Pause(paused[number % len(paused)])]
         faults.append(KillSome(tuple(random.sample(everything, random.randint(2, 4)))))
         faults += [KillEverything(), KillCassandra(), ClockJump()]

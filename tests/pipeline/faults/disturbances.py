@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import Random
 from typing import Any, ClassVar, Final
 
 from eventrunner.errors import EventRunnerError
 from eventrunner.storage.jetstream import JetStreamApi, connect, disconnect
+from eventrunner.tenancy import RAW_STREAM
 
-from tests.pipeline.faults.faults import LIMIT, NotPossible, World
+from tests.pipeline.faults.faults import LIMIT, Kill, NotPossible, World
 from tests.pipeline.faults.proxy import MISBEHAVIOURS
 
-__all__ = ["BadSink", "ClockJump", "FullStream"]
+__all__ = ["BadSink", "ClockJump", "FullStream", "KillWriter"]
 
 _MEND_SECONDS: Final = 30.0
 
@@ -63,33 +66,61 @@ class FullStream:
         return ""
 
     async def strike(self, world: World, random: Random) -> float:
-        client = await connect(world.target.platform.nats, name="faults")
-        try:
-            await self._fill(JetStreamApi(client), random.uniform(2, 6))
-        finally:
-            await disconnect(client)
+        async with _full(world, self.stream):
+            await asyncio.sleep(random.uniform(2, 6))
         return time.monotonic()
 
-    async def _fill(self, api: JetStreamApi, seconds: float) -> None:
+
+@dataclass(frozen=True, slots=True)
+class KillWriter:
+    """The moment in which whoever acks before it has stored what came of it loses something."""
+
+    detail: str
+    """The stream."""
+    kind: str = "kill -9 of what writes to a full stream"
+    limit: ClassVar[float] = LIMIT
+    single: ClassVar[bool] = False
+    starts_anew: ClassVar[bool] = False
+
+    def missing(self, world: World) -> str:
+        return ""
+
+    async def strike(self, world: World, random: Random) -> float:
+        async with _full(world, self.detail):
+            await asyncio.sleep(random.uniform(2, 4))
+            await Kill("ingest-http" if self.detail == RAW_STREAM else "source adapter").strike(world, random)
+            await asyncio.sleep(random.uniform(0, 1))
+        return time.monotonic()
+
+
+@asynccontextmanager
+async def _full(world: World, stream: str) -> AsyncIterator[None]:
+    """The stream takes nothing while the body runs. Raises NotPossible."""
+    client = await connect(world.target.platform.nats, name="faults")
+    api = JetStreamApi(client)
+    try:
         try:
-            config = (await api.request(f"STREAM.INFO.{self.stream}"))["config"]
-            await api.request(f"STREAM.UPDATE.{self.stream}", {**config, "max_bytes": 1})
+            config = (await api.request(f"STREAM.INFO.{stream}"))["config"]
+            await api.request(f"STREAM.UPDATE.{stream}", {**config, "max_bytes": 1})
         except EventRunnerError as error:
             raise NotPossible(str(error)) from error
         try:
-            await asyncio.sleep(seconds)
+            yield
         finally:
-            await self._mend(api, config)
+            await _mend(api, config)
+    finally:
+        await disconnect(client)
 
-    async def _mend(self, api: JetStreamApi, config: dict[str, Any]) -> None:
-        async with asyncio.timeout(_MEND_SECONDS):
-            while True:
-                try:
-                    await api.request(f"STREAM.UPDATE.{self.stream}", config)
-                except EventRunnerError:
-                    await asyncio.sleep(0.5)
-                else:
-                    return
+
+async def _mend(api: JetStreamApi, config: dict[str, Any]) -> None:
+    async with asyncio.timeout(_MEND_SECONDS):
+        while True:
+            try:
+                await api.request(f"STREAM.UPDATE.{config['name']}", config)
+            except EventRunnerError:
+                await asyncio.sleep(0.5)
+            else:
+                return
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ def test_the_order_follows_from_the_seed() -> None:
     ("kind", "parts"),
     [
         ("replace a function", _FUNCTIONS),
+        ("kill -9 of what writes to a full stream", {*project_parts().streams}),
         ("SIGSTOP for 12 s", _FUNCTIONS | {*SERVERS, "gateway, activator"}),
         *((f"sink {how}", {*project_parts().sinks}) for how in MISBEHAVIOURS),
     ],

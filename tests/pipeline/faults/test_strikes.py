@@ -10,13 +10,14 @@ from random import Random
 from typing import Any
 
 import pytest
+from eventrunner.cli.connection import ApiError
 from eventrunner.cli.processes import sample_tree
 from eventrunner.source.spec import read_sources
 from eventrunner.storage.jetstream import JetStreamApi, connect, disconnect
 from nats.js.errors import APIError
 from support_nats import eventually
 
-from tests.pipeline.faults.disturbances import BadSink, FullStream
+from tests.pipeline.faults.disturbances import BadSink, FullStream, KillWriter
 from tests.pipeline.faults.faults import Deploy, Kill, KillEverything, KillSome, NotPossible, Pause, World
 from tests.pipeline.faults.project import make_project
 from tests.pipeline.faults.proxy import MISBEHAVIOURS, Proxy
@@ -138,6 +139,26 @@ def test_a_full_stream_takes_nothing_until_the_fault_is_over(world: World) -> No
             await striking
             await client.jetstream().publish("results.nobody", b"[]")
             assert (await api.request("STREAM.INFO.RESULTS"))["config"] == before
+        finally:
+            await disconnect(client)
+
+    _run(run())
+
+
+@pytest.mark.parametrize(("stream", "writer"), [("EVENTS", "source adapter"), ("RAW", "ingest-http")])
+def test_what_writes_to_a_full_stream_is_killed_while_it_is_full(world: World, stream: str, writer: str) -> None:
+    async def run() -> None:
+        with pytest.raises(ApiError, match=": 4"):
+            await world.target.insist("POST", "/api/v1/events?tenant=acme")
+        before = _pids(world, writer)
+        client = await connect(world.target.platform.nats, name="test")
+        try:
+            config = (await JetStreamApi(client).request(f"STREAM.INFO.{stream}"))["config"]
+            striking = asyncio.create_task(KillWriter(stream).strike(world, Random(1)))
+            await eventually(lambda: not before <= _pids(world, writer))
+            assert (await JetStreamApi(client).request(f"STREAM.INFO.{stream}"))["config"]["max_bytes"] == 1
+            await striking
+            assert (await JetStreamApi(client).request(f"STREAM.INFO.{stream}"))["config"] == config
         finally:
             await disconnect(client)
 

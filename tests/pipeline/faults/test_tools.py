@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import subprocess
 import sys
@@ -53,6 +54,18 @@ def test_a_proxy_that_behaves_passes_on_what_comes() -> None:
             assert (request.body, request.headers[COUNT_HEADER]) == (b"[]", "100")
 
     asyncio.run(run())
+
+
+def test_a_proxy_passes_on_a_backlog_too(caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        async with _proxied() as (_, url, sink):
+            body = io.BytesIO(bytes(5_000_000))
+            async with aiohttp.ClientSession() as session, session.post(url, data=body) as response:
+                assert await response.read() == _ANSWER
+            assert len(sink.requests[0].body) == 5_000_000
+
+    asyncio.run(run())
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ class Kind:
         if not self.single:
             return ""
         late = sum(recovery > ASKED for recovery in self.recoveries)
-        return f"missed {late} times" if late else "met"
+        return f"{late} of {len(self.recoveries)} later" if late else "met"
 
     def to_json(self) -> dict[str, Any]:
         figures = {"faults": len(self.recoveries), "median": self.median, "worst": self.worst}

@@ -43,7 +43,7 @@ def test_a_kind_has_its_median_its_worst_and_whether_the_figure_was_met() -> Non
     kinds = kinds_of([_struck("kill", 1.0), _struck("kill", 6.0), _struck("kill", 2.0), _struck("b", 9, single=False)])
     assert [(kind.name, kind.median, kind.worst, kind.met) for kind in kinds] == [
         ("b", 9, 9, ""),
-        ("kill", 2.0, 6.0, "missed 1 times"),
+        ("kill", 2.0, 6.0, "1 of 3 later"),
     ]
 
 

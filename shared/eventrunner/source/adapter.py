@@ -15,6 +15,7 @@ from nats.aio.client import Client
 
 from eventrunner.source.health import SinkHealth
 from eventrunner.source.metrics import SourceMetrics
+from eventrunner.source.pin import PinLost
 from eventrunner.source.publisher import Publisher
 from eventrunner.source.runner import Links, SourceRunner
 from eventrunner.source.sink import Sink, make_session, sink_url
@@ -99,6 +100,8 @@ class Adapter:
             runner = runners[spec.name] = SourceRunner(spec, links)
             try:
                 await runner.run(stopping)
+            except PinLost as lost:
+                _log.warning("%s: standing by: %s", spec.name, lost)
             except Exception:
                 _log.exception("%s: failed; starting it again", spec.name)
                 SourceMetrics(spec.name).crashes.inc()

@@ -122,15 +122,20 @@ class TestPoison:
                 assert await lab.ids("DEADLETTER") == ["1"]
                 assert await lab.stored("RAW") == []
 
-    async def test_that_came_too_often_is_not_sent_again(
-        self, server: NatsServer, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(runner, "_MAX_DELIVERIES", 0)
-        async with open_lab(server) as lab, lab.adapter():
+    async def test_that_came_too_often_is_not_sent_again(self, server: NatsServer) -> None:
+        async with open_lab(server) as lab:
+            async with lab.adapter():
+                await eventually(lambda: consumer_exists(lab))
             await lab.publish(event(1))
-            await lab.finished()
+            taker = await lab.client.jetstream().pull_subscribe_bind("stage", stream="RAW")
+            for _ in range(2):
+                (message,) = await taker.fetch(1)
+                await message.nak()
+            async with lab.adapter(delivery={"maxDeliver": 2}):
+                await lab.finished()
             assert lab.sink.requests == []
-            assert len(await lab.events("DEADLETTER")) == 1
+            (letter,) = await lab.events("DEADLETTER")
+            assert letter["knativeerrordata"] == "delivered 3 times without any outcome"
 
 
 class TestOutageOfTheSink:

@@ -20,7 +20,7 @@ from eventrunner.storage.jetstream import JetStreamApi, JetStreamError, connect
 from nats.aio.client import Client
 from support_nats import NatsServer, eventually, free_port
 
-__all__ = ["BATCH", "STRUCTURED", "Lab", "LocalSink", "Stored", "echo", "event", "manifest", "open_lab"]
+__all__ = ["BATCH", "STREAMS", "STRUCTURED", "Lab", "LocalSink", "Stored", "echo", "event", "manifest", "open_lab"]
 
 BATCH = "application/cloudevents-batch+json"
 STRUCTURED = "application/cloudevents+json"

@@ -109,7 +109,8 @@ class Adapter:
 
     def _links(self, spec: SourceSpec, publisher: Publisher, client: Client, session: aiohttp.ClientSession) -> Links:
         async def make_streams() -> None:
-            await apply_streams(JetStreamApi(client), self.streams, replicas=self.stream_replicas)
+            # An operator may have changed one that is there.
+            await apply_streams(JetStreamApi(client), self.streams, replicas=self.stream_replicas, only_missing=True)
 
         reply = self._sink(spec.reply, session) if isinstance(spec.reply, Destination) else None
         return Links(client, publisher, self._sink(spec.sink, session), reply, make_streams if self.streams else None)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from eventrunner.errors import ConfigurationError
 from eventrunner.source.spec import Ordering, SourceSpec
-from eventrunner.storage.jetstream import JetStreamApi, JetStreamError
+from eventrunner.storage.jetstream import NOT_FOUND, UNAVAILABLE, JetStreamApi, JetStreamError
 
 __all__ = ["ACK_WAIT", "PIN_GROUP", "ensure_consumer"]
 
@@ -26,24 +27,46 @@ _REPLICAS_ALLOWED = 8
 
 
 async def ensure_consumer(api: JetStreamApi, spec: SourceSpec) -> None:
-    """Creates the consumer, or updates it to the manifest. Raises ConfigurationError when the server will not have it
-    so, Unavailable."""
+    """Creates the consumer, or updates it to the manifest.
+
+    Raises ConfigurationError when the server will not have it so, JetStreamError (NOT_FOUND) without the stream,
+    Unavailable.
+    """
     config = _config(spec)
+    # First of all, because a cluster that has lost the leader of all its streams still answers for a consumer.
+    if await _is_there(api, spec, config):
+        return
     try:
         answer = await api.request(
             f"CONSUMER.CREATE.{spec.stream}.{spec.consumer}", {"stream_name": spec.stream, "config": config}
         )
     except JetStreamError as error:
+        if error.http_code in (NOT_FOUND, UNAVAILABLE):
+            raise
         raise ConfigurationError(
             f"The consumer {spec.consumer} of the stream {spec.stream} cannot be made as the source wants it: "
             f"{error.description}. If it is there and set up otherwise, give the source another `consumer`, or remove "
             f"it: nats consumer rm {spec.stream} {spec.consumer}"
         ) from error
-    if spec.ordering is Ordering.BY_TENANT and answer["config"].get("priority_policy") != _PINNED:
+    if not _is_pinned_as_asked(answer["config"], config):
         raise ConfigurationError(
             f"The source {spec.name} asks for `ordering: {spec.ordering}`, for which the NATS server must pin its "
             "consumer to one client, and this one does not: use nats-server 2.11 or newer, or leave `ordering` out."
         )
+
+
+async def _is_there(api: JetStreamApi, spec: SourceSpec, config: Mapping[str, Any]) -> bool:
+    try:
+        actual = (await api.request(f"CONSUMER.INFO.{spec.stream}.{spec.consumer}"))["config"]
+    except JetStreamError as error:
+        if error.http_code != NOT_FOUND:
+            raise
+        return False
+    return all(actual.get(key) == value for key, value in config.items()) and _is_pinned_as_asked(actual, config)
+
+
+def _is_pinned_as_asked(actual: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    return (actual.get("priority_policy") == _PINNED) == ("priority_policy" in config)
 
 
 def _config(spec: SourceSpec) -> dict[str, Any]:

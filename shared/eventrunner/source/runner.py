@@ -26,7 +26,7 @@ from eventrunner.source.pin import Pin, PinLost
 from eventrunner.source.publisher import Publisher
 from eventrunner.source.sink import Sink
 from eventrunner.source.spec import Compression, Format, Ordering, SourceSpec
-from eventrunner.storage.jetstream import JetStreamApi
+from eventrunner.storage.jetstream import NOT_FOUND, JetStreamApi, JetStreamError
 from eventrunner.storage.pull import PullEnded, PullSubscription
 
 __all__ = ["Links", "SourceRunner"]
@@ -37,8 +37,9 @@ _GRACE = 20.0
 """Seconds that requests under way get to end after SIGTERM; Kubernetes allows 30 in all."""
 _GRACE_WITHOUT_PIN = 2.0
 """The same when another adapter is to take over an ordered source: it waits for what is under way here."""
-_PAUSE_MAX = 2.0
-_API_TIMEOUT = 2.0
+_PAUSE_MAX = 0.5
+_API_TIMEOUT = 1.0
+"""Short, because what was asked of a server that has died is not answered by the next leader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ class SourceRunner:
             except (NatsError, OSError) as error:
                 _log.debug("%s: cannot ask for messages: %r", self._spec.name, error)
                 self.reconnected()
-                await asyncio.sleep(_PAUSE_MAX / 4)
+                await asyncio.sleep(_PAUSE_MAX)
 
     def _demand(self) -> Demand | None:
         waiting = self._pull.waiting
@@ -168,11 +169,14 @@ class SourceRunner:
                 await self._pull.start(self._spec.stream, self._spec.consumer)
                 self._no_consumer = False
                 return
+            except JetStreamError as error:
+                _log.warning("%s: no consumer yet: %s", self._spec.name, error)
+                if error.http_code == NOT_FOUND:
+                    await self._make_streams()
             except (EventRunnerError, NatsError, OSError) as error:
                 _log.warning("%s: no consumer yet: %s", self._spec.name, error)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _PAUSE_MAX)
-            await self._make_streams()
 
     async def _make_streams(self) -> None:
         if self._links.make_streams is None:
@@ -276,6 +280,10 @@ class SourceRunner:
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    """Until each has ended: up to Python 3.11 a request to NATS can swallow a cancellation
+    (https://github.com/python/cpython/issues/86296)."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=0.5)

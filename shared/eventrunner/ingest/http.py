@@ -7,12 +7,10 @@ import json
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 
-import nats
-from nats.aio.client import Client
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
@@ -37,6 +35,7 @@ from eventrunner.ingest.publisher import Publisher, report_failure
 from eventrunner.ingest.quotas import Quotas, share
 from eventrunner.memory import keep_memory
 from eventrunner.settings import Settings
+from eventrunner.storage.jetstream import connect
 from eventrunner.storage.registry import Mirror
 from eventrunner.telemetry import (
     EVENTS_TOTAL,
@@ -51,6 +50,7 @@ __all__ = ["HttpIngest"]
 
 _log = logging.getLogger(__name__)
 _STAGE = "ingest-http"
+_CONNECT_SECONDS = 5.0
 _ACCEPTED = b'{"accepted":%d,"rejected":[]}'
 
 
@@ -152,9 +152,18 @@ class HttpIngest:
             self._mirror = Mirror(settings.nats_url, ("tenants",))
         mirror = self._mirror
         await asyncio.to_thread(mirror.start)
-        client = Client()
+        publisher: Publisher | None = None
+
+        async def lost() -> None:
+            if publisher is not None:
+                await publisher.disconnected()
+
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                client = await connect(settings.nats_url, name=_STAGE, on_disconnect=lost)
+        except TimeoutError:
+            raise Unavailable("The message store is not reachable; nothing was taken. Try again.") from None
         publisher = Publisher(client, max_events=settings.max_message_events, max_bytes=settings.max_message_bytes)
-        await _open(client, settings.nats_url, publisher.disconnected)
         quotas = Quotas(lambda tenant: mirror.get("tenants", tenant))
         self._sharing = asyncio.create_task(share(quotas, client))
         self._sharing.add_done_callback(report_failure)
@@ -177,23 +186,6 @@ def _charged(quotas: Quotas, accepted: Mapping[str, Sequence[Event]]) -> Iterato
         for tenant, events, size in costs:
             quotas.charge(tenant, -events, -size)
         raise
-
-
-async def _open(client: Client, url: str, on_lost: Callable[[], Awaitable[None]]) -> None:
-    async def report(error: Exception) -> None:
-        _log.warning("NATS: %s", error)
-
-    try:
-        await client.connect(
-            url.split(","),
-            name=_STAGE,
-            error_cb=report,
-            disconnected_cb=on_lost,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=0.25,  # type: ignore[arg-type]
-        )
-    except (nats.errors.Error, OSError) as error:
-        raise Unavailable("The message store is not reachable; nothing was taken. Try again.") from error
 
 
 async def _read_body(request: HttpRequest, limit: int, hold: Hold) -> bytes:

@@ -15,6 +15,7 @@ from nats.aio.client import Client
 
 from eventrunner.source.health import SinkHealth
 from eventrunner.source.metrics import SourceMetrics
+from eventrunner.source.pin import PinLost
 from eventrunner.source.publisher import Publisher
 from eventrunner.source.runner import Links, SourceRunner
 from eventrunner.source.sink import Sink, make_session, sink_url
@@ -99,6 +100,8 @@ class Adapter:
             runner = runners[spec.name] = SourceRunner(spec, links)
             try:
                 await runner.run(stopping)
+            except PinLost as lost:
+                _log.warning("%s: standing by: %s", spec.name, lost)
             except Exception:
                 _log.exception("%s: failed; starting it again", spec.name)
                 SourceMetrics(spec.name).crashes.inc()
@@ -106,7 +109,8 @@ class Adapter:
 
     def _links(self, spec: SourceSpec, publisher: Publisher, client: Client, session: aiohttp.ClientSession) -> Links:
         async def make_streams() -> None:
-            await apply_streams(JetStreamApi(client), self.streams, replicas=self.stream_replicas)
+            # An operator may have changed one that is there.
+            await apply_streams(JetStreamApi(client), self.streams, replicas=self.stream_replicas, only_missing=True)
 
         reply = self._sink(spec.reply, session) if isinstance(spec.reply, Destination) else None
         return Links(client, publisher, self._sink(spec.sink, session), reply, make_streams if self.streams else None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -31,11 +31,12 @@ from eventrunner.source.outcomes import (
     Refused,
     RetryAfter,
 )
+from eventrunner.source.pin import Pin
 from eventrunner.source.publication import TO_DESTINATION, Publication
 from eventrunner.source.publisher import Publisher
 from eventrunner.source.routing import Unroutable, route
 from eventrunner.source.sink import Sink
-from eventrunner.source.spec import Ordering, SourceSpec
+from eventrunner.source.spec import SourceSpec
 
 __all__ = ["Courier"]
 
@@ -51,7 +52,12 @@ class _LeavingError(Exception):
 
 @dataclass(slots=True)
 class Courier:
-    """`on_settled` is called whenever room for further messages may have come up."""
+    """`on_settled` is called whenever room for further messages may have come up, `on_done` with tenants when nothing
+    that was sent of them is unsettled any more.
+
+    In an ordered source, which has a `pin`, a parcel's tenants do not wait for each other, and nothing is given back
+    while the pin is ours: what comes again would come behind the tenant's next messages.
+    """
 
     spec: SourceSpec
     sink: Sink
@@ -60,6 +66,8 @@ class Courier:
     held: Held
     metrics: SourceMetrics
     on_settled: Callable[[], None]
+    on_done: Callable[[Iterable[str]], None]
+    pin: Pin | None = None
     window: asyncio.Semaphore = field(init=False)
     """A place for each request that may be in flight."""
     _leaving: asyncio.Event = field(init=False, default_factory=asyncio.Event)
@@ -68,16 +76,9 @@ class Courier:
     def __post_init__(self) -> None:
         self.window = asyncio.Semaphore(self.spec.in_flight)
 
-    def send(self, parcel: Parcel, on_done: Callable[[], None]) -> None:
+    def send(self, parcel: Parcel) -> None:
         """Takes the parcel, for which the caller has acquired a place in the window."""
-
-        async def deliver() -> None:
-            try:
-                await self._deliver(parcel)
-            finally:
-                on_done()
-
-        self._spawn(deliver(), parcel.parts)
+        self._spawn(self._bring(parcel), parcel.parts)
 
     def bury(self, message: Message) -> None:
         """Takes a message that no sink can be given."""
@@ -115,8 +116,35 @@ class Courier:
         finally:
             self.on_settled()
 
-    async def _deliver(self, parcel: Parcel) -> None:
-        """Returns when the parcel's events are settled, or are in the hands of other tasks."""
+    async def _bring(self, parcel: Parcel) -> None:
+        settled = True
+        try:
+            settled = await (self._deliver(parcel) if self.pin is None else self._insist(parcel))
+        finally:
+            if settled:
+                self.on_done(parcel.tenants)
+
+    async def _insist(self, parcel: Parcel) -> bool:
+        """Like `_deliver`, and again after an error of our own. What fails as often as a message may be delivered is
+        given up."""
+        while True:
+            try:
+                if parcel.crashes < self.spec.delivery.max_deliver:
+                    return await self._deliver(parcel)
+                self.window.release()
+                await self._settle_dead(parcel, 0, f"its delivery broke off {parcel.crashes} times")
+                return True
+            except (asyncio.CancelledError, _LeavingError):
+                raise
+            except Exception:
+                parcel.crashes += 1
+                _log.exception("%s: delivery failed; its tenants wait until it is tried again", self.spec.name)
+                self.metrics.crashes.inc()
+            await self._or_leave(asyncio.sleep(_CRASH_DELAY))
+            await self.window.acquire()
+
+    async def _deliver(self, parcel: Parcel) -> bool:
+        """Returns when the parcel's events are settled, or false when they are in the hands of other tasks."""
         while True:
             decision, publications = await self._attempt(parcel)
             match decision:
@@ -124,13 +152,12 @@ class Courier:
                     await self._store(publications, parcel)
                     self.metrics.delivered.inc(parcel.count)
                     await self.held.settle(parcel.parts)
-                    return
+                    return True
                 case Halve():
-                    await self._deliver_halves(parcel)
-                    return
+                    return await self._deliver_halves(parcel)
                 case DeadLetter():
                     await self._settle_dead(parcel, decision.status, decision.reason)
-                    return
+                    return True
                 case RetryAfter():
                     await self._or_leave(asyncio.sleep(decision.seconds))
                     await self.window.acquire()
@@ -143,6 +170,8 @@ class Courier:
         try:
             if health.down:
                 probe = await self._or_leave(health.turn())
+            if self.pin is not None and not self.pin.is_good():
+                await self._or_leave(self.pin.good())
             loop = asyncio.get_running_loop()
             started = loop.time()
             parcel.begin_attempt(started)
@@ -153,6 +182,8 @@ class Courier:
             outcome, publications = self._read(outcome, parcel)
             decision = health.decide(parcel, outcome, self.spec.delivery, ended)
             probe = False
+            if self._is_one_of_several(parcel, outcome, decision):
+                decision = Halve()
             return decision, publications
         finally:
             if probe:
@@ -173,22 +204,30 @@ class Courier:
         except Unroutable as error:
             return Refused(HTTPStatus.BAD_GATEWAY, str(error)), ()
 
-    async def _deliver_halves(self, parcel: Parcel) -> None:
+    def _is_one_of_several(self, parcel: Parcel, outcome: Outcome, decision: Decision) -> bool:
+        """Whether one tenant of an ordered source is to blame, so that the others shall not wait with it."""
+        if self.pin is None or not isinstance(outcome, Failed) or outcome.retry_after is not None:
+            return False
+        return isinstance(decision, RetryAfter) and decision.seconds > 0 and len(parcel.tenants) > 1
+
+    async def _deliver_halves(self, parcel: Parcel) -> bool:
         try:
-            halves = parcel.halves()
+            halves = parcel.halves(whole_tenants=self.pin is not None)
         except InvalidInput as error:
             await self._settle_dead(parcel, HTTPStatus.BAD_REQUEST, str(error))
-            return
-        if self.spec.ordering is Ordering.BY_TENANT:
+            return True
+        if self.pin is not None and len(parcel.tenants) == 1:
             for half in halves:
-                await self._deliver_half(half)
-            return
+                await self.window.acquire()
+                await self._insist(half)
+            return True
         for half in halves:
-            self._spawn(self._deliver_half(half), half.parts)
+            self._spawn(self._bring_half(half), half.parts)
+        return False
 
-    async def _deliver_half(self, parcel: Parcel) -> None:
+    async def _bring_half(self, parcel: Parcel) -> None:
         await self.window.acquire()
-        await self._deliver(parcel)
+        await self._bring(parcel)
 
     async def _store(self, publications: Sequence[Publication], parcel: Parcel) -> None:
         messages = []

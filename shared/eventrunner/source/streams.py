@@ -66,15 +66,18 @@ def parse_stream(manifest: Manifest) -> StreamSpec:
     return StreamSpec(config["name"], config)
 
 
-async def apply_streams(api: JetStreamApi, streams: Sequence[StreamSpec], *, replicas: int = 0) -> list[Applied]:
+async def apply_streams(
+    api: JetStreamApi, streams: Sequence[StreamSpec], *, replicas: int = 0, only_missing: bool = False
+) -> list[Applied]:
     """Makes each stream what its manifest says; `replicas` above 0 overrides theirs. Applying again changes nothing.
+    With `only_missing` a stream that is there stays as it is.
 
     Raises ConfigurationError when the server refuses, Unavailable when it is away.
     """
-    return [await _apply(api, stream, replicas) for stream in streams]
+    return [await _apply(api, stream, replicas, only_missing) for stream in streams]
 
 
-async def _apply(api: JetStreamApi, stream: StreamSpec, replicas: int) -> Applied:
+async def _apply(api: JetStreamApi, stream: StreamSpec, replicas: int, only_missing: bool) -> Applied:
     wanted = stream.config | ({"num_replicas": replicas} if replicas else {})
     try:
         actual = (await api.request(f"STREAM.INFO.{stream.name}"))["config"]
@@ -86,7 +89,7 @@ async def _apply(api: JetStreamApi, stream: StreamSpec, replicas: int) -> Applie
         await _change(api, "CREATE", wanted)
         return Applied(stream.name, Change.CREATED)
     # What the server left out is at its zero value.
-    if all(actual.get(key, type(value)()) == value for key, value in wanted.items()):
+    if only_missing or all(actual.get(key, type(value)()) == value for key, value in wanted.items()):
         return Applied(stream.name, Change.UNCHANGED)
     await _change(api, "UPDATE", actual | wanted)
     return Applied(stream.name, Change.UPDATED)

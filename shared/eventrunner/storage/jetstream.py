@@ -18,13 +18,24 @@ from nats.errors import Error as NatsError
 
 from eventrunner.errors import EventRunnerError, Unavailable
 
-__all__ = ["JetStreamApi", "JetStreamError", "connect", "disconnect", "is_status", "status_of", "without_secrets"]
+__all__ = [
+    "NOT_FOUND",
+    "UNAVAILABLE",
+    "JetStreamApi",
+    "JetStreamError",
+    "connect",
+    "disconnect",
+    "is_status",
+    "status_of",
+    "without_secrets",
+]
 
 _log = logging.getLogger(__name__)
 
 _Callback = Callable[[], Awaitable[None]]
 
-NOT_FOUND = 404
+NOT_FOUND, UNAVAILABLE = 404, 503
+"""Of `JetStreamError.http_code`."""
 _PREFIX = "$JS.API."
 _decoder = msgspec.json.Decoder()
 
@@ -46,6 +57,7 @@ async def connect(
     url: str,
     *,
     name: str,
+    on_disconnect: _Callback | None = None,
     on_reconnect: _Callback | None = None,
     on_closed: _Callback | None = None,
 ) -> Client:
@@ -54,6 +66,8 @@ async def connect(
     async def lost() -> None:
         if not client.is_closed:
             _log.warning("%s: connection to NATS lost", name)
+        if on_disconnect is not None:
+            await on_disconnect()
 
     async def back() -> None:
         _log.warning("%s: connected to NATS again", name)

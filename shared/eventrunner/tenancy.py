@@ -13,6 +13,7 @@ __all__ = [
     "RAW_STREAM",
     "REPLAYS_STREAM",
     "RESULTS_STREAM",
+    "STREAMS",
     "USAGE_STREAM",
     "check_tenant",
     "deadletter_subject",
@@ -27,6 +28,7 @@ RESULTS_STREAM = "RESULTS"
 DEADLETTER_STREAM = "DEADLETTER"
 USAGE_STREAM = "USAGE"
 REPLAYS_STREAM = "REPLAYS"
+STREAMS = (RAW_STREAM, EVENTS_STREAM, RESULTS_STREAM, USAGE_STREAM, DEADLETTER_STREAM, REPLAYS_STREAM)
 
 PLATFORM = "_platform"
 """Owner of the platform's own rule sets. It can be no tenant's name, so no key and no event can ever be of it."""

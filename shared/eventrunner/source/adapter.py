@@ -14,6 +14,7 @@ from aiohttp import web
 from nats.aio.client import Client
 
 from eventrunner.source.health import SinkHealth
+from eventrunner.source.keeper import StreamKeeper
 from eventrunner.source.metrics import SourceMetrics
 from eventrunner.source.publisher import Publisher
 from eventrunner.source.runner import Links, SourceRunner
@@ -22,6 +23,7 @@ from eventrunner.source.spec import Destination, SourceSpec
 from eventrunner.source.streams import StreamSpec, apply_streams
 from eventrunner.storage.jetstream import JetStreamApi, connect, disconnect
 from eventrunner.telemetry import METRICS_CONTENT_TYPE, metrics_page
+from eventrunner.tenancy import DEADLETTER_STREAM
 
 __all__ = ["Adapter"]
 
@@ -80,10 +82,11 @@ class Adapter:
             )
             for spec in self.sources
         ]
+        keepers = [asyncio.create_task(keeper.run()) for keeper in self._keepers(client)]
         await _first(asyncio.gather(*tasks), closed.wait())
-        for task in tasks:
+        for task in tasks + keepers:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, *keepers, return_exceptions=True)
         if not client.is_closed:
             with contextlib.suppress(Exception):
                 await client.flush(2)
@@ -103,6 +106,12 @@ class Adapter:
                 _log.exception("%s: failed; starting it again", spec.name)
                 SourceMetrics(spec.name).crashes.inc()
                 await asyncio.sleep(_RESTART_DELAY)
+
+    def _keepers(self, client: Client) -> list[StreamKeeper]:
+        consumers: dict[str, set[str]] = {DEADLETTER_STREAM: set()}
+        for spec in self.sources:
+            consumers.setdefault(spec.stream, set()).add(spec.consumer)
+        return [StreamKeeper(client, stream, names) for stream, names in consumers.items()]
 
     def _links(self, spec: SourceSpec, publisher: Publisher, client: Client, session: aiohttp.ClientSession) -> Links:
         async def make_streams() -> None:

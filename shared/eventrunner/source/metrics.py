@@ -1,10 +1,12 @@
-"""What an adapter tells Prometheus, by source."""
+"""What an adapter tells Prometheus, by source and by stream."""
 
 from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-__all__ = ["SourceMetrics"]
+from eventrunner.source.levels import Level
+
+__all__ = ["SourceMetrics", "StreamMetrics"]
 
 _EVENTS = Counter(
     "eventrunner_source_events_total",
@@ -25,6 +27,16 @@ _LATENCY = Histogram(
     "Time from a request to its answer.",
     ["source"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+_BYTES = Gauge("eventrunner_stream_bytes", "Bytes in the stream.", ["stream"])
+_MAX_BYTES = Gauge(
+    "eventrunner_stream_max_bytes", "Bytes at which the stream takes nothing more; 0: never.", ["stream"]
+)
+_UNREAD = Gauge(
+    "eventrunner_stream_unread_messages", "Messages that a durable consumer has not acked.", ["stream", "consumer"]
+)
+_TRIMMED = Counter(
+    "eventrunner_stream_trimmed_messages_total", "Messages removed because every consumer had acked them.", ["stream"]
 )
 
 
@@ -48,3 +60,22 @@ class SourceMetrics:
     def request(self, status: int, seconds: float) -> None:
         _REQUESTS.labels(self._source, str(status)).inc()
         self.latency.observe(seconds)
+
+
+class StreamMetrics:
+    """The metrics of one stream. Every adapter that has a source on it tells the same."""
+
+    def __init__(self, stream: str) -> None:
+        self._stream = stream
+        self._readers: set[str] = set()
+        self.trimmed = _TRIMMED.labels(stream)
+
+    def show(self, level: Level) -> None:
+        _BYTES.labels(self._stream).set(level.bytes)
+        _MAX_BYTES.labels(self._stream).set(level.max_bytes)
+        unread = {reader.name: reader.unread for reader in level.readers}
+        for name in self._readers - unread.keys():
+            _UNREAD.remove(self._stream, name)
+        for name, messages in unread.items():
+            _UNREAD.labels(self._stream, name).set(messages)
+        self._readers = set(unread)

@@ -17,6 +17,7 @@ __all__ = [
     "USAGE_STREAM",
     "check_tenant",
     "deadletter_subject",
+    "is_letter",
     "is_tenant",
     "subject",
     "tenant_of_subject",
@@ -56,6 +57,11 @@ def subject(stream: str, tenant: str) -> str:
 
 def deadletter_subject(stage: str, tenant: str) -> str:
     return f"deadletter.{stage}.{tenant}"
+
+
+def is_letter(name: str) -> bool:
+    """Whether the subject is one of DEADLETTER."""
+    return name.startswith("deadletter.")
 
 
 def tenant_of_subject(name: str) -> str:

@@ -15,6 +15,7 @@ from nats.aio.client import Client
 
 from eventrunner.source.health import SinkHealth
 from eventrunner.source.keeper import StreamKeeper
+from eventrunner.source.letter_room import LetterRoom
 from eventrunner.source.metrics import SourceMetrics
 from eventrunner.source.publisher import Publisher
 from eventrunner.source.runner import Links, SourceRunner
@@ -76,13 +77,15 @@ class Adapter:
         publisher = Publisher(client)
         publishers.append(publisher)
         await publisher.start()
+        room = LetterRoom(client)
         tasks = [
             asyncio.create_task(
-                self._run_source(spec, self._links(spec, publisher, client, session), runners, stopping)
+                self._run_source(spec, self._links(spec, publisher, room, client, session), runners, stopping)
             )
             for spec in self.sources
         ]
-        keepers = [asyncio.create_task(keeper.run()) for keeper in self._keepers(client)]
+        works = [room.run(), *(keeper.run() for keeper in self._keepers(client))]
+        keepers = [asyncio.create_task(work) for work in works]
         await _first(asyncio.gather(*tasks), closed.wait())
         for task in tasks + keepers:
             task.cancel()
@@ -113,12 +116,15 @@ class Adapter:
             consumers.setdefault(spec.stream, set()).add(spec.consumer)
         return [StreamKeeper(client, stream, names) for stream, names in consumers.items()]
 
-    def _links(self, spec: SourceSpec, publisher: Publisher, client: Client, session: aiohttp.ClientSession) -> Links:
+    def _links(
+        self, spec: SourceSpec, publisher: Publisher, room: LetterRoom, client: Client, session: aiohttp.ClientSession
+    ) -> Links:
         async def make_streams() -> None:
             await apply_streams(JetStreamApi(client), self.streams, replicas=self.stream_replicas)
 
         reply = self._sink(spec.reply, session) if isinstance(spec.reply, Destination) else None
-        return Links(client, publisher, self._sink(spec.sink, session), reply, make_streams if self.streams else None)
+        sink = self._sink(spec.sink, session)
+        return Links(client, publisher, room, sink, reply, make_streams if self.streams else None)
 
     def _sink(self, destination: Destination, session: aiohttp.ClientSession) -> Sink:
         """One for each URL, so that sources share what is known of its health."""

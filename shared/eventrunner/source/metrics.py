@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from eventrunner.source.levels import Level
 
-__all__ = ["SourceMetrics", "StreamMetrics"]
+__all__ = ["LetterMetrics", "SourceMetrics", "StreamMetrics"]
 
 _EVENTS = Counter(
     "eventrunner_source_events_total",
@@ -38,6 +40,20 @@ _UNREAD = Gauge(
 _TRIMMED = Counter(
     "eventrunner_stream_trimmed_messages_total", "Messages removed because every consumer had acked them.", ["stream"]
 )
+_LETTERS = Gauge(
+    "eventrunner_dead_letters_bytes",
+    "Dead letters of a tenant; told while DEADLETTER is more than a third full and the tenant's are counted.",
+    ["tenant"],
+)
+_LETTERS_ROOM = Gauge(
+    "eventrunner_dead_letters_room_bytes",
+    "What is left in DEADLETTER, which is also the most that one tenant may have.",
+)
+_WAITING = Gauge(
+    "eventrunner_dead_letters_waiting_messages",
+    "Messages that wait because there is no room for more dead letters of their tenant.",
+    ["source", "tenant"],
+)
 
 
 class SourceMetrics:
@@ -61,6 +77,13 @@ class SourceMetrics:
         _REQUESTS.labels(self._source, str(status)).inc()
         self.latency.observe(seconds)
 
+    def waiting(self, tenant: str, messages: int | None) -> None:
+        """None: the tenant is not stopped any more."""
+        if messages is None:
+            _WAITING.remove(self._source, tenant)
+        else:
+            _WAITING.labels(self._source, tenant).set(messages)
+
 
 class StreamMetrics:
     """The metrics of one stream. Every adapter that has a source on it tells the same."""
@@ -79,3 +102,17 @@ class StreamMetrics:
         for name, messages in unread.items():
             _UNREAD.labels(self._stream, name).set(messages)
         self._readers = set(unread)
+
+
+class LetterMetrics:
+    def __init__(self) -> None:
+        self._tenants: set[str] = set()
+
+    def show(self, tenants: Mapping[str, int], room: int) -> None:
+        """Bytes of those that are counted."""
+        for tenant in self._tenants - tenants.keys():
+            _LETTERS.remove(tenant)
+        for tenant, size in tenants.items():
+            _LETTERS.labels(tenant).set(size)
+        self._tenants = set(tenants)
+        _LETTERS_ROOM.set(room)

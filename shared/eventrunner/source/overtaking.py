@@ -45,7 +45,7 @@ _MESSAGES = 256
 
 
 class Overtaking:
-    """Gives `take` what it reads. `sink_down` tells when there is no hurry."""
+    """Gives `take` what it reads. `sink_down` tells when there is no hurry, `is_stopped` which tenants have to wait."""
 
     def __init__(
         self,
@@ -54,6 +54,7 @@ class Overtaking:
         held: Held,
         take: Callable[[Message], None],
         sink_down: Callable[[], bool],
+        is_stopped: Callable[[str], bool],
         time_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._api = api
@@ -61,6 +62,7 @@ class Overtaking:
         self._held = held
         self._take = take
         self._sink_down = sink_down
+        self._is_stopped = is_stopped
         self._time_ns = time_ns
         self._possible = spec.ordering is Ordering.UNORDERED
         self._next: dict[str, int] = {}
@@ -91,6 +93,8 @@ class Overtaking:
         room = _MESSAGES
         # The shortest queues first: they are emptied soonest.
         for subject in sorted(self._overtakers(subjects), key=subjects.__getitem__):
+            if self._is_stopped(tenant_of_subject(subject)):
+                continue
             room -= await self._read(subject, share, room)
 
     def _overtakers(self, subjects: Mapping[str, int]) -> Collection[str]:

@@ -19,9 +19,11 @@ from eventrunner.source.buffer import Buffer
 from eventrunner.source.consumer import ACK_WAIT, ensure_consumer
 from eventrunner.source.courier import Courier
 from eventrunner.source.intake import LOW, Held, parts_of
+from eventrunner.source.letter_room import LetterRoom
 from eventrunner.source.message import Message, Parcel, Part, read_message
 from eventrunner.source.metrics import SourceMetrics
 from eventrunner.source.overtaking import Overtaking
+from eventrunner.source.parking import Parking
 from eventrunner.source.publisher import Publisher
 from eventrunner.source.sink import Sink
 from eventrunner.source.spec import Compression, Format, SourceSpec
@@ -46,6 +48,7 @@ class Links:
 
     client: Client
     publisher: Publisher
+    room: LetterRoom
     sink: Sink
     reply_sink: Sink | None = None
     """For a reply that is a Destination."""
@@ -67,9 +70,20 @@ class SourceRunner:
         self._ask = asyncio.Event()
         self._no_consumer = True
         self._too_large = False
-        self._overtaking = Overtaking(self._api, spec, self._held, self._take, lambda: links.sink.health.down)
+        self._parking = Parking(spec.name, links.room, self._held, self._metrics, self._take_back)
+        self._overtaking = Overtaking(
+            self._api, spec, self._held, self._take, lambda: links.sink.health.down, self._parking.is_stopped
+        )
         self._courier = Courier(
-            spec, links.sink, links.reply_sink, links.publisher, self._held, self._metrics, self._ask.set
+            spec,
+            links.sink,
+            links.reply_sink,
+            links.publisher,
+            links.room,
+            self._held,
+            self._parking,
+            self._metrics,
+            self._ask.set,
         )
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -81,6 +95,7 @@ class SourceRunner:
             asyncio.create_task(self._keep_asking()),
             asyncio.create_task(self._keep_sending()),
             asyncio.create_task(self._overtaking.run()),
+            asyncio.create_task(self._parking.run()),
         ]
         keeping = asyncio.create_task(self._keep_held())
         try:
@@ -91,6 +106,7 @@ class SourceRunner:
             await _cancel(works)
             await self._pull.stop()
             await self._held.give_back(self._buffer.clear())
+            await self._parking.release_all()
             await self._courier.leave(_GRACE if stopping.is_set() else 0.0)
             await _cancel([keeping])
 
@@ -155,6 +171,9 @@ class SourceRunner:
     def _take(self, message: Message) -> None:
         if not self._held.add(message, asyncio.get_running_loop().time()):
             return
+        if self._parking.is_stopped(message.tenant) and message.only in ("", self._spec.consumer):
+            self._courier.park(message)
+            return
         parts = self._read(message)
         if message.problem:
             self._courier.bury(message)
@@ -172,7 +191,7 @@ class SourceRunner:
             # A replay for another one, who is also the one to judge it.
             message.problem = ""
             return ()
-        if message.deliveries > _MAX_DELIVERIES:
+        if message.deliveries > _MAX_DELIVERIES and not self._parking.was_stopped(message.tenant):
             message.problem = f"delivered {message.deliveries} times without any outcome"
         if message.problem or not message.count or self._held.was_removed(message):
             return ()
@@ -184,6 +203,9 @@ class SourceRunner:
         if self._spec.filters is not None:
             self._metrics.filtered.inc(message.count - sum(part.count for part in parts))
         return parts
+
+    def _take_back(self, tenant: str) -> list[Message]:
+        return [part.message for part in self._buffer.remove(tenant)]
 
     async def _keep_sending(self) -> None:
         while True:

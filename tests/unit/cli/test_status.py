@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 from eventrunner.access.identity import Identity, sign
 from eventrunner.cli.main import cli
+from eventrunner.source.letter_room import LetterRoom
+from eventrunner.source.publication import Publication
 from eventrunner.storage.jetstream import JetStreamApi, connect
 from support_api import SECRET, served_api
 
@@ -58,6 +61,38 @@ def test_what_holds_events_up_is_named(run: Callable[..., Result], served: tuple
     assert (stream["messages"], stream["max_bytes"]) == (9, 10_000)
     assert [(reader["name"], reader["unread"]) for reader in stream["readers"]] == [("analytics", 9)]
     assert len(status["problems"]) == 1
+
+
+async def fill_letters(nats: str, told: threading.Event, done: threading.Event) -> None:
+    """As an adapter does whose stage gives up an event after the other of one tenant."""
+    client = await connect(nats, name="test")
+    api = JetStreamApi(client)
+    config = (await api.request("STREAM.INFO.DEADLETTER"))["config"]
+    await api.request("STREAM.UPDATE.DEADLETTER", {**config, "max_bytes": 60_000})
+    room = LetterRoom(client)
+    working = asyncio.create_task(room.run())
+    for number in range(60):
+        letter = Publication("deadletter.stage.acme", bytes(1000), "application/cloudevents+json", f"{number}")
+        if not await room.refused([letter]):
+            await client.jetstream().publish(letter.subject, letter.body, headers=letter.headers)
+    told.set()
+    await asyncio.to_thread(done.wait)
+    working.cancel()
+    await client.close()
+
+
+def test_a_tenant_whose_dead_letters_are_full_is_named(run: Callable[..., Result], served: tuple[str, str]) -> None:
+    told, done = threading.Event(), threading.Event()
+    adapter = threading.Thread(target=asyncio.run, args=(fill_letters(served[1], told, done),))
+    adapter.start()
+    try:
+        assert told.wait(20)
+        output = run().output
+    finally:
+        done.set()
+        adapter.join()
+    assert "Tenant acme has 0.0 MiB of dead letters, as many as it may." in output
+    assert "`eventrunner dead-letters list acme`" in output
 
 
 def test_only_an_operator_sees_it(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,11 +58,10 @@ class _Letters:
     """False when some came or went unseen since all were counted."""
     counted_at: float = -math.inf
     seen_at: float = -math.inf
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def should_be_counted(self, now: float) -> bool:
         return not self.is_exact and now - self.counted_at >= max(_RECOUNT, self.count * _RECOUNT_LETTER)
-
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class LetterRoom:
@@ -139,6 +138,8 @@ class LetterRoom:
         return size <= self._free and (known is None or known.bytes < self._free)
 
     async def _full(self) -> dict[str, int]:
+        if self._is_roomy:
+            self._tenants.clear()
         full = {}
         for tenant in list(self._tenants):
             if self._tenants[tenant].bytes <= _NEAR / 2 * self._free:
@@ -159,7 +160,6 @@ class LetterRoom:
                 if now - known.seen_at >= _STALE:
                     await self._refresh(tenant, known, now)
                 if self._is_roomy:
-                    self._tenants.pop(tenant, None)
                     return None
                 if known.should_be_counted(now):
                     await self._count(tenant, known)

@@ -106,8 +106,8 @@ class SourceRunner:
             await _cancel(works)
             await self._pull.stop()
             await self._held.give_back(self._buffer.clear())
-            await self._parking.release_all()
             await self._courier.leave(_GRACE if stopping.is_set() else 0.0)
+            await self._parking.release_all()
             await _cancel([keeping])
 
     def reconnected(self) -> None:

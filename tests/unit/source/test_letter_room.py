@@ -241,6 +241,25 @@ async def test_an_adapter_that_leaves_lets_the_next_one_go_on_at_once(server: Na
         assert len(await letters(lab, "bad")) == 80
 
 
+async def test_what_finds_no_room_while_an_adapter_leaves_is_the_next_ones_at_once(server: NatsServer) -> None:
+    async def refuse_slowly(request: Request) -> web.Response:
+        await asyncio.sleep(0.7)
+        return refuse_poison(request)
+
+    async with small_lab(server, refuse_slowly) as lab:
+        for number in range(50):
+            body = json.dumps(event(number, "bad", data=DATA)).encode()
+            await lab.client.jetstream().publish("deadletter.stage.bad", body)
+        async with lab.adapter():
+            await publish_poison(lab, 1)
+            await eventually(lambda: len(lab.sink.requests) == 1)
+        assert await waiting(lab, "bad") == {"poison-bad-0"}
+        await resize(lab, 100 * SIZE)
+        async with lab.adapter():
+            await lab.finished(10)
+        assert (await letters(lab, "bad"))[-1] == "poison-bad-0"
+
+
 async def test_others_overtake_when_what_waits_is_all_that_the_consumer_may_have_open(
     server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -108,6 +108,13 @@ async def _change(api: JetStreamApi, verb: str, config: dict[str, Any]) -> None:
 
 
 def _stream(spec: Fields) -> dict[str, Any]:
+    config = _stream_config(spec)
+    if KEEP_READ in config["metadata"] and not config["allow_direct"]:
+        spec.wrong("allowDirect", f"must be true where the metadata has {KEEP_READ}: the age of messages is read so")
+    return config
+
+
+def _stream_config(spec: Fields) -> dict[str, Any]:
     return {
         "name": spec.text("name", pattern=_NAME),
         "description": spec.text("description", ""),

@@ -198,13 +198,21 @@ async def test_an_adapter_keeps_its_streams(server: NatsServer, monkeypatch: pyt
             assert {id for request in lab.sink.requests for id in request.ids} == {f"{n}" for n in range(10)}
 
 
-def test_a_time_to_keep_that_is_none_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"allowDirect": True, **keeping("an hour")}, "spec.metadata.eventrunner.dev/keep-read"),
+        (keeping("1h"), "spec.allowDirect"),
+        ({"metadata": {"a": 1}}, "spec.metadata"),
+    ],
+)
+def test_a_manifest_by_which_nothing_could_be_trimmed_is_refused(spec: dict[str, Any], field: str) -> None:
     manifest = {
         "apiVersion": "jetstream.nats.io/v1beta2",
         "kind": "Stream",
         "metadata": {"name": "s"},
-        "spec": {"name": "S", "subjects": ["s.>"], **keeping("an hour")},
+        "spec": {"name": "S", "subjects": ["s.>"], **spec},
     }
     with pytest.raises(InvalidInput) as caught:
         parse_stream(manifest)
-    assert [error.field for error in caught.value.fields] == ["spec.metadata.eventrunner.dev/keep-read"]
+    assert [error.field for error in caught.value.fields] == [field]

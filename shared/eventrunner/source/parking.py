@@ -16,13 +16,14 @@ from eventrunner.source.intake import Held
 from eventrunner.source.letter_room import LetterRoom
 from eventrunner.source.message import Message
 from eventrunner.source.metrics import SourceMetrics
+from eventrunner.source.spec import Ordering, SourceSpec
 
 __all__ = ["Parking"]
 
 _log = logging.getLogger(__name__)
 
-_DELAY = 900.0
-"""Seconds after which a parked message comes by itself."""
+_DELAY = {Ordering.UNORDERED: 900.0, Ordering.BY_TENANT: 30.0}
+"""Seconds after which a parked message comes by itself. Who takes over a source in which order matters waits for it."""
 _INTERVAL = 1.0
 
 
@@ -39,13 +40,14 @@ class Parking:
 
     def __init__(
         self,
-        source: str,
+        spec: SourceSpec,
         room: LetterRoom,
         held: Held,
         metrics: SourceMetrics,
         clear: Callable[[str], Iterable[Message]],
     ) -> None:
-        self._source = source
+        self._spec = spec
+        self._delay = _DELAY[spec.ordering]
         self._room = room
         self._held = held
         self._metrics = metrics
@@ -66,7 +68,7 @@ class Parking:
             _log.error(
                 "%s: no room for more dead letters of %s: its messages wait in their stream until some of the letters "
                 "are replayed or dropped (eventrunner dead-letters list %s); other tenants go on",
-                self._source,
+                self._spec.name,
                 tenant,
                 tenant,
             )
@@ -82,7 +84,11 @@ class Parking:
         stopped = self._stopped.get(message.tenant)
         if stopped is None:
             await self._held.postpone(message, 0.0)
-        elif await self._held.postpone(message, _DELAY):
+        elif await self._held.postpone(message, self._delay):
+            if self._stopped.get(message.tenant) is not stopped:
+                # Released meanwhile.
+                await self._held.recall([message.ack_subject])
+                return
             stopped.acks[message.key] = message.ack_subject
             self._metrics.waiting(message.tenant, len(stopped.acks))
 
@@ -93,7 +99,7 @@ class Parking:
             for tenant, stopped in list(self._stopped.items()):
                 if await self._room.has_room(tenant, stopped.size):
                     _log.warning(
-                        "%s: there is room for dead letters of %s again; its messages go on", self._source, tenant
+                        "%s: there is room for dead letters of %s again; its messages go on", self._spec.name, tenant
                     )
                     await self._release(tenant)
 
@@ -105,4 +111,4 @@ class Parking:
     async def _release(self, tenant: str) -> None:
         stopped = self._stopped.pop(tenant)
         self._metrics.waiting(tenant, None)
-        await self._held.recall(stopped.acks.values())
+        await self._held.recall(list(stopped.acks.values()))

@@ -70,7 +70,7 @@ class SourceRunner:
         self._ask = asyncio.Event()
         self._no_consumer = True
         self._too_large = False
-        self._parking = Parking(spec.name, links.room, self._held, self._metrics, self._take_back)
+        self._parking = Parking(spec, links.room, self._held, self._metrics, self._take_back)
         self._overtaking = Overtaking(
             self._api, spec, self._held, self._take, lambda: links.sink.health.down, self._parking.is_stopped
         )

@@ -41,6 +41,7 @@ calls := {
 	["rules", "get"],
 	["rules", "list"],
 	["rules", "put"],
+	["status", "get"],
 	["tenants", "delete"],
 	["tenants", "get"],
 	["tenants", "put"],
@@ -54,6 +55,7 @@ operator_only := {
 	["keys", "delete"],
 	["plans", "put"],
 	["retention", "sweep"],
+	["status", "get"],
 	["tenants", "delete"],
 	["tenants", "put"],
 }

@@ -16,6 +16,7 @@ from eventrunner.api.plans import PlanCalls
 from eventrunner.api.replays import ReplayCalls
 from eventrunner.api.rule_trials import RuleTrials
 from eventrunner.api.rules import RuleCalls
+from eventrunner.api.status import StatusCalls
 from eventrunner.api.tenants import TenantCalls
 from eventrunner.api.traces import TraceCalls
 from eventrunner.clock import Clock, utc_now
@@ -41,6 +42,7 @@ def _handlers(backend: Backend, clock: Clock) -> dict[tuple[str, str], RouteHand
     letters, replays = DeadLetterCalls(backend), ReplayCalls(backend, clock)
     return {
         ("GET", "/api/v1/openapi.json"): _openapi,
+        ("GET", "/api/v1/status"): StatusCalls(backend).get,
         ("GET", "/api/v1/tenants/{tenant}"): tenants.get,
         ("PUT", "/api/v1/tenants/{tenant}"): tenants.put,
         ("DELETE", "/api/v1/tenants/{tenant}"): erasure.erase,

@@ -97,6 +97,7 @@ _CALLS: Final[tuple[tuple[str, str, str, tuple[str, ...], tuple[str, ...], int, 
         _JSON,
     ),
     ("get", "/api/v1/events/{tenant}/stream", "Results as they come", ("type",), (), 200, ("text/event-stream",)),
+    ("get", "/api/v1/status", "How full the streams are and what holds events up", (), (), 200, _JSON),
     ("get", "/api/v1/tenants/{tenant}", "A tenant with its keys, without their texts", (), (), 200, _JSON),
     ("put", "/api/v1/tenants/{tenant}", "Create or replace a tenant", (), _JSON, 200, _JSON),
     (

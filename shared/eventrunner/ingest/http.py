@@ -30,6 +30,7 @@ from eventrunner.errors import (
 from eventrunner.events import Event
 from eventrunner.ids import new_id
 from eventrunner.ingest.body import decompress
+from eventrunner.ingest.full_letters import FullLetterBoxes
 from eventrunner.ingest.intake import Intake, Request, read_request
 from eventrunner.ingest.publisher import Publisher, report_failure
 from eventrunner.ingest.quotas import Quotas, share
@@ -63,6 +64,7 @@ class HttpIngest:
         self._connecting: asyncio.Task[tuple[Publisher, Quotas]] | None = None
         self._mirror: Mirror | None = None
         self._sharing: asyncio.Task[None] | None = None
+        self._full_letters = FullLetterBoxes()
 
     async def main(self, request: HttpRequest) -> Response:
         if request.method in ("GET", "HEAD"):
@@ -89,6 +91,7 @@ class HttpIngest:
         tenant = self._tenant(request, identity)
         # Before anything that costs time: who sends too much shall not slow the others.
         quotas.check(tenant)
+        self._full_letters.check(tenant)
         with self._budget.hold(tenant or identity.subject) as hold:
             raw = await _read_body(request, settings.max_body_bytes, hold)
             body = decompress(raw, request.headers.get("content-encoding", ""), settings.max_body_bytes)
@@ -97,6 +100,8 @@ class HttpIngest:
             EVENTS_TOTAL.labels(_STAGE, "rejected").inc(len(intake.rejected))
             if not intake.accepted:
                 raise intake.refusal()
+            for owner in intake.accepted:
+                self._full_letters.check(owner)
             with _charged(quotas, intake.accepted):
                 await publisher.store(intake.accepted)
         EVENTS_TOTAL.labels(_STAGE, "accepted").inc(intake.count)
@@ -164,6 +169,7 @@ class HttpIngest:
         except TimeoutError:
             raise Unavailable("The message store is not reachable; nothing was taken. Try again.") from None
         publisher = Publisher(client, max_events=settings.max_message_events, max_bytes=settings.max_message_bytes)
+        await self._full_letters.follow(client)
         quotas = Quotas(lambda tenant: mirror.get("tenants", tenant))
         self._sharing = asyncio.create_task(share(quotas, client))
         self._sharing.add_done_callback(report_failure)

@@ -89,6 +89,15 @@ class Buffer:
             if tenant in self._queues:
                 self._turns.append(tenant)
 
+    def remove(self, tenant: str) -> list[Part]:
+        """What of the tenant was waiting."""
+        parts = self._queues.pop(tenant, ())
+        if parts and tenant in self._turns:
+            self._turns.remove(tenant)
+        self._events -= sum(part.count for part in parts)
+        self._bytes -= sum(part.size for part in parts)
+        return list(parts)
+
     def clear(self) -> list[Part]:
         """Everything that was waiting."""
         parts = [part for queue in self._queues.values() for part in queue]

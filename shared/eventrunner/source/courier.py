@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from eventrunner.events.headers import COUNT_HEADER
 from eventrunner.events.json_format import split_batch
 from eventrunner.source.deadletter import Verdict, dead_letter, letter_of_reply
 from eventrunner.source.intake import Held
+from eventrunner.source.letter_room import LetterRoom
 from eventrunner.source.message import Message, Parcel, Part
 from eventrunner.source.metrics import SourceMetrics
 from eventrunner.source.outcomes import (
@@ -31,18 +32,21 @@ from eventrunner.source.outcomes import (
     Refused,
     RetryAfter,
 )
+from eventrunner.source.parking import Parking
 from eventrunner.source.pin import Pin
 from eventrunner.source.publication import TO_DESTINATION, Publication
 from eventrunner.source.publisher import Publisher
 from eventrunner.source.routing import Unroutable, route
 from eventrunner.source.sink import Sink
 from eventrunner.source.spec import SourceSpec
+from eventrunner.tenancy import is_letter, tenant_of_subject
 
 __all__ = ["Courier"]
 
 _log = logging.getLogger(__name__)
 
 _CRASH_DELAY = 5.0
+_NO_ROOM_DELAY = 1.0
 T = TypeVar("T")
 
 
@@ -63,7 +67,9 @@ class Courier:
     sink: Sink
     reply_sink: Sink | None
     publisher: Publisher
+    room: LetterRoom
     held: Held
+    parking: Parking
     metrics: SourceMetrics
     on_settled: Callable[[], None]
     on_done: Callable[[Iterable[str]], None]
@@ -84,6 +90,10 @@ class Courier:
         """Takes a message that no sink can be given."""
         parts = [Part.of(message)]
         self._spawn(self._settle_dead(Parcel(parts), HTTPStatus.BAD_REQUEST, message.problem), parts)
+
+    def park(self, message: Message) -> None:
+        """Takes a message of a tenant that is stopped."""
+        self._spawn(self.parking.park(message), [Part.of(message)])
 
     def ack(self, message: Message) -> None:
         """Takes a message of which nothing is to be sent."""
@@ -148,10 +158,13 @@ class Courier:
         while True:
             decision, publications = await self._attempt(parcel)
             match decision:
+                case Publish() if parcel.count > 1 and await self.room.are_too_many(publications):
+                    return await self._deliver_halves(parcel)
                 case Publish():
-                    await self._store(publications, parcel)
-                    self.metrics.delivered.inc(parcel.count)
-                    await self.held.settle(parcel.parts)
+                    refused = await self._store(publications, parcel)
+                    settled = [part for part in parcel.parts if part.message.tenant not in refused]
+                    self.metrics.delivered.inc(sum(part.count for part in settled))
+                    await self._settle(settled, parcel, refused)
                     return True
                 case Halve():
                     return await self._deliver_halves(parcel)
@@ -229,9 +242,14 @@ class Courier:
         await self.window.acquire()
         await self._bring(parcel)
 
-    async def _store(self, publications: Sequence[Publication], parcel: Parcel) -> None:
+    async def _store(self, publications: Sequence[Publication], parcel: Parcel) -> Mapping[str, int]:
+        """All but the dead letters of the tenants that it returns, which have no room for them."""
+        letters = [publication for publication in publications if is_letter(publication.subject)]
+        refused = await self._refused(letters, parcel) if letters else {}
         messages = []
         for publication in publications:
+            if is_letter(publication.subject) and tenant_of_subject(publication.subject) in refused:
+                continue
             if publication.failure:
                 self.metrics.failed.inc()
             if publication.subject == TO_DESTINATION:
@@ -239,6 +257,24 @@ class Courier:
             else:
                 messages.append(publication)
         await self.publisher.store(messages)
+        return refused
+
+    async def _refused(self, letters: Sequence[Publication], parcel: Parcel) -> Mapping[str, int]:
+        """Tenants whose letters find no room. A message of which some events have a letter already goes on to its end,
+        so that none of them gets a second one; and a letter of none of the messages has nothing to wait in."""
+
+        def goes_on(tenant: str) -> bool:
+            parts = [part for part in parcel.parts if part.message.tenant == tenant]
+            return not parts or any(part.message.buried for part in parts)
+
+        return await self.room.refused(letters, goes_on)
+
+    async def _settle(self, settled: Sequence[Part], parcel: Parcel, refused: Mapping[str, int]) -> None:
+        """Acks what is settled, and stops the tenants whose letters were refused."""
+        await self.held.settle(settled)
+        for tenant, size in refused.items():
+            messages = [part.message for part in parcel.parts if part.message.tenant == tenant]
+            await self.parking.stop(tenant, size, messages)
 
     async def _post(self, publication: Publication, parcel: Parcel) -> None:
         """Posts results to the reply's destination until that takes them; what it refuses for good is a dead letter."""
@@ -272,17 +308,27 @@ class Courier:
             letter_of_reply(bytes(raw), tenant, verdict, self.spec, limit, publication.message_id)
             for raw in split_batch(publication.body)
         ]
+        while await self.room.refused(letters):
+            await self._or_leave(asyncio.sleep(_NO_ROOM_DELAY))
         self.metrics.dead_letters.inc(len(letters))
         await self.publisher.store(letters)
 
     async def _settle_dead(self, parcel: Parcel, status: int, reason: str) -> None:
         attempts = parcel.inherited + parcel.attempts
-        _log.warning("%s: dead letter after %d attempts: %d %s", self.spec.name, attempts, status, reason)
         verdict = Verdict(status, reason, attempts, self.sink.url)
         letters = [dead_letter(part, verdict, self.spec, self.publisher.max_payload) for part in parcel.parts]
-        self.metrics.dead_letters.inc(len(letters))
-        await self.publisher.store(letters)
-        await self.held.settle(parcel.parts)
+        refused = await self._refused(letters, parcel)
+        settled = [part for part in parcel.parts if part.message.tenant not in refused]
+        for part in settled:
+            part.message.buried = True
+        stored = [
+            letter for part, letter in zip(parcel.parts, letters, strict=True) if part.message.tenant not in refused
+        ]
+        if stored:
+            _log.warning("%s: dead letter after %d attempts: %d %s", self.spec.name, attempts, status, reason)
+        self.metrics.dead_letters.inc(len(stored))
+        await self.publisher.store(stored)
+        await self._settle(settled, parcel, refused)
 
     async def _or_leave(self, wait: Coroutine[Any, Any, T]) -> T:
         """Waits, but not beyond the adapter's end: raises _LeavingError then."""

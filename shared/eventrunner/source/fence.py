@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from eventrunner.errors import EventRunnerError
 from eventrunner.source.intake import Demand, Held
@@ -29,13 +29,22 @@ _INTERVAL = 0.1
 class Fence:
     """Of an ordered source. Open at first: a consumer whose first delivery comes here has no past.
 
-    Calls `on_move` when it has opened, or more may be asked for.
+    `parked` are the stream sequences of messages that wait on purpose. Calls `on_move` when it has opened, or more may
+    be asked for.
     """
 
-    def __init__(self, api: JetStreamApi, spec: SourceSpec, held: Held, on_move: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        api: JetStreamApi,
+        spec: SourceSpec,
+        held: Held,
+        parked: Callable[[], Iterable[int]],
+        on_move: Callable[[], None],
+    ) -> None:
         self._api = api
         self._spec = spec
         self._held = held
+        self._parked = parked
         self._on_move = on_move
         self._next = 1
         self._closed = asyncio.Event()
@@ -46,6 +55,10 @@ class Fence:
     @property
     def closed(self) -> bool:
         return self._closed.is_set()
+
+    def close(self) -> None:
+        """Until all that was delivered is here, whose order would be lost else."""
+        self._closed.set()
 
     def received(self, message: Message) -> None:
         """To be told of each message that comes, in the order in which they come."""
@@ -74,7 +87,7 @@ class Fence:
                 await asyncio.sleep(_INTERVAL)
 
     async def _look(self) -> None:
-        sequences, settled = self._held.delivered(), self._held.settled
+        sequences, settled = {*self._held.delivered(), *self._parked()}, self._held.settled
         info = await self._api.request(f"CONSUMER.INFO.{self._spec.stream}.{self._spec.consumer}")
         floor = info["ack_floor"]["stream_seq"]
         missing = info["num_ack_pending"] - sum(sequence > floor for sequence in sequences)

@@ -167,6 +167,17 @@ class Held:
             if self._forget(part.message):
                 await self._send(part.message, verb)
 
+    async def postpone(self, message: Message, delay: float) -> bool:
+        """Gives one message back; false when it is not held, or no consumer will deliver it again after the delay."""
+        known = self._messages.get(message.key) is message
+        await self.give_back([Part.of(message)], delay)
+        return known and bool(message.ack_subject)
+
+    async def recall(self, ack_subjects: Iterable[str]) -> None:
+        """Lets messages that were postponed come again at once."""
+        for subject in ack_subjects:
+            await self._publish(subject, _NAK)
+
     async def keep(self, now: float, older_than: float) -> None:
         """Tells the server of the messages that it has not heard of for so many seconds that they are worked on."""
         for message in list(self._messages.values()):
@@ -192,11 +203,14 @@ class Held:
             if verb == _ACK:
                 await self._take_out(message)
             return
+        await self._publish(message.ack_subject, verb)
+
+    async def _publish(self, ack_subject: str, verb: bytes) -> None:
         try:
-            await self._client.publish(message.ack_subject, verb)
+            await self._client.publish(ack_subject, verb)
         except (NatsError, OSError) as error:
             # Without its ack the message is delivered again, which changes nothing.
-            _log.debug("cannot send %s for message %s: %r", verb, message.key, error)
+            _log.debug("cannot send %s to %s: %r", verb, ack_subject, error)
 
     async def _take_out(self, message: Message) -> None:
         self._remember(message)

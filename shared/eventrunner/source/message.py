@@ -80,6 +80,8 @@ class Message:
     only: str = ""
     """The one durable consumer that a replayed message is for."""
     past: Past | None = None
+    buried: bool = False
+    """Whether a dead letter was made of some of it."""
     open: int = 1
     """Parts that are not settled yet."""
     touched: float = 0.0

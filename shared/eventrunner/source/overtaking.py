@@ -45,7 +45,8 @@ _MESSAGES = 256
 
 
 class Overtaking:
-    """Gives `take` what it reads. `is_paused` tells when nothing could be sent anyway."""
+    """Gives `take` what it reads. `is_paused` tells when nothing could be sent anyway, `is_stopped` which tenants have
+    to wait."""
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class Overtaking:
         held: Held,
         take: Callable[[Message], None],
         is_paused: Callable[[], bool],
+        is_stopped: Callable[[str], bool],
         time_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._api = api
@@ -61,6 +63,7 @@ class Overtaking:
         self._held = held
         self._take = take
         self._is_paused = is_paused
+        self._is_stopped = is_stopped
         self._time_ns = time_ns
         self._possible = True
         self._next: dict[str, int] = {}
@@ -94,6 +97,8 @@ class Overtaking:
         room = _MESSAGES
         # The shortest queues first: they are emptied soonest.
         for subject in sorted(self._overtakers(subjects), key=subjects.__getitem__):
+            if self._is_stopped(tenant_of_subject(subject)):
+                continue
             room -= await self._read(subject, share, room, info["state"]["last_seq"])
 
     def _overtakers(self, subjects: Mapping[str, int]) -> Collection[str]:

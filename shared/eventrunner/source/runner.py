@@ -19,9 +19,11 @@ from eventrunner.source.consumer import ACK_WAIT, ensure_consumer
 from eventrunner.source.courier import Courier
 from eventrunner.source.fence import Fence
 from eventrunner.source.intake import LOW, Demand, Held, parts_of
+from eventrunner.source.letter_room import LetterRoom
 from eventrunner.source.message import Message, Parcel, Part, read_message
 from eventrunner.source.metrics import SourceMetrics
 from eventrunner.source.overtaking import Overtaking
+from eventrunner.source.parking import Parking
 from eventrunner.source.pin import Pin, PinLost
 from eventrunner.source.publisher import Publisher
 from eventrunner.source.sink import Sink
@@ -48,6 +50,7 @@ class Links:
 
     client: Client
     publisher: Publisher
+    room: LetterRoom
     sink: Sink
     reply_sink: Sink | None = None
     """For a reply that is a Destination."""
@@ -68,22 +71,30 @@ class SourceRunner:
         self._fence: Fence | None = None
         if spec.ordering is Ordering.BY_TENANT:
             self._pin = Pin(links.client, self._api, spec)
-            self._fence = Fence(self._api, spec, self._held, self._fence_moved)
+            self._fence = Fence(self._api, spec, self._held, self._parked, self._fence_moved)
         more = dict[str, str] if self._pin is None else self._pin.members
         self._pull = PullSubscription(links.client, self._receive, self._pull_ended, more=more)
         self._arrived = asyncio.Event()
         self._ask = asyncio.Event()
         self._no_consumer = True
         self._too_large = False
+        self._parking = Parking(spec, links.room, self._held, self._metrics, self._take_back, self._close_fence)
         self._overtaking = Overtaking(
-            self._api, spec, self._held, self._take, lambda: links.sink.health.down or self._fenced
+            self._api,
+            spec,
+            self._held,
+            self._take,
+            lambda: links.sink.health.down or self._fenced,
+            self._parking.is_stopped,
         )
         self._courier = Courier(
             spec,
             links.sink,
             links.reply_sink,
             links.publisher,
+            links.room,
             self._held,
+            self._parking,
             self._metrics,
             self._ask.set,
             self._done,
@@ -100,6 +111,7 @@ class SourceRunner:
             asyncio.create_task(self._keep_asking()),
             asyncio.create_task(self._keep_sending()),
             asyncio.create_task(self._overtaking.run()),
+            asyncio.create_task(self._parking.run()),
         ]
         if self._fence is not None:
             works.append(asyncio.create_task(self._fence.run()))
@@ -118,6 +130,7 @@ class SourceRunner:
             await self._pull.stop()
             await self._held.give_back(self._buffer.clear())
             await self._courier.leave(_GRACE if stopping.is_set() else grace)
+            await self._parking.release_all()
             if self._pin is not None:
                 await self._pin.release()
             await _cancel([keeping])
@@ -131,6 +144,13 @@ class SourceRunner:
     @property
     def _fenced(self) -> bool:
         return self._fence is not None and self._fence.closed
+
+    def _parked(self) -> list[int]:
+        return self._parking.sequences()
+
+    def _close_fence(self) -> None:
+        if self._fence is not None:
+            self._fence.close()
 
     def _fence_moved(self) -> None:
         self._arrived.set()
@@ -207,6 +227,9 @@ class SourceRunner:
     def _take(self, message: Message) -> None:
         if not self._held.add(message, asyncio.get_running_loop().time()):
             return
+        if self._parking.is_stopped(message.tenant) and message.only in ("", self._spec.consumer):
+            self._courier.park(message)
+            return
         parts = self._read(message)
         if message.problem:
             self._courier.bury(message)
@@ -226,7 +249,7 @@ class SourceRunner:
             return ()
         if not message.count or self._held.was_settled(message):
             return ()
-        if message.deliveries > self._spec.delivery.max_deliver:
+        if message.deliveries > self._spec.delivery.max_deliver and not self._parking.was_stopped(message.tenant):
             message.problem = f"delivered {message.deliveries} times without any outcome"
         if message.problem:
             return ()
@@ -238,6 +261,9 @@ class SourceRunner:
         if self._spec.filters is not None:
             self._metrics.filtered.inc(message.count - sum(part.count for part in parts))
         return parts
+
+    def _take_back(self, tenant: str) -> list[Message]:
+        return [part.message for part in self._buffer.remove(tenant)]
 
     async def _keep_sending(self) -> None:
         while True:

@@ -51,6 +51,7 @@ CALLS = [
     ("GET", "/api/v1/invoices/acme", "invoices-list", "billing"),
     ("POST", "/api/v1/billing/close", "billing-close", "billing"),
     ("POST", "/api/v1/retention/sweep", "retention-sweep", "api"),
+    ("GET", "/api/v1/status", "status-get", "api"),
     ("DELETE", "/api/v1/tenants/acme", "tenants-delete", "api"),
     ("POST", "/api/v1/analytics/rebuild", "analytics-rebuild", "api"),
     ("GET", "/api/v1/plans/standard", "plans-get", "api"),

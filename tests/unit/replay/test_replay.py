@@ -33,6 +33,8 @@ from eventrunner.storage.stores import open_store
 from nats.aio.client import Client
 from support_nats import NatsServer, nats_server
 
+from tests.replay_suite import ReplaySuite
+
 STREAMS = Path(__file__).parents[3] / "knative" / "base" / "streams.yaml"
 RULES = """
 rule Big { when Event.data.amount >= 90 then
@@ -65,6 +67,15 @@ class Clock:
 
     def sleep(self, seconds: float) -> None:
         self.seconds += seconds
+
+
+class TestInSqlite(ReplaySuite):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[EventStore]:  # type: ignore[override]
+        store = open_store(f"sqlite:///{tmp_path / 'events.db'}")
+        store.migrate()
+        yield store
+        store.close()
 
 
 @dataclass

@@ -215,11 +215,8 @@ async def test_a_tenants_order_is_kept_over_the_wait(server: NatsServer) -> None
         assert order == [f"{number:02}" for number in range(40)]
 
 
-async def test_what_waited_is_not_taken_for_what_kills_the_adapter(
-    server: NatsServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runner, "_MAX_DELIVERIES", 1)
-    async with small_lab(server) as lab, lab.adapter(batch={"maxEvents": 10}):
+async def test_what_waited_is_not_taken_for_what_kills_the_adapter(server: NatsServer) -> None:
+    async with small_lab(server) as lab, lab.adapter(batch={"maxEvents": 10}, delivery={"maxDeliver": 1}):
         await publish_poison(lab, 80)
         await until_stopped(lab, 80)
         await lab.publish(event("sound", "bad"), "raw.bad")

@@ -14,13 +14,13 @@ from eventrunner.storage.jetstream import JetStreamApi, connect
 from eventrunner.storage.registry import Mirror
 from flask import Flask
 from functions_framework import create_app
+from support_identity import JWKS
 from support_nats import nats_server
 from werkzeug.serving import make_server
 
-__all__ = ["SECRET", "api_function", "registry_with_streams", "served_api"]
+__all__ = ["api_function", "registry_with_streams", "served_api"]
 
 ROOT = Path(__file__).parents[1]
-SECRET = "the secret of the gateway in these tests"
 
 
 @contextlib.contextmanager
@@ -32,7 +32,7 @@ def api_function(folder: Path, clickhouse_url: str | None = None) -> Iterator[tu
         patch.setenv("EVENTRUNNER_STORE_URL", f"sqlite:///{folder}/events.db")
         if clickhouse_url is not None:
             patch.setenv("EVENTRUNNER_CLICKHOUSE_URL", clickhouse_url)
-        patch.setenv("EVENTRUNNER_GATEWAY_SECRET", SECRET)
+        patch.setenv("EVENTRUNNER_GATEWAY_JWKS", JWKS)
         patch.setattr("eventrunner.stage.http.configure_logging", lambda *_: None)
         registry = Mirror(server.url, ("tenants", "keys", "plans", "rules"))
         app: Flask = create_app(target="main", source=str(ROOT / "functions" / "api" / "main.py"))

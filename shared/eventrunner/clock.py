@@ -42,13 +42,14 @@ def parse_time(text: str) -> datetime:
 
 def parse_local_time(text: str) -> datetime:
     """The same, in the timestamp's own offset."""
-    # fromisoformat reads more of ISO 8601 than RFC 3339 allows (week dates, a bare date, a missing offset).
+    # fromisoformat reads more of ISO 8601 than RFC 3339 allows (week dates, no colons, a comma, an offset of hours).
     if len(text) < 20 or text[4] != "-" or text[7] != "-" or text[10] not in "Tt ":
         raise ValueError(f"not an RFC 3339 timestamp: {text!r}")
-    moment = datetime.fromisoformat(text.upper())
-    if moment.tzinfo is None:
-        raise ValueError(f"timestamp without an offset: {text!r}")
-    return moment
+    if text[13] != ":" or text[16] != ":" or text[19] == ",":
+        raise ValueError(f"not an RFC 3339 timestamp: {text!r}")
+    if text[-1] not in "Zz" and (text[-6] not in "+-" or text[-3] != ":"):
+        raise ValueError(f"timestamp without an offset of hours and minutes: {text!r}")
+    return datetime.fromisoformat(text.upper())
 
 
 def parse_nanoseconds(text: str) -> int:

@@ -23,8 +23,19 @@ class Settings:
     """`sqlite:///relative`, `sqlite:////absolute` or `cassandra://host[:port][,host…]/keyspace`."""
     clickhouse_url: str = "http://127.0.0.1:8123/eventrunner"
     """`http(s)://[user:password@]host:port/database`."""
-    gateway_secret: str = ""
-    """Key of the gateway's signature on identities. Empty: no identity is accepted."""
+    gateway_jwks: str = ""
+    """Public key set of the gateway, with which functions check who came through it: a URL, a path, or the JWKS itself.
+    Empty: no identity is accepted."""
+    opa_url: str = ""
+    """URL of the policy's rule in OPA, such as `http://opa:8181/v1/data/eventrunner/authz/allow`. Empty: the authorizer
+    decides by the engine in its own process."""
+    jwks: str = ""
+    """Key set of the identity provider whose tokens are accepted beside API keys: a URL, a path, or the JWKS itself.
+    Empty: none are."""
+    jwt_issuers: str = ""
+    """Values of `iss` that are believed, separated by commas."""
+    jwt_audience: str = "eventrunner-api"
+    """Value of `aud` that a token must name."""
     stream_replicas: int = 0
     """Overrides `replicas` of every stream manifest; 0 leaves the manifest's number."""
     max_event_bytes: int = 1024 * 1024
@@ -35,6 +46,8 @@ class Settings:
     max_message_events: int = 500
     """Events that ingest puts into one JetStream message."""
     max_message_bytes: int = 1024 * 1024
+    metrics_port: int = 0
+    """Where ingest over gRPC, which has no other port for HTTP, serves /metrics; 0 for nowhere."""
     log_level: str = "info"
     url: str = ""
     """Base URL that the command line talks to."""

@@ -7,6 +7,9 @@ import base64
 import gzip
 import io
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
@@ -14,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import grpc
 import pytest
 from backports import zstd
 from cloudevents.conversion import to_binary, to_structured
@@ -24,6 +28,7 @@ from eventrunner.cli.provision import provision
 from eventrunner.clock import utc_now
 from eventrunner.storage.analytics import Analytics
 from eventrunner.storage.stores import open_store
+from support_grpc import GrpcClient, ce
 
 pytestmark = pytest.mark.pipeline
 
@@ -288,6 +293,22 @@ def test_the_most_deeply_nested_event_that_is_accepted_arrives(platform: Running
     asyncio.run(run())
 
 
+def test_what_comes_in_over_grpc_goes_the_same_way(platform: RunningPlatform) -> None:
+    async def run() -> None:
+        async with Api(Connection(platform.url, platform.admin_key)) as api:
+            keys = await provision(api, ["remote"], rules={"orders": _RULES})
+            async with grpc.aio.insecure_channel(platform.grpc) as channel:
+                client = GrpcClient(channel, keys["remote"])
+                await client.event(json.dumps(_order("big", 950)).encode())
+                assert (await client.batch(ce("small"), ce("big", spec_version="0"))).accepted == 1
+            async with asyncio.timeout(30):
+                while len(found := (await api.call("GET", "/api/v1/events/remote"))["events"]) < 3:
+                    await asyncio.sleep(0.2)
+        assert sorted(event["type"] for event in found) == ["order", "order.alert", "order.placed"]
+
+    asyncio.run(run())
+
+
 def test_the_platform_goes_on_where_it_was(tmp_path: Path) -> None:
     async def send(running: RunningPlatform, key: str, id: str) -> None:
         async with aiohttp.ClientSession() as session:
@@ -343,3 +364,17 @@ def test_a_tenant_over_its_quota_is_told_when_to_come_again_and_slows_nobody(pla
             assert (await greedy.send(batch, _BATCH))[0] == 202
 
     asyncio.run(run())
+
+
+def _doctor(platform: RunningPlatform, *arguments: str) -> subprocess.CompletedProcess[str]:
+    env = os.environ | {"EVENTRUNNER_URL": platform.url, "EVENTRUNNER_KEY": platform.admin_key}
+    command = [sys.executable, "-m", "eventrunner", "doctor", *arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+
+
+def test_the_gateway_lets_through_what_it_should_and_nothing_else(platform: RunningPlatform) -> None:
+    done = _doctor(platform, "gateway", "--json")
+    report = json.loads(done.stdout)
+    assert report["wrong"] == []
+    assert report["requests"] >= 150
+    assert done.returncode == 0

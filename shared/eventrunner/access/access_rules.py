@@ -53,6 +53,8 @@ class AccessRule:
     service: str
     """Knative Service that answers."""
     methods: tuple[str, ...]
+    template: str
+    """The path for people, its variable parts as `*`."""
     literal: str | None
     """The whole path, when no part of it varies."""
     pattern: re.Pattern[str]
@@ -108,6 +110,7 @@ def _read(item: dict[str, Any]) -> AccessRule:
         item["id"],
         _service(item.get("upstream")),
         _methods(match.get("methods")),
+        _VARIABLE.sub("*", str(match.get("url"))[len(_ORIGIN) - 1 :]),
         literal,
         pattern,
         tuple(_credentials(item.get("authenticators"))),

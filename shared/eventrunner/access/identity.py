@@ -1,33 +1,37 @@
 """The gateway's word on who is calling: a short-lived JWT that replaces the caller's credentials on the way in.
 
-A function trusts this token only; a request that went around the gateway has none and is answered 401.
-Signing and checking cost tens of microseconds, so both remember their answers: a caller's token is signed again after
-four of its five minutes and checked once by each function.
+A function trusts this token only; a request that went around the gateway has none and is answered 401. Functions have
+the gateway's public keys and cannot sign. Signing and checking cost a tenth of a millisecond, so both remember their
+answers: a caller's token is signed again after four of its five minutes and checked once by each function.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import jwt
 
+from eventrunner.access.key_sets import KeySet, parse_keys
 from eventrunner.clock import Clock, utc_now
 from eventrunner.errors import ConfigurationError, Unauthenticated
 
-__all__ = ["AUDIENCE", "ISSUER", "LIFETIME_SECONDS", "Identity", "sign", "verify"]
+__all__ = ["AUDIENCE", "ISSUER", "LIFETIME_SECONDS", "Identity", "Signer", "Verifier", "make_keys"]
 
 ISSUER: Final = "eventrunner-gateway"
 AUDIENCE: Final = "eventrunner"
 LIFETIME_SECONDS: Final = 300
 
-_ALGORITHM: Final = "HS256"
-_MIN_SECRET_BYTES: Final = 32
+_ALGORITHM: Final = "ES256"
 _RENEW_SECONDS: Final = 60
 """A token with less life than this is not handed out again, so that a slow request still arrives in time."""
 _LEEWAY_SECONDS: Final = 5
 """How far the clocks of gateway and function may be apart."""
-_CACHE_LIMIT: Final = 10_000
+_REMEMBERED: Final = 10_000
+_LONGEST: Final = 8192
+"""Characters of a header that is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,81 +47,118 @@ class Identity:
         return "admin" in self.roles
 
 
-_signed: dict[tuple[Identity, str], tuple[str, int]] = {}
-"""Tokens with the time of their issue."""
-_verified: dict[tuple[str, str], tuple[Identity, float]] = {}
+def make_keys(kid: str) -> str:
+    """A key set (JWKS) with one new private key."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    members = jwt.algorithms.ECAlgorithm.to_jwk(key, as_dict=True)
+    return json.dumps({"keys": [{**members, "kid": kid, "alg": _ALGORITHM, "use": "sig"}]})
 
 
-def sign(identity: Identity, secret: str, clock: Clock = utc_now) -> str:
-    """The token itself, without `Bearer`. Raises ConfigurationError for a secret that is too short to sign with."""
-    now = clock().timestamp()
-    known = _signed.get((identity, secret))
-    # Not one from the future either, which a clock that was set back leaves here: no function would believe it.
-    if known is not None and known[1] <= now < known[1] + LIFETIME_SECONDS - _RENEW_SECONDS:
-        return known[0]
-    _check_secret(secret)
-    issued = int(now)
-    claims = {
-        "iss": ISSUER,
-        "aud": AUDIENCE,
-        "sub": identity.subject,
-        "tenant": identity.tenant,
-        "roles": list(identity.roles),
-        "iat": issued,
-        "exp": issued + LIFETIME_SECONDS,
-    }
-    token = jwt.encode(claims, secret, _ALGORITHM)
-    if len(_signed) >= _CACHE_LIMIT:
-        _signed.clear()
-    _signed[identity, secret] = (token, issued)
-    return token
+class Signer:
+    """Signs with the first key of a private key set; the others are there to be believed a while longer."""
+
+    def __init__(self, keys: str, clock: Clock = utc_now) -> None:
+        """Raises ConfigurationError for a set without a private key."""
+        self._clock = clock
+        if not _is_private(keys):
+            raise ConfigurationError("The gateway's key set must have a private key to sign with.")
+        self._kid, self._key = next(iter(parse_keys(keys).items()))
+        self.public_keys = _public(keys)
+        """The key set that functions are given."""
+        self._signed: dict[Identity, tuple[str, int]] = {}
+        """Tokens with the time of their issue."""
+
+    def sign(self, identity: Identity) -> str:
+        """The token itself, without `Bearer`."""
+        now = self._clock().timestamp()
+        known = self._signed.get(identity)
+        # Not one from the future either, which a clock that was set back leaves here: no function would believe it.
+        if known is not None and known[1] <= now < known[1] + LIFETIME_SECONDS - _RENEW_SECONDS:
+            return known[0]
+        issued = int(now)
+        claims = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": identity.subject,
+            "tenant": identity.tenant,
+            "roles": list(identity.roles),
+            "iat": issued,
+            "exp": issued + LIFETIME_SECONDS,
+        }
+        token = jwt.encode(claims, self._key, self._key.algorithm_name, headers={"kid": self._kid})
+        if len(self._signed) >= _REMEMBERED:
+            self._signed.clear()
+        self._signed[identity] = (token, issued)
+        return token
 
 
-def verify(authorization: str | None, secret: str, clock: Clock = utc_now) -> Identity:
-    """Reads the header `Authorization`. Raises Unauthenticated unless it holds a living token of the gateway."""
-    if not authorization:
-        raise Unauthenticated("The request did not come through the gateway: it carries no identity.")
-    now = clock().timestamp()
-    known = _verified.get((authorization, secret))
-    if known is None:
-        known = _read(authorization, secret, now)
-        if len(_verified) >= _CACHE_LIMIT:
-            _verified.clear()
-        _verified[authorization, secret] = known
-    identity, expires = known
-    if now >= expires + _LEEWAY_SECONDS:
-        raise Unauthenticated("The identity has expired.")
-    return identity
+class Verifier:
+    """`source`: the gateway's public key set, its path, or its URL; see KeySet. Safe to share between threads."""
+
+    def __init__(self, source: str, clock: Clock = utc_now) -> None:
+        self._keys = KeySet(source) if source else None
+        self._clock = clock
+        self._verified: dict[str, tuple[Identity, float]] = {}
+
+    def remembers(self, authorization: str | None) -> bool:
+        """Whether `verify` has to look nothing up."""
+        return authorization in self._verified
+
+    def verify(self, authorization: str | None) -> Identity:
+        """Reads the header `Authorization`. Raises Unauthenticated unless it holds a living token of the gateway, and
+        what KeySet raises."""
+        if not authorization:
+            raise Unauthenticated("The request did not come through the gateway: it carries no identity.")
+        now = self._clock().timestamp()
+        known = self._verified.get(authorization)
+        if known is None:
+            known = self._read(authorization, now)
+            if len(self._verified) >= _REMEMBERED:
+                self._verified.clear()
+            self._verified[authorization] = known
+        identity, expires = known
+        if now >= expires + _LEEWAY_SECONDS:
+            raise Unauthenticated("The identity has expired.")
+        return identity
+
+    def _read(self, authorization: str, now: float) -> tuple[Identity, float]:
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer" or len(token) > _LONGEST:
+            raise Unauthenticated("The identity must be a bearer token of the gateway.")
+        try:
+            key = self._key(token.strip())
+            claims = jwt.decode(
+                token.strip(),
+                key,
+                [key.algorithm_name],
+                audience=AUDIENCE,
+                issuer=ISSUER,
+                # Times are checked here, by the clock that was passed in.
+                options={
+                    "require": ["sub", "tenant", "roles", "iat", "exp"],
+                    "verify_exp": False,
+                    "verify_iat": False,
+                    "verify_nbf": False,
+                },
+            )
+        except jwt.InvalidTokenError as error:
+            raise Unauthenticated("The identity is not signed by the gateway.") from error
+        return _identity(claims, now)
+
+    def _key(self, token: str) -> jwt.PyJWK:
+        if self._keys is None:
+            raise Unauthenticated("No identity is accepted: EVENTRUNNER_GATEWAY_JWKS is not set.")
+        key = self._keys.find(str(jwt.get_unverified_header(token).get("kid")))
+        if key is None:
+            raise Unauthenticated("The identity is not signed by the gateway.")
+        if key.key_type == "oct":
+            raise ConfigurationError("EVENTRUNNER_GATEWAY_JWKS has a key that signs; give functions public keys only.")
+        return key
 
 
-def _read(authorization: str, secret: str, now: float) -> tuple[Identity, float]:
-    scheme, _, token = authorization.partition(" ")
-    if scheme.lower() != "bearer":
-        raise Unauthenticated("The identity must be a bearer token of the gateway.")
-    if not secret:
-        raise Unauthenticated("No identity is accepted: EVENTRUNNER_GATEWAY_SECRET is not set.")
-    _check_secret(secret)
-    try:
-        claims = jwt.decode(
-            token.strip(),
-            secret,
-            [_ALGORITHM],
-            audience=AUDIENCE,
-            issuer=ISSUER,
-            # Times are checked here, by the clock that was passed in.
-            options={
-                "require": ["sub", "tenant", "roles", "iat", "exp"],
-                "verify_exp": False,
-                "verify_iat": False,
-                "verify_nbf": False,
-            },
-        )
-    except jwt.InvalidTokenError as error:
-        raise Unauthenticated("The identity is not signed by the gateway.") from error
-    return _identity(claims, now)
-
-
-def _identity(claims: dict[str, object], now: float) -> tuple[Identity, float]:
+def _identity(claims: Mapping[str, object], now: float) -> tuple[Identity, float]:
     match claims:
         case {"sub": str(subject), "tenant": str(tenant), "roles": [*roles], "iat": int(issued), "exp": int(expires)}:
             if issued > now + _LEEWAY_SECONDS or not all(isinstance(role, str) for role in roles):
@@ -127,6 +168,19 @@ def _identity(claims: dict[str, object], now: float) -> tuple[Identity, float]:
             raise Unauthenticated("The identity is not valid.")
 
 
-def _check_secret(secret: str) -> None:
-    if len(secret.encode()) < _MIN_SECRET_BYTES:
-        raise ConfigurationError(f"EVENTRUNNER_GATEWAY_SECRET must have at least {_MIN_SECRET_BYTES} bytes.")
+def _is_private(keys: str) -> bool:
+    """Whether the first key is; also false for what is no key set."""
+    try:
+        return "d" in json.loads(keys)["keys"][0]
+    except (ValueError, KeyError, IndexError, TypeError):
+        return False
+
+
+_PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+
+
+def _public(keys: str) -> str:
+    documents: list[dict[str, Any]] = json.loads(keys)["keys"]
+    return json.dumps(
+        {"keys": [{name: value for name, value in key.items() if name not in _PRIVATE} for key in documents]}
+    )

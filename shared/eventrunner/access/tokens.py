@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import jwt
 
 from eventrunner.access.identity import Identity
+from eventrunner.access.key_sets import KeySet
 from eventrunner.clock import Clock, utc_now
 from eventrunner.errors import ConfigurationError, Unauthenticated
+from eventrunner.settings import Settings
 
-__all__ = ["TokenVerifier"]
+__all__ = ["TokenVerifier", "token_verifier"]
 
 _REMEMBERED: Final = 10_000
 
 
 class TokenVerifier:
-    """Each key of the set must name its algorithm, so that a token cannot choose how it is checked."""
+    """`jwks`: a key set, its path, or its URL; see KeySet."""
 
     def __init__(
-        self, jwks: str | bytes, issuers: Sequence[str], audience: str = "eventrunner-api", clock: Clock = utc_now
+        self, jwks: str, issuers: Sequence[str], audience: str = "eventrunner-api", clock: Clock = utc_now
     ) -> None:
-        self._keys = _read_keys(jwks)
+        self._keys = KeySet(jwks)
         self._issuers = list(issuers)
         self._audience = audience
         self._clock = clock
@@ -44,7 +45,9 @@ class TokenVerifier:
 
     def _read(self, token: str) -> tuple[Identity, float]:
         try:
-            key = self._keys[str(jwt.get_unverified_header(token).get("kid"))]
+            key = self._keys.find(str(jwt.get_unverified_header(token).get("kid")))
+            if key is None:
+                raise Unauthenticated("The token is signed with a key that is not known here.")
             claims = jwt.decode(
                 token,
                 key,
@@ -53,11 +56,19 @@ class TokenVerifier:
                 issuer=self._issuers,
                 options={"require": ["sub", "exp"], "verify_exp": False, "verify_iat": False, "verify_nbf": False},
             )
-        except KeyError as error:
-            raise Unauthenticated("The token is signed with a key that is not known here.") from error
         except jwt.InvalidTokenError as error:
             raise Unauthenticated(f"The token is not accepted: {error}.") from error
         return _identity(claims, self._clock().timestamp())
+
+
+def token_verifier(settings: Settings) -> TokenVerifier | None:
+    """None where no identity provider is configured. Raises ConfigurationError."""
+    if not settings.jwks:
+        return None
+    issuers = [issuer.strip() for issuer in settings.jwt_issuers.split(",") if issuer.strip()]
+    if not issuers:
+        raise ConfigurationError("EVENTRUNNER_JWKS needs EVENTRUNNER_JWT_ISSUERS: whose tokens are believed.")
+    return TokenVerifier(settings.jwks, issuers, settings.jwt_audience)
 
 
 def _identity(claims: Mapping[str, Any], now: float) -> tuple[Identity, float]:
@@ -73,11 +84,3 @@ def _identity(claims: Mapping[str, Any], now: float) -> tuple[Identity, float]:
                 raise Unauthenticated("The token is not valid yet.")
             return Identity(subject, tenant, tuple(str(role) for role in roles)), expires
     raise Unauthenticated("The token's claims sub, tenant, roles, nbf or exp are of the wrong type.")
-
-
-def _read_keys(jwks: str | bytes) -> dict[str, jwt.PyJWK]:
-    try:
-        keys = [(str(key["kid"]), str(key["alg"]), key) for key in json.loads(jwks)["keys"]]
-        return {kid: jwt.PyJWK(key, algorithm) for kid, algorithm, key in keys}
-    except (ValueError, KeyError, TypeError, jwt.PyJWTError) as error:
-        raise ConfigurationError(f"The key set is not a JWKS whose keys have kid and alg: {error!r}.") from error

@@ -17,6 +17,7 @@ _COMMANDS = {
     "dead-letters": ("eventrunner.cli.dead_letters", "see, replay and drop events that a stage gave up"),
     "demo": ("eventrunner.cli.demo", "run the whole system on a year of real flights and check every number"),
     "dev": ("eventrunner.cli.dev", "run the platform on this machine until Ctrl-C"),
+    "doctor": ("eventrunner.cli.doctor", "check what the gateway lets through; print who may do what"),
     "emit": ("eventrunner.cli.emit", "send events from a file or standard input"),
     "events": ("eventrunner.cli.events", "list stored events, show one, follow its way"),
     "replay": ("eventrunner.cli.replay", "send stored events through rules or to a consumer once more"),

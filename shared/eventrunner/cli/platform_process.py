@@ -31,6 +31,7 @@ class RunningPlatform:
 
     url: str
     admin_key: str
+    grpc: str
     nats: str
     clickhouse: str
     broker: str
@@ -78,6 +79,7 @@ def _read_ready(process: subprocess.Popen[bytes], data_dir: Path, store: str) ->
     return RunningPlatform(
         url=ready["url"],
         admin_key=ready["admin_key"],
+        grpc=ready["grpc"],
         nats=ready["nats"],
         clickhouse=ready["clickhouse"],
         broker=ready["broker"],

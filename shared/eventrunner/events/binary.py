@@ -39,7 +39,7 @@ def read_binary(headers: Mapping[str, str], body: bytes) -> Event:
     for header, text in headers.items():
         name = header.lower()
         if name == "content-type":
-            content_type = text
+            content_type = text or None
         if not name.startswith(_PREFIX):
             continue
         name = name[len(_PREFIX) :]

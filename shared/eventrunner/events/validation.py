@@ -92,8 +92,9 @@ def is_plain(event: Event) -> bool:
 
 @lru_cache(4096)
 def _is_valid_shape(source: str, type_: str, datacontenttype: str | None, dataschema: str | None) -> bool:
-    checks = (_uri_reference(source), _type(type_), datacontenttype and _media_type(datacontenttype))
-    return not any(checks) and (dataschema is None or _uri(dataschema) is None)
+    media = None if datacontenttype is None else _media_type(datacontenttype)
+    schema = None if dataschema is None else _uri(dataschema)
+    return not any((_uri_reference(source), _type(type_), media, schema))
 
 
 def _problems(event: Event) -> list[FieldError]:

@@ -27,7 +27,7 @@ from eventrunner.events.validation import check_event, is_plain
 from eventrunner.ids import IdMaker
 from eventrunner.telemetry import is_traceparent
 
-__all__ = ["Intake", "Rejection", "Request", "read_request"]
+__all__ = ["Intake", "Rejection", "Request", "read_events", "read_payload", "read_request"]
 
 _members_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -75,6 +75,13 @@ class Intake:
     accepted: dict[str, list[Event]] = field(default_factory=dict)
     """Events by tenant, in the order of the body."""
     rejected: list[Rejection] = field(default_factory=list)
+    may_be_empty: bool = False
+    """What was sent is a batch, which may hold no event at all."""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the answer is `refusal`."""
+        return not self.accepted and not (self.may_be_empty and not self.rejected)
 
     @property
     def count(self) -> int:
@@ -99,8 +106,25 @@ def read_request(request: Request) -> Intake:
     # The decoders look at the text of attributes only; this is the one place that looks at every byte.
     if not request.body.isascii():
         _check_utf8(request)
+    return _charged(lambda: _read(request))
+
+
+def read_payload(request: Request) -> Intake:
+    """Reads a body that is one event in JSON, or one JSON payload."""
+    return _charged(lambda: _read_items(request, [request.body], _read_line))
+
+
+def read_events(
+    request: Request, items: Sequence[bytes], decode: Callable[[bytes], Event], id_of: Callable[[bytes], str | None]
+) -> Intake:
+    """Reads events in another format. `decode` raises InvalidInput for what is none; `id_of` may know its id."""
+    return _charged(lambda: _read_items(request, items, lambda item: check_event(decode(item)), id_of=id_of))
+
+
+def _charged(read: Callable[[], Intake]) -> Intake:
+    """What is read, the time that it takes charged to its events."""
     started = time.thread_time_ns()
-    intake = _read(request)
+    intake = read()
     count = intake.count
     if count:
         share = (time.thread_time_ns() - started) // count
@@ -131,7 +155,9 @@ def _read(request: Request) -> Intake:
         lines = [line for line in request.body.split(b"\n") if line and not line.isspace()]
         return _read_items(request, lines, _read_line, _plain_events(request.body, len(lines)))
     if media == BATCH_TYPE:
-        return _read_items(request, split_batch(request.body), _decode)
+        intake = _read_items(request, split_batch(request.body), _decode)
+        intake.may_be_empty = True
+        return intake
     if media == STRUCTURED_TYPE:
         return _read_items(request, [request.body], _decode)
     if is_binary(request.headers):
@@ -159,7 +185,11 @@ def _plain_events(body: bytes, count: int) -> Sequence[Event | None]:
 
 
 def _read_items(
-    request: Request, items: Sequence[_Item], read: Callable[..., Event], known: Sequence[Event | None] = ()
+    request: Request,
+    items: Sequence[_Item],
+    read: Callable[..., Event],
+    known: Sequence[Event | None] = (),
+    id_of: Callable[..., str | None] | None = None,
 ) -> Intake:
     """`known`: what has been read already."""
     intake = Intake()
@@ -177,7 +207,8 @@ def _read_items(
                 event = read(request, item) if with_request else read(item)
             _take(request, event, size)
         except EventRunnerError as error:
-            intake.rejected.append(Rejection(index, event.id if event is not None else _id_of(item), error))
+            id = event.id if event is not None else (id_of or _id_of)(item)
+            intake.rejected.append(Rejection(index, id, error))
             continue
         if event.tenantid == request.tenant:
             tenant_events.append(event)

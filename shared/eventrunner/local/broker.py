@@ -20,7 +20,7 @@ from typing import Final
 import aiohttp
 from aiohttp import web
 
-from eventrunner.access.identity import Identity, sign
+from eventrunner.access.identity import Identity, Signer
 from eventrunner.errors import EventRunnerError, InvalidInput, NotFound, Unavailable, UnsupportedMedia
 from eventrunner.events import Event, decode_event, encode_event
 from eventrunner.events.binary import STRUCTURED_TYPE, is_binary, read_binary
@@ -45,13 +45,13 @@ class BrokerEndpoint:
         triggers: Iterable[Trigger],
         activator: Activator,
         *,
-        secret: str,
+        signer: Signer,
         max_body_bytes: int,
     ) -> None:
         self._brokers = {f"/{broker.namespace}/{broker.name}": broker for broker in brokers}
         self._triggers = tuple(triggers)
         self._activator = activator
-        self._secret = secret
+        self._signer = signer
         self._max_body_bytes = max_body_bytes
         self._runner: web.ServerRunner | None = None
 
@@ -104,7 +104,7 @@ class BrokerEndpoint:
         raise Unavailable(f"{trigger.subscriber} did not take the event; try again.")
 
     async def _try(self, trigger: Trigger, delivery: DeliverySpec, body: bytes) -> tuple[int, str]:
-        headers = {"Content-Type": STRUCTURED_TYPE, "Authorization": f"Bearer {sign(_IDENTITY, self._secret)}"}
+        headers = {"Content-Type": STRUCTURED_TYPE, "Authorization": f"Bearer {self._signer.sign(_IDENTITY)}"}
         try:
             async with asyncio.timeout(delivery.timeout):
                 answer = await self._activator.send(trigger.subscriber, "POST", trigger.path, headers, body)

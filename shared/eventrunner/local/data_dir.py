@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
+from eventrunner.access.identity import make_keys
 from eventrunner.errors import Conflict
 
 __all__ = ["DataDir"]
@@ -63,8 +64,9 @@ class DataDir:
         """What the ready line says, for the command line to find."""
         return self.path / "dev.json"
 
-    def gateway_secret(self) -> str:
-        return self._secret("gateway.secret", lambda: secrets.token_urlsafe(48))
+    def gateway_keys(self) -> str:
+        """The key set that the gateway signs identities with."""
+        return self._secret("gateway.jwks", lambda: make_keys(secrets.token_hex(8)))
 
     def nats_token(self) -> str:
         return self._secret("nats.token", lambda: secrets.token_hex(24))

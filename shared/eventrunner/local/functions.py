@@ -12,7 +12,7 @@ import aiohttp
 from eventrunner.local.ports import HOST, free_port, is_listening
 from eventrunner.local.process import Child, Command, spawn
 from eventrunner.local.project import Project
-from eventrunner.local.services import Service
+from eventrunner.local.services import Server, Service
 from eventrunner.local.supervisor import Probe, until_ready
 
 __all__ = ["FunctionLauncher", "Launcher"]
@@ -45,17 +45,29 @@ class FunctionLauncher:
         return child, port
 
     def _command(self, service: Service, port: int) -> Command:
-        main = self._project.function(service.name)
-        arguments = ["--source", str(main), "--target", "main", "--host", HOST, "--port", str(port)]
-        if service.asgi:
-            arguments.append("--asgi")
         return Command(
             name=service.name,
-            argv=(sys.executable, "-m", "eventrunner.local.function_process", *arguments),
+            argv=self._arguments(service, port),
             log=self._logs / f"{service.name}.log",
-            env={"K_SERVICE": service.name, "PORT": str(port), **service.env, **self._env, "TMPDIR": self._temporary()},
+            env={
+                "K_SERVICE": service.name,
+                "HOST": HOST,
+                "PORT": str(port),
+                **service.env,
+                **self._env,
+                "TMPDIR": self._temporary(),
+            },
             cwd=self._project.root,
         )
+
+    def _arguments(self, service: Service, port: int) -> tuple[str, ...]:
+        main = str(self._project.function(service.name))
+        if service.server is Server.GRPC:
+            return sys.executable, main
+        arguments = ["--source", main, "--target", "main", "--host", HOST, "--port", str(port)]
+        if service.server is Server.ASGI:
+            arguments.append("--asgi")
+        return sys.executable, "-m", "eventrunner.local.function_process", *arguments
 
     def _temporary(self) -> str:
         """The server's heartbeat file, touched after each request, lies with the rest of the state."""

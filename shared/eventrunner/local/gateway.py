@@ -18,17 +18,14 @@ from aiohttp import web
 from multidict import CIMultiDict
 from prometheus_client import Counter, Histogram
 
-from eventrunner.access.access_rules import AccessRule, TenantFrom
-from eventrunner.access.credentials import Authenticator
-from eventrunner.access.identity import Identity, sign
-from eventrunner.access.policy import Policy
+from eventrunner.access.access_rules import AccessRule
+from eventrunner.access.authorizer import Authorizer
+from eventrunner.access.identity import Signer
 from eventrunner.access.routing import MethodNotAllowed, Router
 from eventrunner.budget import ByteBudget, Hold
-from eventrunner.clock import Clock, utc_now
 from eventrunner.errors import (
     BodyTooLarge,
     EventRunnerError,
-    Forbidden,
     MalformedBody,
     NotFound,
     QuotaExceeded,
@@ -89,25 +86,21 @@ class Gateway:
     def __init__(
         self,
         rules: tuple[AccessRule, ...],
-        policy: Policy,
-        authenticator: Authenticator,
+        authorizer: Authorizer,
         upstream: Upstream,
         *,
-        secret: str,
+        signer: Signer,
         max_body_bytes: int,
         max_held_bytes: int,
         is_ready: Callable[[], bool] = lambda: True,
-        clock: Clock = utc_now,
     ) -> None:
         self._router = Router(rules)
-        self._policy = policy
-        self._authenticator = authenticator
+        self._authorizer = authorizer
         self._upstream = upstream
-        self._secret = secret
+        self._signer = signer
         self._max_body_bytes = max_body_bytes
         self._budget = ByteBudget(max_held_bytes)
         self._is_ready = is_ready
-        self._clock = clock
         self._counters: dict[tuple[str, int], Counter] = {}
         self._timers = {rule.id: _SECONDS.labels(rule.id) for rule in rules}
         self._own: dict[str, Callable[[], web.Response]] = {
@@ -145,13 +138,12 @@ class Gateway:
         return response
 
     async def _pass(self, request: web.BaseRequest, rule: AccessRule, tenant: str) -> web.StreamResponse:
-        identity = self._authenticator.identify(request.headers, rule.credentials)
-        self._authorise(identity, rule, tenant)
+        identity = self._authorizer.authorize(request.headers, rule.credentials, rule.permission, tenant)
         with self._budget.hold(identity.tenant or identity.subject) as hold:
             body = await self._body(request, hold) if request.body_exists else b""
             headers = _forwarded(request)
             if rule.signs_identity:
-                headers["Authorization"] = "Bearer " + sign(identity, self._secret, self._clock)
+                headers["Authorization"] = "Bearer " + self._signer.sign(identity)
             try:
                 answer = await self._upstream.send(rule.service, request.method, request.raw_path, headers, body)
                 # The body has been taken, so what it held is free while the answer is passed on, however long.
@@ -160,18 +152,6 @@ class Gateway:
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 _log.warning("%s cannot be reached: %r", rule.service, error)
                 raise Unavailable(f"The service {rule.service} cannot be reached just now; try again.") from error
-
-    def _authorise(self, identity: Identity, rule: AccessRule, tenant: str) -> None:
-        permission = rule.permission
-        if permission is None:
-            return
-        if permission.tenant is TenantFrom.CALLER:
-            tenant = identity.tenant
-        elif permission.tenant is TenantFrom.NOBODY:
-            tenant = ""
-        if not self._policy.allows(identity, permission.resource, permission.action, tenant):
-            whose = f" of tenant {tenant}" if tenant else ""
-            raise Forbidden(f"You may not {permission.action} {permission.resource}{whose}.")
 
     async def _body(self, request: web.BaseRequest, hold: Hold) -> bytes:
         limit = self._max_body_bytes

@@ -14,8 +14,11 @@ import aiohttp
 from aiohttp import web
 
 from eventrunner.access.access_rules import load_access_rules
+from eventrunner.access.authorizer import Authorizer
 from eventrunner.access.credentials import Authenticator
+from eventrunner.access.identity import Signer
 from eventrunner.access.policy import Policy
+from eventrunner.access.tokens import token_verifier
 from eventrunner.errors import ConfigurationError, Unavailable
 from eventrunner.local.activator import Activator
 from eventrunner.local.adapter import SourceAdapter
@@ -34,6 +37,7 @@ from eventrunner.local.revision import Limits
 from eventrunner.local.sinks import Sinks
 from eventrunner.local.supervisor import Supervised
 from eventrunner.local.tasks import start_task
+from eventrunner.local.tcp_front import TcpFront
 from eventrunner.local.upstream import new_probe_session
 from eventrunner.settings import Settings
 from eventrunner.storage.records import KEYS
@@ -59,7 +63,7 @@ class Platform:
         self._data = data
         self._port = port
         self._settings = settings
-        self._secret = data.gateway_secret()
+        self._signer = Signer(data.gateway_keys())
         self._parts = contextlib.AsyncExitStack()
         self._is_ready = False
         self.ready_line: dict[str, Any] = {}
@@ -89,6 +93,7 @@ class Platform:
         activator = self._functions(manifests, session, self._addresses(nats.url, clickhouse.url))
         adapter = await self._sources(manifests, activator, nats.url)
         broker = await self._broker(manifests, activator)
+        grpc = await self._grpc(activator)
         url = await self._gateway(registry, activator)
         self._keep_running(sweep_regularly(registry, session, url, key))
         await asyncio.gather(_soon(clickhouse), _soon(adapter))
@@ -96,7 +101,7 @@ class Platform:
             "ready": True,
             "url": url,
             "portal": f"{url}/portal/",
-            "grpc": None,
+            "grpc": grpc,
             "broker": broker,
             "nats": nats.url,
             "clickhouse": clickhouse.url,
@@ -135,22 +140,31 @@ class Platform:
             manifests.brokers,
             manifests.triggers,
             activator,
-            secret=self._secret,
+            signer=self._signer,
             max_body_bytes=self._settings.max_event_bytes,
         )
         self._parts.push_async_callback(broker.close)
         return await broker.start()
 
+    async def _grpc(self, activator: Activator) -> str | None:
+        """The address of ingest over gRPC, which authenticates its callers itself."""
+        revision = activator.revisions.get("ingest-grpc")
+        if revision is None:
+            return None
+        front = TcpFront(revision)
+        self._parts.push_async_callback(front.close)
+        return await front.start()
+
     async def _gateway(self, registry: Registry, activator: Activator) -> str:
         keys = registry.follow(KEYS, lambda change: None)
         self._keep_running(keys.run())
         await keys.loaded.wait()
+        authenticator = Authenticator(lambda name: keys.state.get(name), token_verifier(self._settings))
         gateway = Gateway(
             load_access_rules(self._project.policies / "access-rules.yaml"),
-            Policy.from_folder(self._project.policies),
-            Authenticator(lambda name: keys.state.get(name)),
+            Authorizer(authenticator, Policy.from_folder(self._project.policies)),
             activator,
-            secret=self._secret,
+            signer=self._signer,
             max_body_bytes=self._settings.max_body_bytes,
             max_held_bytes=self._settings.max_held_bytes,
             is_ready=lambda: self._is_ready,
@@ -175,7 +189,7 @@ class Platform:
         here = {
             "nats_url": nats_url,
             "clickhouse_url": clickhouse_url,
-            "gateway_secret": self._secret,
+            "gateway_jwks": self._signer.public_keys,
             "stream_replicas": 1,
         }
         values = {"store_url": self._data.store_url, **chosen, **here}

@@ -5,23 +5,33 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from eventrunner.errors import ConfigurationError
 from eventrunner.local import kinds
 from eventrunner.local.autoscale import Scaling
 
-__all__ = ["Service", "read_service"]
+__all__ = ["Server", "Service", "read_service"]
 
 _AUTOSCALING: Final = "autoscaling.knative.dev/"
 _SERVER: Final = "eventrunner.dev/server"
 
 
+class Server(StrEnum):
+    """What runs the function."""
+
+    WSGI = "wsgi"
+    ASGI = "asgi"
+    """functions-framework, for an asynchronous function."""
+    GRPC = "grpc"
+    """Itself: a program that listens on $PORT of $HOST."""
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     name: str
-    asgi: bool
-    """The function is asynchronous and runs in functions-framework's ASGI server."""
+    server: Server
     env: Mapping[str, str]
     """From the ConfigMaps and the container; secrets are the platform's own affair."""
     concurrency: int
@@ -40,15 +50,15 @@ def read_service(manifest: kinds.Service, settings: Mapping[str, Mapping[str, st
         raise ConfigurationError("exactly one container can be run here.")
     container = template.spec.containers[0]
     annotations = {**manifest.metadata.annotations, **template.metadata.annotations}
-    server = annotations.get(_SERVER, "wsgi")
-    if server not in ("wsgi", "asgi"):
-        raise ConfigurationError(f"{_SERVER} must be wsgi or asgi, not {server!r}.")
+    server = annotations.get(_SERVER, Server.WSGI)
+    if server not in list(Server):
+        raise ConfigurationError(f"{_SERVER} must be one of {', '.join(Server)}, not {server!r}.")
     if template.spec.container_concurrency < 0:
         raise ConfigurationError("containerConcurrency must not be negative.")
     probe = container.readiness_probe
     return Service(
         name=manifest.metadata.name,
-        asgi=server == "asgi",
+        server=Server(server),
         env=_environment(container, settings),
         concurrency=template.spec.container_concurrency,
         timeout=template.spec.timeout_seconds,

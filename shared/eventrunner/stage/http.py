@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from flask import Request, Response
 
-from eventrunner.access.identity import Identity, verify
+from eventrunner.access.identity import Verifier
 from eventrunner.errors import NotFound
 from eventrunner.nesting import read_deep_events
 from eventrunner.settings import Settings
@@ -37,6 +37,7 @@ class HttpFunction:
         self.name = name
         self._routes: list[_Route] = []
         self._settings: Settings | None = None
+        self._verifier: Verifier | None = None
 
     def route(self, method: str, template: str) -> Callable[[RouteHandler], RouteHandler]:
         """Registers the decorated handler for a method and a path template."""
@@ -52,6 +53,11 @@ class HttpFunction:
         """What functions-framework calls. Every error leaves as a problem document."""
         return guarded(self.name, request, self._answer)
 
+    def _identities(self) -> Verifier:
+        if self._verifier is None:
+            self._verifier = Verifier(self.settings().gateway_jwks)
+        return self._verifier
+
     def settings(self) -> Settings:
         """Settings of this process, read on first use."""
         if self._settings is None:
@@ -62,7 +68,7 @@ class HttpFunction:
 
     def _answer(self, request: Request) -> Response:
         handler, parameters = self._match(request.method, request.path)
-        identity: Identity = verify(request.headers.get("Authorization"), self.settings().gateway_secret)
+        identity = self._identities().verify(request.headers.get("Authorization"))
         return handler(request, identity, **parameters)
 
     def _match(self, method: str, path: str) -> tuple[RouteHandler, dict[str, Any]]:

@@ -198,6 +198,11 @@ class Mirror:
             self._log_absence()
             raise Unavailable("The registry cannot be read just now; nothing was done. Try again.")
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether reading waits for nothing."""
+        return self._loaded.is_set()
+
     def get(self, bucket: str, key: str) -> bytes | None:
         """The same object as before until the value changes."""
         return self.items(bucket).get(key)

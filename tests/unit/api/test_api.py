@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
-from eventrunner.access.identity import Identity, sign
+from eventrunner.access.identity import Identity
 from eventrunner.access.keys import hash_key
 from eventrunner.storage.event_store import Row
 from eventrunner.storage.registry import Mirror
 from eventrunner.storage.stores import open_store
 from flask.testing import FlaskClient
 from nats.aio.client import Client
-from support_api import SECRET, api_function
+from support_api import api_function
+from support_identity import sign
 from werkzeug.test import TestResponse
 
 ADMIN = Identity("root", "platform", ("admin",))
@@ -34,7 +35,7 @@ class Caller:
     def __call__(
         self, method: str, path: str, body: Any = None, *, who: Identity | None = ADMIN, **more: Any
     ) -> TestResponse:
-        headers = {"Authorization": f"Bearer {sign(who, SECRET)}"} if who else {}
+        headers = {"Authorization": f"Bearer {sign(who)}"} if who else {}
         if isinstance(body, str | bytes):
             more = {"data": body, "content_type": "text/plain", **more}
         elif body is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from eventrunner.access.identity import Identity, sign
+from eventrunner.access.identity import Identity
 from eventrunner.api import erasure
 from eventrunner.cli.main import cli
 from eventrunner.clock import format_time, utc_now
@@ -26,8 +26,9 @@ from eventrunner.storage.jetstream import connect
 from eventrunner.storage.registry import Mirror
 from eventrunner.storage.stores import open_store
 from nats.aio.client import Client
-from support_api import SECRET, api_function
+from support_api import api_function
 from support_clickhouse import chdb_process
+from support_identity import sign
 from werkzeug.serving import make_server
 
 ADMIN = Identity("root", "", ("admin",))
@@ -74,7 +75,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def run(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     monkeypatch.setattr(erasure, "_PAUSE_SECONDS", 0.05)
     monkeypatch.setenv("EVENTRUNNER_URL", world.url)
-    monkeypatch.setenv("EVENTRUNNER_KEY", sign(ADMIN, SECRET))
+    monkeypatch.setenv("EVENTRUNNER_KEY", sign(ADMIN))
     return lambda *arguments, **more: CliRunner().invoke(cli, ["tenant", *arguments], **more)
 
 
@@ -202,6 +203,6 @@ def test_a_retention_is_at_least_a_day(run: Callable[..., Result], days: str) ->
 def test_only_an_operator_erases_and_sweeps(
     world: World, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("EVENTRUNNER_KEY", sign(Identity("bob", "ever", ("user",)), SECRET))
+    monkeypatch.setenv("EVENTRUNNER_KEY", sign(Identity("bob", "ever", ("user",))))
     assert "403" in str(run("erase", "ever", "--yes").exception)
     assert "403" in str(run("sweep").exception)

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from click.testing import CliRunner, Result
-from eventrunner.access.identity import Identity, sign
+from eventrunner.access.identity import Identity
 from eventrunner.cli.main import cli
 from eventrunner.storage.analytics import Analytics, EventCounts
 from eventrunner.storage.event_store import Row
 from eventrunner.storage.stores import open_store
-from support_api import SECRET, api_function
+from support_api import api_function
 from support_clickhouse import chdb_process
+from support_identity import sign
 from werkzeug.serving import make_server
 
 DAY = 86_400_000_000
@@ -51,7 +52,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Anal
 @pytest.fixture
 def run(served: tuple[str, Analytics], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     monkeypatch.setenv("EVENTRUNNER_URL", served[0])
-    monkeypatch.setenv("EVENTRUNNER_KEY", sign(Identity("root", "", ("admin",)), SECRET))
+    monkeypatch.setenv("EVENTRUNNER_KEY", sign(Identity("root", "", ("admin",))))
     return lambda *arguments: CliRunner().invoke(cli, ["analytics", "rebuild", *arguments])
 
 

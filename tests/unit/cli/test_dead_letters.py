@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from click.testing import CliRunner, Result
-from eventrunner.access.identity import Identity, sign
+from eventrunner.access.identity import Identity
 from eventrunner.cli.main import cli
 from eventrunner.storage.registry import Mirror
 from nats.aio.client import Client
-from support_api import SECRET, served_api
+from support_api import served_api
+from support_identity import sign
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Mirr
 def run(served: tuple[str, Mirror], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     url, registry = served
     monkeypatch.setenv("EVENTRUNNER_URL", url)
-    monkeypatch.setenv("EVENTRUNNER_KEY", sign(Identity("alice", "acme", ("user",)), SECRET))
+    monkeypatch.setenv("EVENTRUNNER_KEY", sign(Identity("alice", "acme", ("user",))))
 
     async def clear(client: Client) -> None:
         for stream in ("DEADLETTER", "EVENTS"):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from eventrunner.access.identity import Identity, sign
+from eventrunner.access.identity import Identity
 from eventrunner.cli.main import cli
 from eventrunner.events import Event, encode_event
 from eventrunner.events.packing import bracket, pack
@@ -19,12 +19,13 @@ from eventrunner.storage.event_store import Row
 from eventrunner.storage.registry import Mirror
 from eventrunner.storage.stores import open_store
 from nats.aio.client import Client
-from support_api import SECRET, served_api
+from support_api import served_api
+from support_identity import sign
 
 
 def key() -> str:
     """Made when it is needed, because an identity lasts for minutes only."""
-    return sign(Identity("alice", "acme", ("user",)), SECRET)
+    return sign(Identity("alice", "acme", ("user",)))
 
 
 def event(number: int, **attributes: str) -> bytes:

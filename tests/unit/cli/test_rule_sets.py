@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from eventrunner.access.identity import Identity, sign
+from eventrunner.access.identity import Identity
 from eventrunner.cli.rules import command
 from eventrunner.events import Event, encode_event
 from eventrunner.events.event import micros
@@ -17,7 +17,8 @@ from eventrunner.storage.event_store import Row
 from eventrunner.storage.records import Tenant
 from eventrunner.storage.registry import Mirror
 from eventrunner.storage.stores import open_store
-from support_api import SECRET, served_api
+from support_api import served_api
+from support_identity import sign
 
 BIG = 'rule Big {{ when Event.data.amount > {} then Out.n = 1; Emit("alert"); Retract("Big"); }}'
 EVENT = {"specversion": "1.0", "id": "7", "source": "/s", "type": "order", "data": {"amount": 95}}
@@ -32,7 +33,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirror]:
     store.close()
     with served_api(folder) as (url, registry), pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVENTRUNNER_URL", url)
-        patch.setenv("EVENTRUNNER_KEY", sign(Identity("root", "", ("admin",)), SECRET))
+        patch.setenv("EVENTRUNNER_KEY", sign(Identity("root", "", ("admin",))))
         registry.put("tenants", "acme", Tenant("acme", plan="gold").to_json())
         yield registry
 

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from eventrunner.access.identity import Identity, sign
+from eventrunner.access.identity import Identity
 from eventrunner.cli.main import cli
 from eventrunner.source.letter_room import LetterRoom
 from eventrunner.source.publication import Publication
 from eventrunner.storage.jetstream import JetStreamApi, connect
-from support_api import SECRET, served_api
+from support_api import served_api
+from support_identity import sign
 
 ADMIN = Identity("root", "", ("admin",))
 
@@ -30,7 +31,7 @@ def served(tmp_path: Path) -> Iterator[tuple[str, str]]:
 @pytest.fixture
 def run(served: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     monkeypatch.setenv("EVENTRUNNER_URL", served[0])
-    monkeypatch.setenv("EVENTRUNNER_KEY", sign(ADMIN, SECRET))
+    monkeypatch.setenv("EVENTRUNNER_KEY", sign(ADMIN))
     return lambda *arguments: CliRunner().invoke(cli, ["status", *arguments])
 
 
@@ -96,5 +97,5 @@ def test_a_tenant_whose_dead_letters_are_full_is_named(run: Callable[..., Result
 
 
 def test_only_an_operator_sees_it(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EVENTRUNNER_KEY", sign(Identity("bob", "acme", ("user",)), SECRET))
+    monkeypatch.setenv("EVENTRUNNER_KEY", sign(Identity("bob", "acme", ("user",))))
     assert "403" in str(run().exception)

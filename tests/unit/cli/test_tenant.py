@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from eventrunner.access.identity import Identity, sign
+from eventrunner.access.identity import Identity
 from eventrunner.access.keys import hash_key
 from eventrunner.cli.main import cli
 from eventrunner.storage.registry import Mirror
-from support_api import SECRET, served_api
+from support_api import served_api
+from support_identity import sign
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Mirr
 def run(served: tuple[str, Mirror], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     monkeypatch.setenv("EVENTRUNNER_URL", served[0])
     # There is no gateway in between, so the key is the identity that one would sign.
-    monkeypatch.setenv("EVENTRUNNER_KEY", sign(Identity("root", "", ("admin",)), SECRET))
+    monkeypatch.setenv("EVENTRUNNER_KEY", sign(Identity("root", "", ("admin",))))
     return lambda *arguments: CliRunner().invoke(cli, ["tenant", *arguments])
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from eventrunner.access.identity import Identity, sign
+from eventrunner.access.identity import Identity
 from eventrunner.clock import format_time
 from eventrunner.events import Event
 from eventrunner.source.streams import apply_streams, read_streams
@@ -23,11 +23,11 @@ from eventrunner.storage.stores import open_store
 from flask.testing import FlaskClient
 from functions_framework import create_app
 from support_clickhouse import chdb_process
+from support_identity import JWKS, sign
 from support_nats import nats_server
 from werkzeug.test import TestResponse
 
 ROOT = Path(__file__).parents[3]
-SECRET = "the secret of the gateway in these tests"
 ADMIN = Identity("root", "platform", ("admin",))
 ALICE = Identity("alice", "acme", ("user",))
 PAST = datetime(2025, 3, 10, 12, tzinfo=UTC)
@@ -43,7 +43,7 @@ class Caller:
     def __call__(
         self, method: str, path: str, *, who: Identity = ADMIN, accept: str = "*/*", **more: Any
     ) -> TestResponse:
-        headers = {"Authorization": f"Bearer {sign(who, SECRET)}", "Accept": accept}
+        headers = {"Authorization": f"Bearer {sign(who)}", "Accept": accept}
         return self._client.open(f"/api/v1/{path}", method=method, headers=headers, **more)
 
     def json(self, method: str, path: str, *, status: int = 200, **more: Any) -> Any:
@@ -69,7 +69,7 @@ def call(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
         patch.setenv("EVENTRUNNER_NATS_URL", nats.url)
         patch.setenv("EVENTRUNNER_STORE_URL", f"sqlite:///{folder}/events.db")
         patch.setenv("EVENTRUNNER_CLICKHOUSE_URL", url)
-        patch.setenv("EVENTRUNNER_GATEWAY_SECRET", SECRET)
+        patch.setenv("EVENTRUNNER_GATEWAY_JWKS", JWKS)
         patch.setattr("eventrunner.stage.http.configure_logging", lambda *_: None)
         registry = Mirror(nats.url, ("tenants", "plans"))
         registry.put("plans", "gold", GOLD)

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from eventrunner.access.identity import Identity, sign
+from eventrunner.access.identity import Identity
 from eventrunner.events import Event, encode_batch
 from eventrunner.source.streams import apply_streams, read_streams
 from eventrunner.storage.jetstream import JetStreamApi, connect
 from eventrunner.storage.records import TENANTS, Tenant
 from eventrunner.storage.registry import Registry
+from support_identity import JWKS, sign
 from support_nats import NatsServer, eventually, free_port
 
 _ROOT = Path(__file__).parents[3]
-_SECRET = "the secret of the gateway in these tests"
 _BODY = encode_batch([Event(id="1", source="/s", type="t", tenantid="acme")])
 _WAVE = 4
 """Requests at once: no more than the threads that a function has here."""
@@ -35,7 +35,7 @@ def _function(name: str, folder: Path, nats_url: str) -> Iterator[tuple[int, str
     env = os.environ | {
         "EVENTRUNNER_NATS_URL": nats_url,
         "EVENTRUNNER_STORE_URL": f"sqlite:///{folder}/events.db",
-        "EVENTRUNNER_GATEWAY_SECRET": _SECRET,
+        "EVENTRUNNER_GATEWAY_JWKS": JWKS,
         "THREADS": str(_WAVE + 1),
         "TMPDIR": str(folder),
     }
@@ -72,7 +72,7 @@ class _Caller:
         identity = Identity("ann", "acme", ("event_publisher",))
         headers = {
             "Content-Type": "application/cloudevents-batch+json",
-            "Authorization": "Bearer " + sign(identity, _SECRET),
+            "Authorization": "Bearer " + sign(identity),
         }
         async with self._session.post(self._url, data=_BODY, headers=headers) as response:
             return response.status, response.headers.get("Retry-After", ""), await response.text()

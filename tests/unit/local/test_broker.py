@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from eventrunner.access.identity import verify
 from eventrunner.local.broker import BrokerEndpoint
 from eventrunner.local.triggers import Broker, DeliverySpec, Trigger
+from support_identity import SIGNER, verify
 
 from tests.unit.local.support import make_project, run, running_activator
-
-SECRET = "the secret of the gateway in these tests"
 
 # Writes down what it gets; refuses type "bad" for good and type "later" until it has seen it three times.
 SUBSCRIBER = """
@@ -41,7 +39,7 @@ async def running_broker(folder: Path, retry: int = 2) -> AsyncIterator[str]:
     trigger = Trigger("all", "ns", "default", {"tenantid": "acme"}, "ingest", "/api/v1/events", None)
     async with running_activator(project) as activator:
         broker = BrokerEndpoint(
-            [Broker("default", "ns", delivery)], [trigger], activator, secret=SECRET, max_body_bytes=10_000
+            [Broker("default", "ns", delivery)], [trigger], activator, signer=SIGNER, max_body_bytes=10_000
         )
         try:
             yield await broker.start() + "/ns/default"
@@ -66,7 +64,7 @@ def test_a_structured_event_reaches_the_subscriber_with_an_identity_before_it_is
             assert await post(url, EVENT) == 202
             [[event, path, authorization]] = seen(tmp_path)
             assert (event, path) == (EVENT, "/api/v1/events")
-            assert verify(authorization, SECRET).roles == ("admin", "event_publisher")
+            assert verify(authorization).roles == ("admin", "event_publisher")
 
     run(scenario())
 

@@ -16,7 +16,7 @@ def test_two_platforms_cannot_share_a_folder(tmp_path: Path) -> None:
 
 def test_secrets_are_made_once_and_for_their_owner_only(tmp_path: Path) -> None:
     first, second = DataDir(tmp_path), DataDir(tmp_path)
-    assert first.gateway_secret() == second.gateway_secret() != first.nats_token()
+    assert first.gateway_keys() == second.gateway_keys() != first.nats_token()
     assert first.admin_key(lambda: "a key") == second.admin_key(lambda: "another") == "a key"
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
 

@@ -18,16 +18,17 @@ import aiohttp
 import pytest
 from aiohttp import web
 from eventrunner.access.access_rules import load_access_rules
+from eventrunner.access.authorizer import Authorizer
 from eventrunner.access.credentials import Authenticator
-from eventrunner.access.identity import Identity, verify
+from eventrunner.access.identity import Identity
 from eventrunner.access.keys import make_key
 from eventrunner.access.policy import Policy
 from eventrunner.errors import Unavailable
 from eventrunner.local.gateway import Gateway
+from support_identity import SIGNER, verify
 from yarl import URL
 
 POLICIES = Path(__file__).parents[3] / "policies"
-SECRET = "the secret of the gateway in these tests"
 LIMIT = 100_000
 
 ADMIN, ADMIN_RECORD = make_key("platform", ["admin"], subject="root")
@@ -148,10 +149,9 @@ async def _start() -> tuple[Front, Callable[[], Any]]:
     upstream = Upstream(f"http://127.0.0.1:{behind.addresses[0][1]}")
     gateway = Gateway(
         load_access_rules(POLICIES / "access-rules.yaml"),
-        Policy.from_folder(POLICIES),
-        Authenticator(keys.get),
+        Authorizer(Authenticator(keys.get), Policy.from_folder(POLICIES)),
         upstream,
-        secret=SECRET,
+        signer=SIGNER,
         max_body_bytes=LIMIT,
         max_held_bytes=4 * LIMIT,
         is_ready=lambda: ready[0],
@@ -204,13 +204,13 @@ def test_a_request_arrives_whole_and_signed(front):
     assert (got["method"], got["path"], got["length"]) == ("PUT", "/api/v1/rules/acme/flights?dry=%2F1&a=b", 4)
     assert got["by_name"]["x-custom"] == "kept"
     assert got["by_name"]["content-type"] == "a/b"
-    assert verify(got["by_name"]["authorization"], SECRET) == Identity("alice", "acme", ("user",))
+    assert verify(got["by_name"]["authorization"]) == Identity("alice", "acme", ("user",))
     assert front.upstream.services == ["api"]
 
 
 def test_events_go_to_ingest_with_the_publishers_identity(front):
     got = front.received("POST", "/api/v1/events", PUBLISHER, b"{}")
-    assert verify(got["by_name"]["authorization"], SECRET) == Identity("sensor", "acme", ("event_publisher",))
+    assert verify(got["by_name"]["authorization"]) == Identity("sensor", "acme", ("event_publisher",))
     assert front.upstream.services == ["ingest-http"]
 
 
@@ -245,7 +245,7 @@ def test_a_second_authorization_header_does_not_get_through(front):
 
 def test_the_description_of_the_api_is_public_and_arrives_as_anonymous(front):
     got = front.received("GET", "/api/v1/openapi.json", headers={"Authorization": "Bearer forged"})
-    assert verify(got["by_name"]["authorization"], SECRET) == Identity("anonymous", "", ())
+    assert verify(got["by_name"]["authorization"]) == Identity("anonymous", "", ())
 
 
 @pytest.mark.parametrize(

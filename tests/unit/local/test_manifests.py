@@ -6,6 +6,7 @@ import pytest
 from eventrunner.errors import ConfigurationError
 from eventrunner.local.manifests import load_manifests
 from eventrunner.local.project import find_project
+from eventrunner.local.services import Server
 
 SERVICE = """
 apiVersion: serving.knative.dev/v1
@@ -57,9 +58,10 @@ def write(folder: Path, *documents: str) -> Path:
 def test_what_the_repository_ships_can_be_run() -> None:
     project = find_project()
     manifests = load_manifests(project.manifests)
-    stages = {"ingest-http", "event-runner", "event-engine", "analytics", "metering", "replayer"}
-    assert set(manifests.services) == stages | {"billing", "api"}
-    assert manifests.services["ingest-http"].asgi
+    stages = {"ingest-http", "ingest-grpc", "event-runner", "event-engine", "analytics", "metering", "replayer"}
+    assert set(manifests.services) == stages | {"billing", "api", "authorizer"}
+    assert manifests.services["ingest-http"].server is Server.ASGI
+    assert manifests.services["ingest-grpc"].server is Server.GRPC
     assert set(manifests.sources.values()) <= set(manifests.services)
     assert [path.name for path in manifests.streams] == ["streams.yaml"]
 
@@ -100,7 +102,7 @@ def test_delivery_waits_as_the_broker_says(tmp_path: Path) -> None:
         ((SERVICE.replace("image: echo", "{image: echo, command: [sh]}"), SETTINGS), "all.yaml"),
         ((SERVICE, SERVICE, SETTINGS), "declared twice"),
         ((SERVICE,), "ConfigMap settings is not declared"),
-        ((CGI, SETTINGS), "wsgi or asgi"),
+        ((CGI, SETTINGS), "wsgi, asgi, grpc"),
         ((SERVICE, SETTINGS, SOURCE.replace("name: echo", "name: nobody")), "feed feeds nobody"),
         ((SERVICE, SETTINGS, TRIGGER), "Broker default, not declared"),
         ((SERVICE, SETTINGS, BROKER.replace("linear", "random")), "Broker default: backoffPolicy"),

@@ -1,0 +1,41 @@
+"""Who is calling and whether they may: one decision, whatever asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from eventrunner.access.access_rules import Credential, Permission, TenantFrom
+from eventrunner.access.credentials import Authenticator
+from eventrunner.access.identity import Identity
+from eventrunner.access.policy import Policy
+from eventrunner.errors import Forbidden
+
+__all__ = ["Authorizer"]
+
+
+class Authorizer:
+    def __init__(self, authenticator: Authenticator, policy: Policy) -> None:
+        self._authenticator = authenticator
+        self._policy = policy
+
+    def authorize(
+        self,
+        headers: Mapping[str, str],
+        credentials: Sequence[Credential],
+        permission: Permission | None,
+        tenant: str = "",
+    ) -> Identity:
+        """`tenant`: the one that the path names. Raises Unauthenticated, Forbidden and what the key lookup raises."""
+        identity = self._authenticator.identify(headers, credentials)
+        if permission is not None:
+            self._check(identity, permission, tenant)
+        return identity
+
+    def _check(self, identity: Identity, permission: Permission, tenant: str) -> None:
+        if permission.tenant is TenantFrom.CALLER:
+            tenant = identity.tenant
+        elif permission.tenant is TenantFrom.NOBODY:
+            tenant = ""
+        if not self._policy.allows(identity, permission.resource, permission.action, tenant):
+            whose = f" of tenant {tenant}" if tenant else ""
+            raise Forbidden(f"You may not {permission.action} {permission.resource}{whose}.")

@@ -1,0 +1,85 @@
+"""The check of a gateway covers every call, and finds a gateway that lets too much through."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from aiohttp import web
+from eventrunner.access.access_rules import load_access_rules
+from eventrunner.doctor.gateway import Credentials, Probe, Result, check, read_probes
+from eventrunner.doctor.raw_http import RawRequest, send
+
+POLICIES = Path(__file__).parents[3] / "policies"
+KNOWN = Credentials("acme", "globex", "er_user", "er_publisher", "er_admin", "er_deleted")
+PROBES = read_probes(KNOWN)
+
+
+async def _check(answer: web.Response | None, probes: list[Probe]) -> list[Result]:
+    """Against a gateway that answers everything alike; None closes the connection."""
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        if answer is None:
+            assert request.transport is not None
+            request.transport.close()
+            raise web.HTTPOk
+        return web.Response(status=answer.status)
+
+    runner = web.ServerRunner(web.Server(handle))
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        return await check(f"http://127.0.0.1:{runner.addresses[0][1]}", probes, lambda result: None)
+    finally:
+        await runner.cleanup()
+
+
+def test_every_call_of_the_api_is_tried() -> None:
+    rules = [rule for rule in load_access_rules(POLICIES / "access-rules.yaml") if rule.permission is not None]
+    tried = [(probe.request.method, probe.request.target.partition("?")[0]) for probe in PROBES]
+    # It would never end.
+    missing = [rule.id for rule in rules if rule.id != "events-stream" and not _tried(rule, tried)]
+    assert missing == []
+
+
+def _tried(rule: object, tried: list[tuple[str, str]]) -> bool:
+    return any(method in rule.methods and rule.pattern.fullmatch(path) for method, path in tried)  # type: ignore[attr-defined]
+
+
+def test_there_are_enough_requests_and_none_twice() -> None:
+    assert len(PROBES) >= 150
+    assert len({probe.name for probe in PROBES}) == len(PROBES)
+
+
+def test_a_gateway_that_lets_everything_through_is_found_out() -> None:
+    wrong = [result for result in asyncio.run(_check(web.Response(), PROBES)) if not result.passed]
+    assert len(wrong) > 200
+    refused = [result for result in asyncio.run(_check(web.Response(status=403), PROBES)) if not result.passed]
+    assert len(refused) > 100
+
+
+def test_a_connection_that_is_closed_is_no_answer() -> None:
+    (result,) = asyncio.run(_check(None, [Probe("x", RawRequest("GET", "/healthz"), (200,))]))
+    assert (result.answer.status, result.passed) == (0, False)
+
+
+def test_a_request_goes_out_as_it_is_written() -> None:
+    async def run() -> bytes:
+        seen = asyncio.get_running_loop().create_future()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            seen.set_result(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        answer = await send(f"http://127.0.0.1:{port}", RawRequest("get", "//a/../%2e%2E\\b", {"X-Odd": '"'}))
+        server.close()
+        assert answer.status == 204
+        return bytes(await seen)
+
+    head = asyncio.run(run())
+    assert head.startswith(b"get //a/../%2e%2E\\b HTTP/1.1\r\n")
+    assert b'X-Odd: "\r\n' in head

@@ -1,0 +1,308 @@
+"""Ingest over gRPC, as a client sees it: the function in a process of its own, a real NATS behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+from eventrunner.ingest.proto import cloudevents_pb2
+from eventrunner.storage.records import Quota
+from google.protobuf.any_pb2 import Any as ProtoAny
+from google.protobuf.timestamp_pb2 import Timestamp
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from support_grpc import GrpcClient, GrpcServer, ce, grpc_ingest, provision, stored
+from support_nats import NatsServer, nats_server
+
+Value = cloudevents_pb2.CloudEvent.CloudEventAttributeValue
+
+
+@dataclass
+class Lab:
+    nats: NatsServer
+    server: GrpcServer
+    keys: dict[str, str]
+    channel: grpc.aio.Channel
+
+    def client(self, holder: str = "acme", **metadata: str) -> GrpcClient:
+        return GrpcClient(self.channel, self.keys.get(holder, holder), metadata)
+
+
+Run = Callable[[Callable[[Lab], Awaitable[None]]], None]
+
+
+@pytest.fixture
+def run(tmp_path: Path, request: pytest.FixtureRequest) -> Run:
+    """Runs a test in the lab; the mark `settings` sets the function's environment, `quota` the tenants' quota."""
+
+    def call(test: Callable[[Lab], Awaitable[None]], quota: Quota | None = None, **settings: str) -> None:
+        async def body(nats: NatsServer) -> None:
+            keys = await provision(nats.url, ["acme", "globex"], quota)
+            with grpc_ingest(tmp_path, nats.url, **settings) as server:
+                async with _channel(server) as channel:
+                    await test(Lab(nats, server, keys, channel))
+
+        with nats_server(tmp_path / "nats") as nats:
+            asyncio.run(asyncio.wait_for(body(nats), 60))
+
+    return call
+
+
+@asynccontextmanager
+async def _channel(server: GrpcServer) -> AsyncIterator[grpc.aio.Channel]:
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        yield channel
+
+
+async def _refused(call: Awaitable[object]) -> tuple[grpc.StatusCode, str, dict[str, str]]:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    error = caught.value
+    return error.code(), error.details() or "", dict(error.trailing_metadata() or ())
+
+
+def test_one_event_is_stored_with_its_attributes_when_it_is_answered(run: Run) -> None:
+    async def test(lab: Lab) -> None:
+        text = b'{"specversion":"1.0","id":"7","source":"/s","type":"t","data":{"n": 1}}'
+        answer = await lab.client().event(text)
+        assert (answer.event_id, answer.status) == ("7", "accepted")
+        (event,) = await stored(lab.nats.url, "acme", 1)
+        assert (event.tenantid, event.source, event.id, event.json_data) == ("acme", "/s", "7", b'{"n": 1}')
+        assert event.usagein == len(text)
+        assert event.receivedtime
+        assert event.traceparent
+
+    run(test)
+
+
+def test_a_payload_that_is_no_event_becomes_one_by_the_metadata(run: Run) -> None:
+    async def test(lab: Lab) -> None:
+        client = lab.client(type="shop.order", source="/shop")
+        answer = await client.event(b'{\n  "id": 5\n}')
+        (event,) = await stored(lab.nats.url, "acme", 1)
+        assert event.id == answer.event_id
+        described = json.loads(str((event.extensions or {})["rawrequest"]))
+        assert (described["type"], described["source"]) == ("shop.order", "/shop")
+        assert lab.keys["acme"] not in json.dumps(described)
+
+    run(test)
+
+
+def test_every_kind_of_attribute_and_data_arrives(run: Run) -> None:
+    async def test(lab: Lab) -> None:
+        when = Timestamp(seconds=1_767_225_600, nanos=5000)
+        attributes = {
+            "subject": Value(ce_string="s"),
+            "time": Value(ce_timestamp=when),
+            "dataschema": Value(ce_uri="https://example.com/schema"),
+            "flag": Value(ce_boolean=True),
+            "number": Value(ce_integer=-5),
+            "raw": Value(ce_bytes=b"\x00\xff"),
+            "link": Value(ce_uri_ref="/x"),
+        }
+        packed = ProtoAny(type_url="type.googleapis.com/x.Y", value=b"\x08\x01")
+        json_type = {"datacontenttype": Value(ce_string="application/json")}
+        answer = await lab.client().batch(
+            ce("all", attributes=attributes, text_data="hello"),
+            ce("json", attributes=json_type, binary_data=b'{"a": [1]}'),
+            ce("json-text", attributes=json_type, text_data='{"a": 2}'),
+            ce("binary", binary_data=b"\x00\x01"),
+            ce("proto", proto_data=packed),
+            ce("none"),
+        )
+        assert (answer.accepted, list(answer.rejected)) == (6, [])
+        events = {event.id: event for event in await stored(lab.nats.url, "acme", 6)}
+        first = events["all"]
+        assert (first.subject, first.time, first.dataschema) == (
+            "s",
+            "2026-01-01T00:00:00.000005Z",
+            "https://example.com/schema",
+        )
+        assert first.extensions == {"flag": True, "number": -5, "raw": "AP8=", "link": "/x"}
+        assert first.payload() == b'"hello"'
+        assert events["json"].json_data == b'{"a": [1]}'
+        assert events["json-text"].json_data == b'{"a": 2}'
+        assert events["binary"].payload() == b"\x00\x01"
+        assert (events["proto"].payload(), events["proto"].dataschema) == (
+            b"\x08\x01",
+            "https://type.googleapis.com/x.Y",
+        )
+        assert events["none"].payload() == b""
+
+    run(test)
+
+
+def test_a_batch_names_what_it_does_not_take(run: Run) -> None:
+    async def test(lab: Lab) -> None:
+        reserved = {"usagecpu": Value(ce_integer=1)}
+        not_json = {"datacontenttype": Value(ce_string="application/json")}
+        answer = await lab.client().batch(
+            ce("good"),
+            ce("old", spec_version="0.3"),
+            ce("", type="x"),
+            ce("cheat", attributes=reserved),
+            ce("text", attributes=not_json, text_data="{"),
+            ce("other", attributes={"tenantid": Value(ce_string="globex")}),
+        )
+        assert answer.accepted == 1
+        assert [(item.index, item.error) for item in answer.rejected if not item.error] == []
+        assert [item.index for item in answer.rejected] == [1, 2, 3, 4, 5]
+        assert "specversion" in answer.rejected[0].error
+        assert [event.id for event in await stored(lab.nats.url, "acme", 1)] == ["good"]
+        code, details, trailing = await _refused(lab.client().batch(ce("old", spec_version="0.3")))
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        assert "specversion" in details
+        assert json.loads(trailing["problem"])["status"] == 422
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("holder", "code"),
+    [
+        ("nobody", grpc.StatusCode.UNAUTHENTICATED),
+        ("er_unknown", grpc.StatusCode.UNAUTHENTICATED),
+        ("acme-user", grpc.StatusCode.PERMISSION_DENIED),
+    ],
+)
+def test_who_may_not_publish_is_refused_on_every_call(run: Run, holder: str, code: grpc.StatusCode) -> None:
+    async def test(lab: Lab) -> None:
+        client = lab.client(holder)
+        assert (await _refused(client.event(b'{"id": 1}')))[0] is code
+        assert (await _refused(client.batch(ce("1"))))[0] is code
+        stream = client.stream()
+        await stream.write(ce("1"))
+        assert (await _refused(stream.read()))[0] is code
+
+    run(test)
+
+
+def test_an_admin_names_the_tenant_and_others_only_their_own(run: Run) -> None:
+    async def test(lab: Lab) -> None:
+        await lab.client("admin", tenant="globex").batch(ce("by-metadata"))
+        await lab.client("admin").batch(ce("by-attribute", attributes={"tenantid": Value(ce_string="globex")}))
+        assert [event.id for event in await stored(lab.nats.url, "globex", 2)] == ["by-metadata", "by-attribute"]
+        assert (await _refused(lab.client(tenant="globex").batch(ce("1"))))[0] is grpc.StatusCode.PERMISSION_DENIED
+        assert (await _refused(lab.client("admin").batch(ce("1"))))[0] is grpc.StatusCode.INVALID_ARGUMENT
+
+    run(test)
+
+
+def test_a_stream_is_told_what_is_settled_as_it_goes(run: Run) -> None:
+    async def test(lab: Lab) -> None:
+        stream = lab.client().stream()
+        await stream.write(ce("0"))
+        first = await stream.read()
+        assert first.settled == 1
+        for number in range(1, 3000):
+            await stream.write(ce(str(number), **({"spec_version": "9"} if number == 1500 else {})))
+        await stream.done_writing()
+        answers = [first]
+        while (answer := await stream.read()) is not grpc.aio.EOF:
+            answers.append(answer)
+        assert answers[-1].settled == 3000
+        assert [(item.index, item.id) for answer in answers for item in answer.rejected] == [(1500, "1500")]
+        # Many events share a message.
+        assert len(answers) < 1500
+        events = await stored(lab.nats.url, "acme", 2999)
+        assert [int(event.id) for event in events] == [number for number in range(3000) if number != 1500]
+
+    run(test)
+
+
+def test_a_quota_ends_a_stream_and_says_when_to_come_back(run: Run) -> None:
+    async def test(lab: Lab) -> None:
+        # A batch may overdraw, and is paid for by what comes after it.
+        await lab.client().batch(*(ce(str(number)) for number in range(1000)))
+        stream = lab.client().stream()
+        await stream.write(ce("too soon"))
+        code, details, trailing = await _refused(stream.read())
+        assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "10 events" in details
+        assert int(trailing["retry-after"]) > 60
+        assert (await _refused(lab.client().event(b"{}")))[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert len(await stored(lab.nats.url, "acme", 1001, 2)) == 1000
+
+    run(test, quota=Quota(events_per_second=10, bytes_per_second=10**9))
+
+
+def test_without_nats_it_is_unavailable_and_recovers(run: Run) -> None:
+    async def test(lab: Lab) -> None:
+        client = lab.client()
+        await client.batch(ce("0"))
+        lab.nats.stop()
+        code, _, trailing = await _refused(client.batch(ce("1")))
+        assert code is grpc.StatusCode.UNAVAILABLE
+        assert trailing["retry-after"] == "1"
+        health = health_pb2_grpc.HealthStub(lab.channel)
+        await _until(health, health_pb2.HealthCheckResponse.NOT_SERVING)
+        lab.nats.start()
+        await _until(health, health_pb2.HealthCheckResponse.SERVING)
+        assert (await client.batch(ce("1"))).accepted == 1
+
+    run(test)
+
+
+async def _until(stub: health_pb2_grpc.HealthStub, status: int) -> None:
+    async with asyncio.timeout(15):
+        while (await stub.Check(health_pb2.HealthCheckRequest())).status != status:
+            await asyncio.sleep(0.1)
+
+
+def test_what_is_too_large_is_refused(run: Run) -> None:
+    async def test(lab: Lab) -> None:
+        client = lab.client()
+        code, details, trailing = await _refused(client.batch(ce("1", binary_data=b"x" * 3000)))
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        assert "2000" in details
+        assert json.loads(trailing["problem"])["status"] == 413
+        assert (await _refused(client.event(b"x" * 30_000)))[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+    run(test, EVENTRUNNER_MAX_EVENT_BYTES="2000", EVENTRUNNER_MAX_BODY_BYTES="20000")
+
+
+def test_what_is_no_protobuf_and_no_json_is_refused(run: Run) -> None:
+    async def test(lab: Lab) -> None:
+        call = lab.channel.unary_unary("/eventrunner.v1.EventIngestService/IngestBatch")
+        metadata = (("authorization", f"Bearer {lab.keys['acme']}"),)
+        code, details, _ = await _refused(call(b"\xff\xff\xff", metadata=metadata, wait_for_ready=True))
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        assert "protobuf" in details
+        assert (await _refused(lab.client().event(b"{")))[0] is grpc.StatusCode.INVALID_ARGUMENT
+
+    run(test)
+
+
+def test_reflection_lists_the_service(run: Run) -> None:
+    async def test(lab: Lab) -> None:
+        await lab.client().batch(ce("1"))
+        stub = reflection_pb2_grpc.ServerReflectionStub(lab.channel)
+        requests = [reflection_pb2.ServerReflectionRequest(list_services="")]
+        (answer,) = [answer async for answer in stub.ServerReflectionInfo(iter(requests))]
+        names = {service.name for service in answer.list_services_response.service}
+        assert {"eventrunner.v1.EventIngestService", "grpc.health.v1.Health"} <= names
+
+    run(test)
+
+
+def test_at_its_end_what_is_under_way_is_finished(run: Run) -> None:
+    async def test(lab: Lab) -> None:
+        stream = lab.client().stream()
+        await stream.write(ce("0"))
+        assert (await stream.read()).settled == 1
+        lab.server.process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.5)
+        await stream.write(ce("1"))
+        await stream.done_writing()
+        assert (await stream.read()).settled == 2
+        assert await asyncio.to_thread(lab.server.process.wait, 10) == 0
+        assert [event.id for event in await stored(lab.nats.url, "acme", 2)] == ["0", "1"]
+
+    run(test)

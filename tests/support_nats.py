@@ -63,12 +63,13 @@ class NatsServer:
         shutil.rmtree(self.folder / "store", ignore_errors=True)
 
     def _wait_until_open(self) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-                return
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 5) as connection:
+                if connection.recv(4) == b"INFO":
+                    return
             time.sleep(0.02)
-        raise TimeoutError("nats-server did not open its port: " + (self.folder / "nats.log").read_text())
+        raise TimeoutError("nats-server did not greet: " + (self.folder / "nats.log").read_text())
 
 
 @contextlib.contextmanager

@@ -87,6 +87,8 @@ class Fault(Protocol):
 class Kill:
     part: str
     detail: str = ""
+    absent: str = ""
+    """Why it never runs."""
     limit: ClassVar[float] = LIMIT
     single: ClassVar[bool] = True
     starts_anew: ClassVar[bool] = True
@@ -96,7 +98,7 @@ class Kill:
         return f"kill -9 {self.part}"
 
     def missing(self, world: World) -> str:
-        return ""
+        return self.absent
 
     async def strike(self, world: World, random: Random) -> float:
         _kill_one(world.target, self.part, random)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -28,6 +28,8 @@ class Parts:
     """What there is to strike, as the manifests say."""
 
     functions: Sequence[str]
+    idle: Mapping[str, str]
+    """Functions that nothing asks on one machine → why."""
     sinks: Sequence[str]
     """Functions that a source feeds."""
     streams: Sequence[str]
@@ -43,6 +45,7 @@ def rounds(parts: Parts, random: Random) -> Iterator[list[Fault]]:
     number = 0
     while True:
         faults: list[Fault] = [Kill(part) for part in everything]
+        faults += [Kill(part, absent=why) for part, why in parts.idle.items()]
         # Neighbours in the list of sinks, so that over the rounds each sink behaves in each way.
         faults += [BadSink(how, sinks[(number + place) % len(sinks)]) for place, how in enumerate(MISBEHAVIOURS)]
         faults += [FullStream(stream) for stream in parts.streams]

@@ -36,7 +36,7 @@ __all__ = [
 SERVERS: Final = ("source adapter", "nats-server", "clickhouse (chdb)")
 GATEWAY: Final = "gateway, activator"
 LIMIT: Final = 15.0
-"""Seconds within which events have to flow again, on however slow a machine."""
+"""Seconds within which events have to flow again on a machine that is not overloaded."""
 _RESTART_LIMIT: Final = 30.0
 _PAUSE_SECONDS: Final = 12.0
 """Longer than the source's ack wait (3 s) and than what it gives a request in these runs (10 s)."""
@@ -58,7 +58,7 @@ class World:
 
 class Fault(Protocol):
     limit: ClassVar[float]
-    """Seconds, from the end of the fault, within which events have to flow again."""
+    """Seconds, from the end of the fault, within which events have to flow again, see `recovery`."""
     single: ClassVar[bool]
     """Whether it is the end of one process, for which there is a figure to reach."""
     starts_anew: ClassVar[bool]
@@ -87,6 +87,8 @@ class Fault(Protocol):
 class Kill:
     part: str
     detail: str = ""
+    absent: str = ""
+    """Why it never runs."""
     limit: ClassVar[float] = LIMIT
     single: ClassVar[bool] = True
     starts_anew: ClassVar[bool] = True
@@ -96,7 +98,7 @@ class Kill:
         return f"kill -9 {self.part}"
 
     def missing(self, world: World) -> str:
-        return ""
+        return self.absent
 
     async def strike(self, world: World, random: Random) -> float:
         _kill_one(world.target, self.part, random)

@@ -22,12 +22,14 @@ _STORES: Final = ("KV_", "OBJ_")
 """How the streams begin that hold buckets and object stores."""
 _SLICES: Final = ("replayer",)
 """Services whose requests are slices of work of some ten seconds, and keep the time that they have."""
+_IDLE: Final = {"authorizer": "the gateway of one machine decides by itself"}
 
 
 def project_parts() -> Parts:
     manifests = load_manifests(ROOT / _BASE)
     streams = [stream.name for stream in read_streams(manifests.streams) if not stream.name.startswith(_STORES)]
-    return Parts(sorted(manifests.services), sorted(set(manifests.sources.values())), streams)
+    functions = sorted(manifests.services.keys() - _IDLE.keys())
+    return Parts(functions, _IDLE, sorted(set(manifests.sources.values())), streams)
 
 
 def make_project(folder: Path, proxies: Mapping[str, str], timeout: str) -> Path:

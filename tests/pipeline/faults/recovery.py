@@ -1,8 +1,8 @@
 """How long events may take to flow again after a fault, on this machine as it is now.
 
-The figure is five seconds after the end of any one process. On a machine that others use too, more of it goes by until
-a process has started than the platform can help; so each such fault is measured beside a cold start of a process at
-that time, and beside the way that an event takes without a fault. Whatever those say, fifteen seconds are too many.
+The figure is five seconds after the end of any one process, and fifteen after anything else. On a machine that others
+use too, more goes by until a process has started than the platform can help; so when events come later than five
+seconds, the cold start of a process is measured at once, and with it what this machine allows.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ __all__ = ["ASKED", "Struck", "Yardstick", "cold_start"]
 
 ASKED: Final = 5.0
 _STARTS: Final = 3
-"""Cold starts that may go by: a supervisor's pause and the start itself, a worker that the process forks, and as the
-platform's processes start while the load goes on, once more."""
+"""Cold starts that may go by after the end of a process: a supervisor's pause and the start itself, a worker that the
+process forks, and as the platform's processes start while the load goes on, once more."""
 _WAYS: Final = 2
+_SOUND: Final = 1.0
+"""Seconds of a cold start on a machine that is not overloaded; it is less than half of that on an idle one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +60,14 @@ class Yardstick:
     measure: Callable[[], Awaitable[float]]
     """Seconds that it takes now."""
 
-    async def allowed(self) -> float:
-        """Seconds after the end of one process."""
+    async def allowed(self, recovery: float, limit: float, *, starts_anew: bool) -> float:
+        """Seconds that a recovery of so many may have been. `limit`: on a machine that is not overloaded;
+        `starts_anew`: a process of ours has to start, and no more."""
+        if recovery <= ASKED:
+            return limit
         cold = max(self.cold, await self.measure())
-        return max(ASKED, ACK_WAIT + _STARTS * cold + _WAYS * self.way)
+        limit *= max(1.0, cold / _SOUND)
+        return min(limit, max(ASKED, ACK_WAIT + _STARTS * cold + _WAYS * self.way)) if starts_anew else limit
 
 
 async def cold_start() -> float:

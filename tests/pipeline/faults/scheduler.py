@@ -84,7 +84,7 @@ class Scheduler:
         except Stuck as error:
             raise Stuck(f"after {fault.kind} {fault.detail}, {at:.1f} s from the start: {error}") from error
         recovery = time.monotonic() - over
-        allowed = min(fault.limit, await self.yardstick.allowed()) if fault.starts_anew else fault.limit
+        allowed = await self.yardstick.allowed(recovery, fault.limit, starts_anew=fault.starts_anew)
         struck = Struck(fault.kind, fault.detail, at, recovery, allowed, fault.single)
         self.struck.append(struck)
         self.on_struck(struck)

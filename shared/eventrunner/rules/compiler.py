@@ -57,13 +57,13 @@ def by_salience(rules: Sequence[Rule]) -> tuple[Rule, ...]:
 
 
 def condition_source(
-    rules: tuple[Rule, ...], constants: Constants, facts: Facts, prologue: Mapping[str, str]
+    rules: tuple[Rule, ...], constants: Constants, facts: Facts, prologue: Mapping[str, str], *, may_act: bool = False
 ) -> list[str]:
     """`condition<n>(ctx)` of each rule, which returns a value or a Failure."""
     lines: list[str] = []
     for number, rule in enumerate(rules):
         function = Function()
-        code = Expressions(constants, facts, function).value(rule.when)
+        code = Expressions(constants, facts, function, may_act=may_act).value(rule.when)
         function.lines.append(f"return {code.text}")
         lines += define(f"condition{number}", function, prologue)
     return lines

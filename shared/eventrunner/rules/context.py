@@ -14,7 +14,8 @@ from eventrunner.events.validation import RESERVED_TYPES, extension_name_problem
 from eventrunner.rules.access import given, set_element, set_member, usable
 from eventrunner.rules.budget import check
 from eventrunner.rules.event_facts import ATTRIBUTES
-from eventrunner.rules.goformat import format_value
+from eventrunner.rules.functions import FUNCTIONS_FACT
+from eventrunner.rules.goprint import format_value
 from eventrunner.rules.limits import MAX_STRING, Limits
 from eventrunner.rules.values import ActionFailed, Failure, encode, kind_name, measure, real
 
@@ -96,6 +97,9 @@ class Context(msgspec.Struct):
     def retract(self, name: Any) -> None:
         self.retracted |= self.program.bits.get(_text("Retract", name), 0)
 
+    def end(self) -> None:
+        self.complete = True
+
     def changed(self, name: Any) -> None:
         _text("Changed", name)
         self.dirty = _ALL
@@ -127,6 +131,8 @@ class Context(msgspec.Struct):
         stored = usable(value)
         if stored is None:
             raise ActionFailed(f"null cannot be assigned to {name}")
+        if name == FUNCTIONS_FACT:
+            raise ActionFailed(f"{name} cannot be assigned to")
         if type(self.variables) is not dict:
             self.variables = {}
         self.variables[name] = None if isinstance(stored, list | dict) else stored

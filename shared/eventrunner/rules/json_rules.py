@@ -72,7 +72,7 @@ def _field(fields: dict[str, Any], key: str, empty: Any) -> Any:
     value = fields.get(key)
     if value is None:
         return empty
-    if type(value) is not type(empty):
+    if type(value) is not type(empty) or (empty == 0 and not -(1 << 63) <= value < 1 << 63):
         raise _Wrong(f"{key} must be {'a string' if empty == '' else 'a whole number'}")
     return value
 

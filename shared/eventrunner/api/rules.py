@@ -13,7 +13,7 @@ from eventrunner.api.backend import Backend
 from eventrunner.api.bodies import read_json, read_text
 from eventrunner.api.rule_sets import RuleSets, check_name, version_of
 from eventrunner.clock import Clock, format_time
-from eventrunner.errors import FieldError, InvalidInput, NotFound
+from eventrunner.errors import BodyTooLarge, FieldError, InvalidInput, NotFound
 from eventrunner.rules import RuleSyntaxError, combine, compile_rules, json_to_grl
 from eventrunner.stage.answers import json_response
 from eventrunner.storage import records
@@ -115,10 +115,16 @@ def _wanted(rules: RuleSet, number: int | None) -> RuleVersion | None:
 
 
 def _fitting(rules: RuleSet) -> bytes:
-    """The record, without the oldest versions that are not in force if it would not fit into the registry."""
+    """The record, without the oldest versions that are not in force if it would not fit into the registry.
+
+    Raises BodyTooLarge if the newest does not fit beside the one in force.
+    """
+    newest = rules.versions[-1]
     while len(record := rules.to_json()) > _MAX_STORED_BYTES:
-        oldest = next(item for item in rules.versions if item.version != rules.active)
-        rules.versions = [item for item in rules.versions if item is not oldest]
+        spare = [item for item in rules.versions if item.version != rules.active and item is not newest]
+        if not spare:
+            raise BodyTooLarge(f"The text takes {len(record)} bytes as JSON; the limit is {_MAX_STORED_BYTES}.")
+        rules.versions.remove(spare[0])
     return record
 
 

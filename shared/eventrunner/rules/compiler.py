@@ -23,6 +23,7 @@ from eventrunner.rules.expressions import HELPERS, Expressions, Facts
 from eventrunner.rules.limits import Limits
 from eventrunner.rules.nodes import Rule
 from eventrunner.rules.screen import screen_source
+from eventrunner.rules.values import UNREADABLE
 
 __all__ = [
     "ACTION_LOCALS",
@@ -162,7 +163,7 @@ def _connect(namespace: dict[str, Any], program: Program, run: Run) -> None:
     def load(event: Any) -> Any:
         try:
             return decode(event.data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             return view_type()
 
     def fire(event: Any, tenant: Mapping[str, Any], view: Any, matching: int) -> Any:

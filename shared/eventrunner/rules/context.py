@@ -17,7 +17,7 @@ from eventrunner.rules.event_facts import ATTRIBUTES
 from eventrunner.rules.functions import FUNCTIONS_FACT
 from eventrunner.rules.goprint import format_value
 from eventrunner.rules.limits import MAX_STRING, Limits
-from eventrunner.rules.values import ActionFailed, Failure, encode, kind_name, measure, real
+from eventrunner.rules.values import UNREADABLE, ActionFailed, Failure, encode, kind_name, measure, real
 
 __all__ = ["LONG", "NOTHING", "Context", "Emitted", "EventContext", "Program"]
 
@@ -180,7 +180,7 @@ class EventContext(Context):
         if self.view is None:
             try:
                 self.view = self.program.decode(self.event.data)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except UNREADABLE:
                 self.view = self.program.view_type()
         return self.view
 
@@ -189,7 +189,7 @@ class EventContext(Context):
         if self.document is _UNREAD:
             try:
                 self.document = _decode(self.event.data)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except UNREADABLE:
                 self.document = Failure("the event has no JSON data")
             if self.view is None:
                 self._fill_view()

@@ -11,7 +11,7 @@ import msgspec
 from eventrunner.rules.errors import ProblemKind, RuleSyntaxError
 from eventrunner.rules.goformat import quote, sprint
 from eventrunner.rules.parser import Source
-from eventrunner.rules.values import real
+from eventrunner.rules.values import UNREADABLE, real
 
 __all__ = ["json_to_grl"]
 
@@ -43,7 +43,7 @@ def json_to_grl(text: str | bytes, name: str = "rules.json") -> str:
         document = msgspec.json.decode(text)
         rules = document if isinstance(document, list) else [document]
         return "".join(_rule(rule) for rule in rules)
-    except (msgspec.DecodeError, UnicodeDecodeError, _Wrong, RecursionError) as error:
+    except (*UNREADABLE, _Wrong) as error:
         message = str(error) or "nested too deep"
         raise RuleSyntaxError.of([Source("", name).problem(0, message, kind=ProblemKind.JSON_RULE)]) from None
 

@@ -36,6 +36,7 @@ __all__ = [
     "STRINGS",
     "TIME",
     "UINT",
+    "UNREADABLE",
     "ActionFailed",
     "Duration",
     "Failure",
@@ -109,6 +110,9 @@ class Failure:
 class ActionFailed(Exception):
     """A statement of a `then` block could not be executed."""
 
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding JSON raises."""
 
 NIL = Failure("nil has no value: comparing with it or assigning it always fails")
 

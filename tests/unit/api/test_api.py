@@ -248,6 +248,22 @@ class TestRules:
         assert (shown["active"], shown["version"], shown["newest"]) == (1, 1, 5)
         assert [item["version"] for item in shown["versions"]] == [1, 4, 5]
 
+    def test_a_text_that_the_registry_cannot_hold_is_413_and_changes_nothing(self, call):
+        padding = "//" + "\x01" * 135_000
+        call.problem(413, "PUT", "rules/acme/one", RULE + padding)
+        call.problem(404, "GET", "rules/acme/one")
+        call("PUT", "rules/acme/one", RULE + padding[:60_000])
+        call("POST", "rules/acme/one/activate")
+        call.problem(413, "PUT", "rules/acme/one", RULE + padding[:100_000])
+        assert call.json("GET", "rules/acme/one")["newest"] == 1
+
+    def test_sets_in_force_have_no_more_rules_together_than_one_may_have(self, call):
+        for name in ("one", "two"):
+            text = "".join(f"rule {name}{number} {{ when false then Complete(); }}" for number in range(3000))
+            assert call("PUT", f"rules/acme/{name}", text).status_code == 201
+        call.json("POST", "rules/acme/one/activate")
+        assert "5000 rules" in call.problem(422, "POST", "rules/acme/two/activate")["detail"]
+
     def test_a_dry_run_says_what_the_rules_would_do(self, call):
         call("PUT", "rules/acme/flights", RULE)
         event = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"}

@@ -1,4 +1,4 @@
-"""Kinds and operators, GRL.md sections 3 to 6; every expectation was checked against Grule v1.20.4."""
+"""Kinds, operators, methods and functions; every expectation was checked against Grule v1.20.4."""
 
 from __future__ import annotations
 

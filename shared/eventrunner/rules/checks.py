@@ -11,7 +11,7 @@ from eventrunner.rules.functions import CONTROL, EVENT_CONTROL, FUNCTIONS
 from eventrunner.rules.hints import did_you_mean, function_hint, method_hint, name_hint
 from eventrunner.rules.methods import METHOD_NAMES, matches
 from eventrunner.rules.nodes import Assign, Call, Const, Index, Member, Method, Node, Root, Rule, Statement, walk
-from eventrunner.rules.parser import Source
+from eventrunner.rules.source import Source
 from eventrunner.rules.values import Failure
 
 __all__ = ["check_event_rules"]

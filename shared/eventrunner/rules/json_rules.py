@@ -10,7 +10,7 @@ import msgspec
 
 from eventrunner.rules.errors import ProblemKind, RuleSyntaxError
 from eventrunner.rules.goformat import quote, sprint
-from eventrunner.rules.parser import Source
+from eventrunner.rules.source import Source
 from eventrunner.rules.values import UNREADABLE, real
 
 __all__ = ["json_to_grl"]

@@ -17,8 +17,9 @@ from eventrunner.rules.functions import FUNCTIONS_FACT
 from eventrunner.rules.json_facts import JsonFacts
 from eventrunner.rules.limits import Limits
 from eventrunner.rules.nodes import Rule
-from eventrunner.rules.parser import Source, parse
+from eventrunner.rules.parser import parse
 from eventrunner.rules.ruleset import local_now
+from eventrunner.rules.source import Source
 from eventrunner.rules.values import Failure, kind_name
 
 __all__ = ["KnowledgeBase", "Outcome"]

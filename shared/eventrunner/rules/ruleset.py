@@ -17,7 +17,8 @@ from eventrunner.rules.cycle import fire_all
 from eventrunner.rules.errors import Problem, ProblemKind, RuleSyntaxError
 from eventrunner.rules.limits import Limits
 from eventrunner.rules.nodes import Assign, Binary, Call, Method, Rule, Statement, walk
-from eventrunner.rules.parser import Source, parse
+from eventrunner.rules.parser import parse
+from eventrunner.rules.source import Source
 from eventrunner.rules.values import ActionFailed, Failure
 
 __all__ = ["RuleFailure", "RuleSet", "Verdict", "combine", "compile_rules", "local_now"]
@@ -153,9 +154,6 @@ class RuleSet:
                     break
         failure = RuleFailure(program.names[slowest], message)
         return Verdict((), None, NOTHING, (), None, NOTHING, None, len(program.names), failure)
-
-    def evaluate_batch(self, events: Iterable[Any], tenant: Mapping[str, Any]) -> list[Verdict | None]:
-        return [self.evaluate(event, tenant) for event in events]
 
 
 def _runs_over(condition: Callable[[Any], Any], ctx: EventContext) -> bool:

@@ -92,7 +92,8 @@ def is_plain(event: Event) -> bool:
 
 @lru_cache(4096)
 def _is_valid_shape(source: str, type_: str, datacontenttype: str | None, dataschema: str | None) -> bool:
-    checks = (_uri_reference(source), _type(type_), datacontenttype and _media_type(datacontenttype))
+    media = datacontenttype is not None and _media_type(datacontenttype)
+    checks = (_uri_reference(source), _type(type_), media)
     return not any(checks) and (dataschema is None or _uri(dataschema) is None)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
+from eventrunner.rules.attributes import FIXED
 from eventrunner.rules.errors import Problem, ProblemKind
 from eventrunner.rules.event_facts import EVENT_FACTS
 from eventrunner.rules.functions import CONTROL, EVENT_CONTROL, FUNCTIONS
@@ -30,7 +31,6 @@ _USES = {
     "Tag": '"key", value',
     "RouteTo": '"name"',
 }
-_FIXED = frozenset({"id", "source", "specversion", "tenantid", "traceparent", "receivedtime"})
 
 
 def check_event_rules(rules: Sequence[Rule], source: Source, most: int) -> list[Problem]:
@@ -103,7 +103,7 @@ def _fixed(target: Node) -> str:
     key = path.name if isinstance(path, Member) else _constant(path)
     if key is None:
         return "an attribute of Event is assigned by its name"
-    return f"Event.{key} cannot be changed: it identifies the event" if key in _FIXED else ""
+    return f"Event.{key} cannot be changed: it identifies the event" if key in FIXED else ""
 
 
 def _constant(node: Node) -> str | None:

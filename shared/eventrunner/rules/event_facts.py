@@ -7,15 +7,13 @@ from typing import Any
 
 import msgspec
 
+from eventrunner.rules.attributes import ALWAYS, OPTIONAL
 from eventrunner.rules.emitter import Code, Constants, Function
 from eventrunner.rules.nodes import Const, Index, Member, Node, Root
 from eventrunner.rules.values import Failure
 
-__all__ = ["ATTRIBUTES", "EVENT_FACTS", "EventFacts", "extension"]
+__all__ = ["EVENT_FACTS", "EventFacts", "extension"]
 
-_ALWAYS = frozenset({"id", "source", "type", "specversion", "tenantid"})
-_OPTIONAL = frozenset({"subject", "time", "datacontenttype", "dataschema", "traceparent", "receivedtime"})
-ATTRIBUTES = _ALWAYS | _OPTIONAL
 EVENT_FACTS = ("Event", "Tenant", "Out")
 _UNFIT = re.compile(r'[\x00-\x1f"\\]')
 """What the name of a field of a msgspec struct cannot hold."""
@@ -78,10 +76,10 @@ class EventFacts:
             function.needs.add("ctx")
             return Code("ctx.data()", depth=1)
         function.needs.add("event")
-        if name in _ALWAYS:
+        if name in ALWAYS:
             return Code(f"event.{name}")
         missing = self.constants.failure(f"the event has no attribute {name}")
-        if name in _OPTIONAL:
+        if name in OPTIONAL:
             temporary = function.temporary()
             return Code(f"({temporary} if ({temporary} := event.{name}) is not None else {missing})", depth=2)
         return Code(f"extension(event, {self.constants.name(name)}, {missing})", depth=1)

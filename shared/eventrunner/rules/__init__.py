@@ -6,6 +6,7 @@ from eventrunner.rules.explain import Explanation, explain
 from eventrunner.rules.json_rules import json_to_grl
 from eventrunner.rules.knowledge import KnowledgeBase, Outcome
 from eventrunner.rules.limits import Limits
+from eventrunner.rules.lint import warnings_of
 from eventrunner.rules.report import explanation_document, verdict_document
 from eventrunner.rules.ruleset import RuleFailure, RuleSet, Verdict, combine, compile_rules
 
@@ -27,4 +28,5 @@ __all__ = [
     "explanation_document",
     "json_to_grl",
     "verdict_document",
+    "warnings_of",
 ]

@@ -13,7 +13,7 @@ from eventrunner.rules.budget import LARGE, check
 from eventrunner.rules.limits import MAX_ARRAY, MAX_STRING
 from eventrunner.rules.values import Failure, GoInt, Strings, kind_name, real
 
-__all__ = ["DERIVED", "HELD", "METHOD_NAMES", "OWN", "call_method", "matches"]
+__all__ = ["DERIVED", "HELD", "METHOD_NAMES", "OWN", "call_method", "matches", "string_signature"]
 
 # Go's unicode.IsSpace; Python's strip() also takes the separators U+001C to U+001F.
 _SPACE = " \t\n\v\f\r\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
@@ -116,6 +116,14 @@ _STRING: dict[str, tuple[int, Callable[..., Any]]] = {
     "Split": (1, _split),
     "MatchString": (1, matches),
 }
+
+
+def string_signature(name: str) -> str | None:
+    """Of a method of strings, a letter for each argument: `s` string, `n` number, `x*` any. None if there is none."""
+    if name in _STRING:
+        return "s" * _STRING[name][0]
+    return {"In": "x*", "Repeat": "n"}.get(name)
+
 
 METHOD_NAMES = frozenset(_STRING) | {"In", "Repeat", "Append"} | gotime.METHODS.keys()
 

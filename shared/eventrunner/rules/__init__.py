@@ -3,7 +3,7 @@
 from eventrunner.rules.context import Emitted
 from eventrunner.rules.errors import Problem, ProblemKind, RuleSyntaxError
 from eventrunner.rules.explain import Explanation, explain
-from eventrunner.rules.json_rules import json_to_grl
+from eventrunner.rules.json_rules import as_grl, json_to_grl
 from eventrunner.rules.knowledge import KnowledgeBase, Outcome
 from eventrunner.rules.limits import Limits
 from eventrunner.rules.lint import warnings_of
@@ -22,6 +22,7 @@ __all__ = [
     "RuleSet",
     "RuleSyntaxError",
     "Verdict",
+    "as_grl",
     "combine",
     "compile_rules",
     "explain",

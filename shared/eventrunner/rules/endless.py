@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from eventrunner.rules.analysis import Path, path_of, reads, writes
+from eventrunner.rules.analysis import dirtied_by, path_of, reads
 from eventrunner.rules.event_facts import is_data
-from eventrunner.rules.nodes import Assign, Call, Const, Member, Node, Root, Rule, walk
+from eventrunner.rules.nodes import Assign, Call, Const, Node, Root, Rule, walk
 
-__all__ = ["retracts", "runs_on"]
+__all__ = ["endless_rules", "retracts"]
 
 _CONTAINERS = ("Event", "Tenant", "Out")
 
 
-def runs_on(rule: Rule, rules: Sequence[Rule]) -> bool:
-    """Whether surely neither the rule itself nor another one ends its firing, or changes what its condition reads."""
-    paths = reads(rule.when)
-    if not paths and not (isinstance(rule.when, Const) and rule.when.value is True):
-        # It may be switched off by a constant.
-        return False
-    values = [item.value for other in rules for item in other.then if isinstance(item, Assign)]
-    return not any(_may_stop(other, rule.name, paths) or _may_write_unseen(other, values) for other in rules)
-
-
-def _may_stop(rule: Rule, name: str, paths: set[Path]) -> bool:
-    retracted = list(retracts(rule))
-    if name in retracted or None in retracted or any(call.name == "Complete" for call in _calls(rule)):
-        return True
-    return any(_overlap(path, other) for path in paths for other in writes(rule))
+def endless_rules(rules: Sequence[Rule]) -> frozenset[str]:
+    """Names of those that surely no rule retracts or ends, and whose conditions no rule writes to."""
+    if any(call.name == "Complete" for rule in rules for call in _calls(rule)) or _writes_unseen(rules):
+        return frozenset()
+    retracted = {name for rule in rules for name in retracts(rule)}
+    if None in retracted:
+        return frozenset()
+    written = 0
+    for mask in dirtied_by(rules):
+        written |= mask
+    return frozenset(
+        rule.name
+        for number, rule in enumerate(rules)
+        if rule.name not in retracted and not written >> number & 1 and not _is_switched(rule.when)
+    )
 
 
 def retracts(rule: Rule) -> Iterator[str | None]:
@@ -43,19 +43,19 @@ def _calls(rule: Rule) -> Iterator[Call]:
         yield from (node for node in walk(statement) if isinstance(node, Call))
 
 
-def _overlap(first: Path, second: Path) -> bool:
-    """One is the other, or a part of it; None is any part."""
-    return all(one == other or None in (one, other) for one, other in zip(first, second, strict=False))
+def _is_switched(condition: Node) -> bool:
+    """Off, perhaps, by a constant."""
+    return not reads(condition) and not (isinstance(condition, Const) and condition.value is True)
 
 
-def _may_write_unseen(rule: Rule, values: Sequence[Node]) -> bool:
-    """A write through one path may be read through another, where a map hangs in two places."""
-    targets = [item.target for item in rule.then if isinstance(item, Assign)]
-    if not targets:
-        return False
-    if any(_is_container(value) for value in values):
+def _writes_unseen(rules: Sequence[Rule]) -> bool:
+    """A write through one path may be read through another, as a map may hang in two places."""
+    assigned = [item for rule in rules for item in rule.then if isinstance(item, Assign)]
+    if any(_is_container(item.value) for item in assigned):
         return True
-    return any(map(_is_deep, targets)) and any(not isinstance(value, Const) for value in values)
+    return any(_is_deep(item.target) for item in assigned) and any(
+        not isinstance(item.value, Const) for item in assigned
+    )
 
 
 def _is_container(node: Node) -> bool:
@@ -63,13 +63,6 @@ def _is_container(node: Node) -> bool:
 
 
 def _is_deep(target: Node) -> bool:
-    """Below a member of a container."""
-    path = path_of(target)
-    if path is None or isinstance(target, Root):
-        return False
-    within_data = path[:2] == ("Event", "data")
-    return len(path) > (3 if within_data else 2) or (not isinstance(target, Member) and not _has_constant(path))
-
-
-def _has_constant(path: Path) -> bool:
-    return path[-1] is not None
+    """Below a member of a container, or in a place that only evaluation knows."""
+    path = path_of(target) or ()
+    return None in path or len(path) > (3 if path[:2] == ("Event", "data") else 2)

@@ -144,15 +144,13 @@ class Inference:
             return self._logic(node, left, right)
         if not left.kinds or not right.kinds:
             return FAILS
-        found = [_operate(node.op, first, second) for first, second in product(left.kinds, right.kinds)]
-        kinds = frozenset().union(*(item.kinds for item in found))
-        if not kinds:
+        result = _operate(node.op, left.kinds, right.kinds)
+        if not result.kinds:
             return self._fails(node, f"{_sides(node.op, left, right)} always fails")
-        truths = frozenset().union(*(item.truths for item in found if BOOL in item.kinds))
-        if kinds == {BOOL} and truths == _NEVER:
+        if result.kinds == {BOOL} and not result.can_hold:
             message = f"{_sides(node.op, left, right)} is never true: they are of different kinds"
             self._report(node, message, "")
-        return Yield(kinds, truths or _EITHER)
+        return result
 
     def _logic(self, node: Binary, left: Yield, right: Yield) -> Yield:
         decides = node.op == "||"
@@ -237,7 +235,13 @@ class Inference:
 
 
 @cache
-def _operate(op: str, left: int, right: int) -> Yield:
+def _operate(op: str, left: Kinds, right: Kinds) -> Yield:
+    found = [_operate_on(op, first, second) for first, second in product(left, right)]
+    kinds = frozenset().union(*(item.kinds for item in found))
+    return Yield(kinds, frozenset().union(*(item.truths for item in found if BOOL in item.kinds)))
+
+
+def _operate_on(op: str, left: int, right: int) -> Yield:
     helper = operators.ARITHMETIC.get(op) or operators.COMPARISONS[op]
     value = helper(_SAMPLES[left], _SAMPLES[right])
     if type(value) is Failure:

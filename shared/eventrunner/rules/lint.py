@@ -7,7 +7,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from eventrunner.rules.contradictions import contradictions
-from eventrunner.rules.endless import retracts, runs_on
+from eventrunner.rules.endless import endless_rules, retracts
 from eventrunner.rules.errors import Problem, ProblemKind
 from eventrunner.rules.hints import did_you_mean
 from eventrunner.rules.inference import Inference
@@ -38,11 +38,12 @@ def warnings_of(rules: Sequence[Rule], text: str, name: str) -> tuple[Problem, .
 
 
 def findings(rules: Sequence[Rule]) -> Iterator[Finding]:
+    endless = endless_rules(rules)
     for rule in rules:
         condition, holds = _condition(rule)
         statements = list(_statements(rule))
         yield from (*condition, *statements)
-        if holds and not any(item.proves == "fails" for item in statements) and runs_on(rule, rules):
+        if rule.name in endless and holds and not any(item.proves == "fails" for item in statements):
             yield _endless(rule)
 
 

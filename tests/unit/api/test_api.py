@@ -198,6 +198,14 @@ class TestRules:
         assert int(column) > 1
         call.problem(404, "GET", "rules/acme/flights")
 
+    def test_what_surely_does_not_work_is_answered_as_a_warning(self, call):
+        text = 'rule A { when Event.type == 5 then Retract("A"); }'
+        message = "a string == an integer is never true: they are of different kinds"
+        warnings = [{"field": "flights:1:26", "message": message}]
+        assert call.json("PUT", "rules/acme/flights", text, status=201)["warnings"] == warnings
+        assert call.json("PUT", "rules/acme/flights", text)["warnings"] == warnings
+        assert call.json("PUT", "rules/acme/flights", RULE, status=201)["warnings"] == []
+
     def test_json_rules_are_kept_as_grl(self, call):
         rule = {
             "name": "Late",
@@ -209,6 +217,8 @@ class TestRules:
         assert shown["format"] == "grl"
         assert shown["text"].startswith("rule Late")
         assert call.problem(422, "PUT", "rules/acme/flights", {"name": "Late"})["errors"]
+        (error,) = call.problem(422, "PUT", "rules/acme/flights", rule | {"when": "Event.x = 1"})["errors"]
+        assert error["field"] == "flights (as GRL):3:17"
 
     def test_a_text_without_rules_is_refused(self, call):
         call.problem(422, "PUT", "rules/acme/flights", "// nothing")

@@ -15,6 +15,11 @@ from support_grule import Oracle, comparable, oracle_process
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(1500)]
 
 CASES = sorted((Path(__file__).parent / "grule" / "cases").glob("*.jsonl"))
+DEVIATIONS = [
+    msgspec.json.decode(line)
+    for line in (Path(__file__).parent / "grule" / "deviations.jsonl").read_bytes().splitlines()
+]
+"""In the order of the tables in docs/grl.md."""
 PROGRAMS, CHAINS, RESOURCES, JSON_RULES, TEXTS = 5_600, 1_000, 500, 1_000, 2_000
 DISTINCT = 5_000
 """Programs of the first kind; hypothesis makes some of them twice."""
@@ -46,6 +51,14 @@ def test_each_case_means_what_it_means_in_grule(grule, path):
         request = msgspec.json.decode(line)
         ours, theirs = both(grule, request)
         assert ours == theirs, line
+
+
+@pytest.mark.parametrize("deviation", DEVIATIONS, ids=lambda deviation: deviation["name"])
+def test_a_deviation_is_what_the_guide_says(grule, deviation):
+    ours = msgspec.json.decode(answer(msgspec.json.encode(deviation["request"])))
+    theirs = grule.answer(deviation["request"])
+    assert {name: ours[name] for name in deviation["ours"]} == deviation["ours"]
+    assert {name: theirs[name] for name in deviation["grule"]} == deviation["grule"]
 
 
 def test_generated_programs_mean_what_they_mean_in_grule(grule):

@@ -14,7 +14,7 @@ from eventrunner.rules.access import given, set_element, set_member, usable
 from eventrunner.rules.attributes import ATTRIBUTES, attribute_value, check_text, name_problem
 from eventrunner.rules.budget import check
 from eventrunner.rules.functions import FUNCTIONS_FACT
-from eventrunner.rules.goprint import format_value
+from eventrunner.rules.golayout import format_value
 from eventrunner.rules.limits import MAX_STRING, Limits
 from eventrunner.rules.values import UNREADABLE, ActionFailed, Failure, encode, kind_name, measure
 

@@ -1,19 +1,11 @@
-"""Which kinds of value an expression can yield, as far as the text alone tells; none at all if it always fails.
-
-What operators, functions and methods make of kinds is found out by calling them with one value of each kind, so that
-this cannot differ from what is evaluated. An answer may be too generous, never too narrow.
-"""
+"""Which kinds of value an expression can yield, as far as the text alone tells; none at all if it always fails."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cache
-from itertools import product
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from eventrunner.rules import attributes, functions, gotime, methods, operators
+from eventrunner.rules import attributes, functions
 from eventrunner.rules.event_facts import constant_key, is_data
 from eventrunner.rules.nodes import Binary, Call, Const, Index, Member, Method, Node, Not, Root
 from eventrunner.rules.values import (
@@ -30,65 +22,27 @@ from eventrunner.rules.values import (
     UINT,
     Failure,
     Int64,
-    Strings,
-    Uint64,
-    kind_name,
+)
+from eventrunner.rules.yields import (
+    ANYTHING,
+    BOOLEAN,
+    FAILS,
+    NEVER,
+    Yield,
+    function_result,
+    method_result,
+    method_signature,
+    misfit,
+    operate,
+    sides,
 )
 
-__all__ = ["ANYTHING", "FAILS", "Inference", "Yield"]
+__all__ = ["Inference", "Report"]
 
-Kinds: TypeAlias = frozenset[int]
 Report: TypeAlias = Callable[[Node, str, str], None]
 """Takes the place, what is wrong with it, a hint."""
 
-_SAMPLES: dict[int, Any] = {
-    FLOAT: 0.5,
-    INT: Int64(1),
-    UINT: Uint64(1),
-    STRING: "a",
-    BOOL: True,
-    NULL: None,
-    ARRAY: [1.5],
-    STRINGS: Strings(["a"]),
-    MAP: {"a": 1.5},
-    TIME: datetime(2024, 1, 2, tzinfo=UTC),
-}
-_LETTERS: dict[str, Kinds] = {
-    "f": frozenset({FLOAT}),
-    "i": frozenset({INT}),
-    "u": frozenset({UINT}),
-    "s": frozenset({STRING}),
-    "t": frozenset({TIME}),
-    "l": frozenset({STRINGS}),
-    "d": frozenset({INT}),
-    "n": frozenset({FLOAT, INT, UINT}),
-}
-"""Of the signatures of functions and methods; any other letter takes anything."""
 _SELECTORS = {MAP: STRING, ARRAY: INT, STRINGS: INT}
-_EITHER = frozenset({True, False})
-_NEVER = frozenset({False})
-
-
-@dataclass(frozen=True, slots=True)
-class Yield:
-    kinds: Kinds
-    """Empty if it always fails."""
-    truths: frozenset[bool] = _EITHER
-    """What it can be if it is a boolean."""
-
-    @property
-    def can_hold(self) -> bool:
-        return BOOL in self.kinds and True in self.truths
-
-    @property
-    def name(self) -> str:
-        """For messages; empty if it is not of one kind."""
-        return kind_name(_SAMPLES[next(iter(self.kinds))]) if len(self.kinds) == 1 else ""
-
-
-FAILS = Yield(frozenset())
-ANYTHING = Yield(frozenset(KINDS.values()))
-_BOOLEAN = Yield(frozenset({BOOL}))
 _ATTRIBUTE = Yield(frozenset({STRING, BOOL, FLOAT}))
 _VARIABLE = Yield(frozenset({FLOAT, INT, UINT, STRING, BOOL, TIME, NULL}))
 
@@ -144,11 +98,11 @@ class Inference:
             return self._logic(node, left, right)
         if not left.kinds or not right.kinds:
             return FAILS
-        result = _operate(node.op, left.kinds, right.kinds)
+        result = operate(node.op, left.kinds, right.kinds)
         if not result.kinds:
-            return self._fails(node, f"{_sides(node.op, left, right)} always fails")
+            return self._fails(node, f"{sides(node.op, left, right)} always fails")
         if result.kinds == {BOOL} and not result.can_hold:
-            message = f"{_sides(node.op, left, right)} is never true: they are of different kinds"
+            message = f"{sides(node.op, left, right)} is never true: they are of different kinds"
             self._report(node, message, "")
         return result
 
@@ -163,13 +117,13 @@ class Inference:
             truths |= right.truths
         elif right.kinds and BOOL not in right.kinds:
             self._report(node, f"the right side of {node.op} is never a boolean, so that it always fails", "")
-        return Yield(_BOOLEAN.kinds, frozenset(truths)) if truths else FAILS
+        return Yield(BOOLEAN.kinds, frozenset(truths)) if truths else FAILS
 
     def _path(self, node: Member | Index) -> Yield:
         key = constant_key(node)
         match node.base:
             case Root(name="Event") if key is not None and key != "data":
-                return Yield(_LETTERS["s"]) if key in attributes.ATTRIBUTES else _ATTRIBUTE
+                return Yield(frozenset({STRING})) if key in attributes.ATTRIBUTES else _ATTRIBUTE
             case Root(name="Tenant" | "Out") if key is not None:
                 return ANYTHING
         if is_data(node):
@@ -203,116 +157,34 @@ class Inference:
         if not all(item.kinds for item in given):
             return FAILS
         if name == "Now":
-            return Yield(_LETTERS["t"])
+            return Yield(frozenset({TIME}))
         signature = functions.FUNCTIONS[name][0] if name in functions.FUNCTIONS else None
         if signature is None:
             return ANYTHING
-        if problem := _misfit(name, signature, node.args, given):
+        if problem := misfit(name, signature, node.args, given):
             return self._fails(node, f"{problem}: this always fails")
         if name == "IsNil":
             return self._is_nil(node, given[0])
-        return _result(name, signature)
+        return function_result(name, signature)
 
     def _is_nil(self, node: Call, given: Yield) -> Yield:
         if not given.kinds & {ARRAY, MAP, STRINGS, TIME}:
             return self._fails(node, "IsNil fails for anything but arrays, maps and times")
         self._report(node, "IsNil is never true: it is false or, for null and what is missing, fails", "")
-        return Yield(_BOOLEAN.kinds, _NEVER)
+        return Yield(BOOLEAN.kinds, NEVER)
 
     def _method(self, node: Method) -> Yield:
         base, given = self.of(node.base), [self.of(item) for item in node.args]
         if not base.kinds or not all(item.kinds for item in given):
             return FAILS
-        fitting = {kind: signature for kind in base.kinds if (signature := _signature(kind, node.name)) is not None}
+        fitting = {
+            kind: signature for kind in base.kinds if (signature := method_signature(kind, node.name)) is not None
+        }
         if not fitting:
             return self._fails(node, f"{base.name or 'this value'} has no method {node.name}: this always fails")
-        problems = [_misfit(node.name, signature, node.args, given) for signature in fitting.values()]
+        problems = [misfit(node.name, signature, node.args, given) for signature in fitting.values()]
         if not all(problems) and node.name == "In" and given and STRING not in given[0].kinds:
             problems = ["In takes strings"]
         if all(problems):
             return self._fails(node, f"{problems[0]}: this always fails")
-        return _method_result(node.name)
-
-
-@cache
-def _operate(op: str, left: Kinds, right: Kinds) -> Yield:
-    found = [_operate_on(op, first, second) for first, second in product(left, right)]
-    kinds = frozenset().union(*(item.kinds for item in found))
-    return Yield(kinds, frozenset().union(*(item.truths for item in found if BOOL in item.kinds)))
-
-
-def _operate_on(op: str, left: int, right: int) -> Yield:
-    helper = operators.ARITHMETIC.get(op) or operators.COMPARISONS[op]
-    value = helper(_SAMPLES[left], _SAMPLES[right])
-    if type(value) is Failure:
-        return FAILS
-    if op in operators.COMPARISONS:
-        numbers = {FLOAT, INT, UINT}
-        alike = left == right or {left, right} <= numbers
-        return Yield(_BOOLEAN.kinds, _EITHER if alike else frozenset({value}))
-    return Yield(frozenset({KINDS[type(value)]}))
-
-
-def _sides(op: str, left: Yield, right: Yield) -> str:
-    if left.name and right.name:
-        return f"{left.name} {op} {right.name}"
-    return f"{left.name} on the left of {op}" if left.name else f"{right.name or 'this'} on the right of {op}"
-
-
-def _misfit(name: str, signature: str, nodes: Sequence[Node], given: Sequence[Yield]) -> str:
-    """Why these arguments never fit; empty if they may."""
-    wanted = signature[0] * len(given) if signature.endswith("*") else signature
-    if len(wanted) != len(given):
-        return f"{name} takes {len(wanted) or 'no'} argument{'' if len(wanted) == 1 else 's'}, not {len(given)}"
-    for letter, node, item in zip(wanted, nodes, given, strict=True):
-        fits = _LETTERS.get(letter)
-        if fits is not None and not item.kinds & fits:
-            return f"{name} takes {_wanted(letter)} here, not {_offered(letter, node, item)}"
-    return ""
-
-
-def _wanted(letter: str) -> str:
-    names = {"f": "a float", "i": "an integer", "u": "a uint64", "n": "a number", "l": "a Split", "d": "a Sub"}
-    return names.get(letter) or kind_name(_SAMPLES[next(iter(_LETTERS[letter]))])
-
-
-def _offered(letter: str, node: Node, item: Yield) -> str:
-    if letter == "f" and isinstance(node, Const) and isinstance(node.value, Int64):
-        return f"an integer (write {int(node.value)}.0)"
-    return item.name or "this"
-
-
-@cache
-def _result(name: str, signature: str) -> Yield:
-    arguments = [_SAMPLES[next(iter(_LETTERS.get(letter, {FLOAT})))] for letter in signature.rstrip("*")]
-    value = functions.call_function(name, *arguments)
-    return ANYTHING if type(value) is Failure else Yield(frozenset({KINDS[type(value)]}))
-
-
-def _signature(kind: int, name: str) -> str | None:
-    """Of a method of values of a kind; None if they have no such method."""
-    if kind == STRING:
-        return methods.string_signature(name)
-    if name == "Len":
-        return "" if kind in (ARRAY, STRINGS, MAP) else None
-    if name == "Append":
-        return "x*" if kind in (ARRAY, STRINGS) else None
-    return gotime.METHODS[name][0] if kind == TIME and name in gotime.METHODS else None
-
-
-@cache
-def _method_result(name: str) -> Yield:
-    found = frozenset().union(*_method_kinds(name))
-    return Yield(found) if found else ANYTHING
-
-
-def _method_kinds(name: str) -> Iterator[Kinds]:
-    for kind, sample in _SAMPLES.items():
-        signature = _signature(kind, name)
-        if signature is None:
-            continue
-        arguments = [_SAMPLES[next(iter(_LETTERS.get(letter, {STRING})))] for letter in signature.rstrip("*")]
-        for origin in (methods.OWN, methods.DERIVED):
-            value = methods.call_method(sample, name, origin, *arguments)
-            # A sample may be an unfit one; then nothing is known.
-            yield ANYTHING.kinds if type(value) is Failure else frozenset({KINDS[type(value)]})
+        return method_result(node.name)

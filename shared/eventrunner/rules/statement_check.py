@@ -8,9 +8,10 @@ from typing import Any
 from eventrunner.rules import attributes
 from eventrunner.rules.event_facts import constant_key
 from eventrunner.rules.functions import CONTROL, EVENT_CONTROL
-from eventrunner.rules.inference import Inference, Report, Yield
+from eventrunner.rules.inference import Inference, Report
 from eventrunner.rules.nodes import Assign, Binary, Call, Const, Node, Root, Statement
 from eventrunner.rules.values import ARRAY, BOOL, FLOAT, INT, MAP, NULL, STRING, STRINGS, UINT
+from eventrunner.rules.yields import Yield
 
 __all__ = ["StatementCheck"]
 

@@ -14,6 +14,7 @@ from eventrunner.api.live import LiveCalls
 from eventrunner.api.openapi import describe
 from eventrunner.api.plans import PlanCalls
 from eventrunner.api.replays import ReplayCalls
+from eventrunner.api.rule_explanations import RuleExplanations
 from eventrunner.api.rule_trials import RuleTrials
 from eventrunner.api.rules import RuleCalls
 from eventrunner.api.status import StatusCalls
@@ -37,7 +38,7 @@ def make_function(clock: Clock = utc_now) -> HttpFunction:
 
 def _handlers(backend: Backend, clock: Clock) -> dict[tuple[str, str], RouteHandler]:
     tenants, plans = TenantCalls(backend, clock), PlanCalls(backend)
-    erasure, trials = ErasureCalls(backend, clock), RuleTrials(backend, clock)
+    erasure, trials, explanations = ErasureCalls(backend, clock), RuleTrials(backend, clock), RuleExplanations(backend)
     rules, events, analytics = RuleCalls(backend, clock), EventCalls(backend), AnalyticsCalls(backend)
     letters, replays = DeadLetterCalls(backend), ReplayCalls(backend, clock)
     return {
@@ -57,7 +58,8 @@ def _handlers(backend: Backend, clock: Clock) -> dict[tuple[str, str], RouteHand
         ("DELETE", "/api/v1/rules/{tenant}/{name}"): rules.delete,
         ("POST", "/api/v1/rules/{tenant}/{name}/activate"): rules.activate,
         ("POST", "/api/v1/rules/{tenant}/{name}/dry-run"): trials.dry_run,
-        ("POST", "/api/v1/rules/{tenant}/{name}/explain"): trials.explain,
+        ("POST", "/api/v1/rules/{tenant}/{name}/explain"): explanations.explain,
+        ("POST", "/api/v1/rules/{tenant}/explain"): explanations.explain_all,
         ("GET", "/api/v1/events/{tenant}"): events.list_all,
         # Before the next one, which `stream` would fit too.
         ("GET", "/api/v1/events/{tenant}/stream"): LiveCalls(backend).stream,

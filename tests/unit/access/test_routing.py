@@ -30,6 +30,7 @@ CALLS = [
     ("POST", "/api/v1/rules/acme/flights/activate", "rules-activate", "api"),
     ("POST", "/api/v1/rules/acme/flights/dry-run", "rules-dry-run", "api"),
     ("POST", "/api/v1/rules/acme/flights/explain", "rules-explain", "api"),
+    ("POST", "/api/v1/rules/acme/explain", "rules-explain-all", "api"),
     ("GET", "/api/v1/consumers/acme", "consumers-list", "api"),
     ("GET", "/api/v1/consumers/acme/c", "consumers-get", "api"),
     ("PUT", "/api/v1/consumers/acme/c", "consumers-put", "api"),

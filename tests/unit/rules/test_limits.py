@@ -44,6 +44,7 @@ SLOW_CONDITIONS = {
     "joining": repeated('Event.data.s + "{0}" + Event.data.n == "x"', 480),
     "splitting": repeated('Event.data.s.Split("a").Len() == {0}', 900),
     "a large array": repeated("Event.data.list.Append({0}).Len() == 1", 900),
+    "functions that count": repeated("Jn(9{0:03}, 9999.5) > 1.0", 900),
     "texts of a Split": repeated('ContainsStr(Event.data.s.Split("a"), "{0}")', 900),
 }
 

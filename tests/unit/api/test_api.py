@@ -286,6 +286,13 @@ class TestRules:
         assert [item["fired"] for item in answer["results"]] == [["Late"], []]
         assert answer["results"][0]["emitted"][0]["type"] == "flight.late"
 
+    def test_a_dry_run_that_takes_too_long_is_refused(self, call, monkeypatch):
+        monkeypatch.setattr("eventrunner.api.rule_trials._SECONDS", 0.1)
+        call("PUT", "rules/acme/slow", 'rule Slow { when true then Out.x = "a".Repeat(1000000); }')
+        events = [{"specversion": "1.0", "id": str(number), "source": "/s", "type": "t"} for number in range(500)]
+        detail = call.problem(413, "POST", "rules/acme/slow/dry-run", {"events": events})["detail"]
+        assert "send fewer" in detail
+
     def test_a_dry_run_names_the_wrong_event(self, call):
         call("PUT", "rules/acme/flights", RULE)
         problem = call.problem(422, "POST", "rules/acme/flights/dry-run", {"events": [{"id": "1"}]})

@@ -31,7 +31,7 @@ dev: setup ## the platform on this machine, until Ctrl-C
 test: setup ## all tests
 	$(BIN)/pytest $(PYTEST_ARGS)
 
-faults: setup ## ten minutes of faults under load; FAULTS_SECONDS, FAULTS_SEED, FAULTS_STORE=sqlite|cassandra
+faults: setup ## ten minutes of faults under load; FAULTS_SECONDS, FAULTS_SEED, FAULTS_RATE, FAULTS_STORE=sqlite|cassandra
 	$(BIN)/python -m tests.pipeline.faults
 
 proto: setup ## the code that is generated from shared/eventrunner/ingest/proto/*.proto

@@ -44,6 +44,7 @@ calls := {
 	["rules", "get"],
 	["rules", "list"],
 	["rules", "put"],
+	["status", "get"],
 	["tenants", "delete"],
 	["tenants", "get"],
 	["tenants", "put"],
@@ -58,6 +59,7 @@ operator_only := {
 	["keys", "rotate"],
 	["plans", "put"],
 	["retention", "sweep"],
+	["status", "get"],
 	["tenants", "delete"],
 	["tenants", "put"],
 }

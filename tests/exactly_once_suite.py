@@ -41,7 +41,6 @@ __all__ = ["Crash", "ExactlyOnceSuite"]
 
 _SINCE = datetime(2026, 11, 1, tzinfo=UTC)
 _PERIOD = Period.of(_SINCE)
-_BYTES = 100
 
 _FIRST = """
 rule Big { when Event.data.n >= 8 then Out.n = Event.data.n; Emit("big"); Emit("bigger"); Retract("Big"); }
@@ -57,6 +56,11 @@ rule Noise { when Event.data.n == 3 || Event.data.n == 4 then Drop("noise"); Ret
 rule Bad { when Event.data.n == 7 then Event.data.n = Event.data.nothing; }
 """
 _RULES = (_FIRST, _SECOND, 'rule None { when false then Log(""); }')
+
+
+def _size(n: int, other: bool = False) -> int:
+    """Bytes that an event came in with; those of the two contents of an identity differ, either way."""
+    return 100 + 7 * n + (0 if not other else 31 if n % 3 else -31)
 
 
 class Crash(Exception):
@@ -106,7 +110,7 @@ class _World:
             source=f"/{n % 2}",
             type="t",
             tenantid=self.tenant,
-            usagein=_BYTES,
+            usagein=_size(n, other),
             receivedtime=f"2026-11-{1 + n:02}T00:00:00.000000Z",
             time=f"2026-11-{1 + n % 7:02}T00:00:00Z",
         )
@@ -186,8 +190,8 @@ class _World:
         assert all(len(contents) == 1 for *_, contents in rows)
         return {(source, id): tuple(contents[0][:2]) for source, id, contents in rows}
 
-    def query(self, sql: str) -> Sequence[Any]:
-        where = f"WHERE tenantid = '{self.tenant}'"
+    def query(self, sql: str, column: str = "tenantid") -> Sequence[Any]:
+        where = f"WHERE {column} = '{self.tenant}'"
         return self.analytics._clickhouse.query(sql.format(where))
 
     def delete(self, condition: str) -> None:
@@ -196,6 +200,15 @@ class _World:
 
     def totals(self) -> Totals:
         return self.analytics.totals(self.tenant, _PERIOD.since, _PERIOD.until)
+
+    def view(self) -> Sequence[Any]:
+        """What `tenant_usage` says, which is what is billed."""
+        rows = self.query("SELECT * FROM tenant_usage {} ORDER BY ALL", column="tenant_id")
+        cpu, memory, *network = ([row[column] for row in rows] for column in range(2, 6))
+        totals = self.totals()
+        assert [sum(bytes) for bytes in network] == [totals.ingress, totals.egress]
+        assert (sum(cpu) * 1e9, sum(memory) * 1048576000) == pytest.approx((totals.cpu, totals.memory))
+        return rows
 
     def answers(self) -> dict[str, Any]:
         totals = self.totals()
@@ -211,7 +224,7 @@ class _World:
             "counts": self.analytics.counts().get(self.tenant),
             "totals": totals,
             "days": days,
-            "view": self.query(f"SELECT * FROM tenant_usage WHERE tenant_id = '{self.tenant}' ORDER BY ALL"),
+            "view": self.view(),
             "invoice": invoice.to_json(),
         }
 
@@ -255,7 +268,7 @@ class ExactlyOnceSuite:
         assert answers["stored"].keys() == answers["analysed"].keys()
         assert _without_cost(world.totals()) == _without_cost(once.totals())
         assert answers["totals"].events == count
-        assert answers["totals"].ingress == count * _BYTES
+        assert answers["totals"].ingress == sum(_size(n) for n in range(count))
         world.storm(events, steps, change_rules=False)
         assert world.answers() == answers
 
@@ -270,13 +283,14 @@ class ExactlyOnceSuite:
         world.settle(events)
         answers = world.answers()
         assert answers["stored"].keys() == answers["analysed"].keys()
-        assert (answers["totals"].events, answers["totals"].ingress) == (count, count * _BYTES)
+        ingress = sum(_size(n) for n in range(count))
+        assert (answers["totals"].events, answers["totals"].ingress) == (count, ingress)
         world.storm(events, steps, change_rules=True)
         world.settle(events)
         later = world.answers()
         assert later["stored"].keys() == later["analysed"].keys()
         assert {identity: later["stored"][identity] for identity in answers["stored"]} == answers["stored"]
-        assert (later["totals"].events, later["totals"].ingress) == (count, count * _BYTES)
+        assert (later["totals"].events, later["totals"].ingress) == (count, ingress)
 
     @_EXAMPLES
     @given(seed=st.integers(0, 2**32), count=st.integers(1, 25), steps=st.integers(0, 12))
@@ -297,7 +311,8 @@ class ExactlyOnceSuite:
         after = world.answers()
         for name in ("stored", "analysed", "counts"):
             assert after[name] == before[name]
-        assert (after["totals"].events, after["totals"].ingress) == (count, count * _BYTES)
+        larger = sum(max(_size(n), _size(n, other=True)) for n in range(count))
+        assert (after["totals"].events, after["totals"].ingress) == (count, larger)
         assert {letter.id for letter in world.letters} == {event.id for event in events}
         assert all(json.loads(bytes(letter.data))["other"] for letter in world.letters)
         codes = Counter(letter.extensions["knativeerrorcode"] for letter in world.letters if letter.extensions)

@@ -19,7 +19,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-__all__ = ["chains", "requests", "texts"]
+__all__ = ["chains", "json_requests", "requests", "resources", "texts"]
 
 _NUMBERS = (0, 1, 2, 3, 7, -1, -4, 0.5, 2.5, -1.25, 100, 1e15, 9007199254740993, 1e300, 123456.789)
 _STRINGS = ("", "a", "b", "ab", "abc", "Abc", " a ", "a,b,c", "ß", "Ünï", "x\ny", "日本語", "0", "1")
@@ -249,6 +249,73 @@ def requests(draw: Draw) -> dict[str, Any]:
         "runs": writer.one((1, 1, 1, 1, 2)),
         "fresh": True,
     }
+
+
+@st.composite
+def resources(draw: Draw) -> dict[str, Any]:
+    """The rules of a program in several texts, some of them removed, and now and then one that is there already."""
+    request = draw(requests())
+    rules = request.pop("grl").split("\n")
+    one = _Writer(draw).one
+    texts: list[list[str]] = [[], [], []]
+    for rule in [*rules, *(rules[:1] if not draw(_below(12)) else ())]:
+        texts[draw(_below(3))].append(rule)
+    names = ("A", "B", "C", "D", "a", "")
+    remove = [one(names) for _ in range(draw(_below(3)))]
+    first, *others = map("\n".join, texts)
+    return request | {"grl": first, "grls": others, "remove": remove}
+
+
+class _JsonWriter(_Writer):
+    """Rules in Grule's JSON format; one in some forty parts is malformed."""
+
+    def condition(self, depth: int) -> Any:
+        if depth == 0 or self.chance(5):
+            return {"obj": self.expression("bool", 1)} if depth < 3 else self.expression("bool", 2)
+        if self.chance(3):
+            parts = [self.condition(depth - 1) for _ in range(1 if self.chance(40) else 2 + self.draw(_below(2)))]
+            return {self.one(("and", "or")): [{"obj": part} if isinstance(part, str) else part for part in parts]}
+        return self.join(self.one(("eq", "not", "gt", "gte", "lt", "lte", "plus", "bor", "xor", "eq")), depth)
+
+    def join(self, operator: str, depth: int) -> dict[str, Any]:
+        return {operator: [self.json_operand(depth - 1) for _ in range(self.one((2, 2, 2, 2, 3, 1)))]}
+
+    def json_operand(self, depth: int) -> Any:
+        form = self.draw(_below(9 if depth > 0 else 6))
+        if form == 0:
+            return self.one((0, 1, -1, 2.5, 3, 1e6, 1e20, 123456.75, 1e-5, True, False))
+        if form == 1:
+            return {"const": self.one((0, 1, -1, 2.5, 1e6, 1e20, 1e-7, True, "a", 'q"\\\n', "ß\u2028", "", None))}
+        if form == 2:
+            return {"obj": self.one(_ANY)}
+        if form == 3:
+            return {"call": [self.one(("Max", "Min")), self.one(("F.n", 1.5, {"const": 2.5})), {"obj": "F.m"}]}
+        if form < 6:
+            return self.one((*_FIELDS["number"], *_FIELDS["string"], *_LITERALS))
+        return self.join(self.one(("plus", "minus", "mul", "div", "mod", "band", "bor", "eq")), depth)
+
+    def json_action(self) -> Any:
+        if self.chance(2):
+            return self.statement("AB").removesuffix(";") + self.one(("", ";"))
+        target = self.one(_TARGETS["number"])
+        return {"set": [self.one((target, {"obj": target})), self.json_operand(2)]}
+
+    def json_rule(self, name: str, salience: int) -> dict[str, Any]:
+        when = self.condition(3)
+        then = [self.json_action() for _ in range(1 + self.draw(_below(2)))]
+        then.append(self.one(({"call": ["Retract", {"const": name}]}, f'Retract("{name}")')))
+        rule = {"name": name, "desc": self.one(("", 'd"', "é")), "salience": salience, "when": when, "then": then}
+        if self.chance(40):
+            del rule[self.one(("name", "desc", "salience", "when", "then"))]
+        return rule
+
+
+@st.composite
+def json_requests(draw: Draw) -> dict[str, Any]:
+    writer = _JsonWriter(draw)
+    rules = [writer.json_rule(name, -number) for number, name in enumerate("AB"[: 1 + draw(_below(2))])]
+    given = rules[0] if len(rules) == 1 and writer.chance(2) else rules
+    return {"grl_json": given, "facts": writer.facts(), "max_cycle": writer.one((6, 3)), "fresh": True}
 
 
 _WORDS = (

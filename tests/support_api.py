@@ -18,7 +18,7 @@ from support_identity import JWKS
 from support_nats import nats_server
 from werkzeug.serving import make_server
 
-__all__ = ["api_function", "served_api"]
+__all__ = ["api_function", "registry_with_streams", "served_api"]
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,6 +38,18 @@ def api_function(folder: Path, clickhouse_url: str | None = None) -> Iterator[tu
         app: Flask = create_app(target="main", source=str(ROOT / "functions" / "api" / "main.py"))
         yield app, registry
         registry.close()
+
+
+@contextlib.contextmanager
+def registry_with_streams(folder: Path) -> Iterator[Mirror]:
+    """A registry over the streams and buckets that ship, in a server of its own."""
+    with nats_server(folder / "nats") as server:
+        asyncio.run(_apply(server.url))
+        registry = Mirror(server.url, ("tenants", "rules", "replays"))
+        try:
+            yield registry
+        finally:
+            registry.close()
 
 
 @contextlib.contextmanager

@@ -17,11 +17,11 @@ from eventrunner.access.keys import make_key
 from eventrunner.events import Event, decode_batch
 from eventrunner.events.packing import unpack
 from eventrunner.ingest.proto import cloudevents_pb2, ingest_pb2
+from eventrunner.local.ports import free_port
 from eventrunner.source.streams import apply_streams, read_streams
 from eventrunner.storage.jetstream import JetStreamApi, connect
 from eventrunner.storage.records import KEYS, TENANTS, Quota, Tenant
 from eventrunner.storage.registry import Registry
-from support_nats import free_port
 
 __all__ = ["GrpcClient", "GrpcServer", "ce", "grpc_ingest", "provision", "stored"]
 
@@ -106,7 +106,10 @@ class GrpcClient:
             ingest_pb2.IngestEventRequest.SerializeToString,
             ingest_pb2.IngestEventResponse.FromString,
         )
-        return await call(request, metadata=self._metadata(), timeout=timeout, wait_for_ready=True)
+        answer: ingest_pb2.IngestEventResponse = await call(
+            request, metadata=self._metadata(), timeout=timeout, wait_for_ready=True
+        )
+        return answer
 
     async def batch(self, *events: cloudevents_pb2.CloudEvent) -> ingest_pb2.IngestBatchResponse:
         call = self.channel.unary_unary(
@@ -115,7 +118,10 @@ class GrpcClient:
             ingest_pb2.IngestBatchResponse.FromString,
         )
         batch = cloudevents_pb2.CloudEventBatch(events=events)
-        return await call(batch, metadata=self._metadata(), timeout=10, wait_for_ready=True)
+        answer: ingest_pb2.IngestBatchResponse = await call(
+            batch, metadata=self._metadata(), timeout=10, wait_for_ready=True
+        )
+        return answer
 
     def stream(self, events: AsyncIterable[cloudevents_pb2.CloudEvent] | None = None) -> grpc.aio.StreamStreamCall:
         call = self.channel.stream_stream(

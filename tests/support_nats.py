@@ -17,7 +17,7 @@ from pathlib import Path
 
 from eventrunner.local.ports import free_port
 
-__all__ = ["NatsServer", "eventually", "free_port", "nats_server"]
+__all__ = ["NatsCluster", "NatsServer", "eventually", "free_port", "nats_cluster", "nats_server"]
 
 
 class NatsServer:
@@ -63,12 +63,13 @@ class NatsServer:
         shutil.rmtree(self.folder / "store", ignore_errors=True)
 
     def _wait_until_open(self) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-                return
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 5) as connection:
+                if connection.recv(4) == b"INFO":
+                    return
             time.sleep(0.02)
-        raise TimeoutError("nats-server did not open its port: " + (self.folder / "nats.log").read_text())
+        raise TimeoutError("nats-server did not greet: " + (self.folder / "nats.log").read_text())
 
 
 @contextlib.contextmanager
@@ -80,6 +81,48 @@ def nats_server(folder: Path, **config: object) -> Iterator[NatsServer]:
         yield server
     finally:
         server.stop()
+
+
+class NatsCluster:
+    """Servers with routes between them and one JetStream. `url` names all of them."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        ports = {f"n{number}": free_port() for number in range(size)}
+        routes = [f"nats://127.0.0.1:{port}" for port in ports.values()]
+        self.servers = {
+            name: NatsServer(
+                folder / name,
+                server_name=name,
+                cluster={"name": "test", "listen": f"127.0.0.1:{port}", "routes": routes},
+            )
+            for name, port in ports.items()
+        }
+
+    @property
+    def url(self) -> str:
+        return ",".join(server.url for server in self.servers.values())
+
+    def url_without(self, name: str) -> str:
+        return ",".join(server.url for other, server in self.servers.items() if other != name)
+
+    def start(self) -> None:
+        for server in self.servers.values():
+            server.start()
+
+    def stop(self) -> None:
+        for server in self.servers.values():
+            server.stop()
+
+
+@contextlib.contextmanager
+def nats_cluster(folder: Path, size: int = 3) -> Iterator[NatsCluster]:
+    """Running servers. JetStream answers some seconds later, when they have elected a leader."""
+    cluster = NatsCluster(folder, size)
+    cluster.start()
+    try:
+        yield cluster
+    finally:
+        cluster.stop()
 
 
 async def eventually(check: Callable[[], bool | Awaitable[bool]], seconds: float = 10.0) -> None:

@@ -20,7 +20,7 @@ from eventrunner.storage.jetstream import JetStreamApi, JetStreamError, connect
 from nats.aio.client import Client
 from support_nats import NatsServer, eventually, free_port
 
-__all__ = ["BATCH", "STRUCTURED", "Lab", "LocalSink", "Stored", "echo", "event", "manifest", "open_lab"]
+__all__ = ["BATCH", "STREAMS", "STRUCTURED", "Lab", "LocalSink", "Stored", "echo", "event", "manifest", "open_lab"]
 
 BATCH = "application/cloudevents-batch+json"
 STRUCTURED = "application/cloudevents+json"
@@ -37,6 +37,8 @@ class Request:
     at: float
     hang_up: Callable[[], None]
     """Breaks the connection, as a process that dies does."""
+    path: str = "/"
+    """With its query."""
 
     @property
     def events(self) -> list[Event]:
@@ -76,7 +78,8 @@ class LocalSink:
     async def _handle(self, received: web.Request) -> web.Response:
         transport = received.transport
         assert transport is not None
-        request = Request(dict(received.headers), await received.read(), time.monotonic(), transport.abort)
+        headers, body = dict(received.headers), await received.read()
+        request = Request(headers, body, time.monotonic(), transport.abort, received.path_qs)
         self.requests.append(request)
         answer = self.answer(request)
         return await answer if isinstance(answer, Awaitable) else answer

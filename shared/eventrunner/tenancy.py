@@ -14,9 +14,11 @@ __all__ = [
     "RAW_STREAM",
     "REPLAYS_STREAM",
     "RESULTS_STREAM",
+    "STREAMS",
     "USAGE_STREAM",
     "check_tenant",
     "deadletter_subject",
+    "is_letter",
     "is_tenant",
     "subject",
     "tenant_of_subject",
@@ -29,6 +31,7 @@ RESULTS_STREAM = "RESULTS"
 DEADLETTER_STREAM = "DEADLETTER"
 USAGE_STREAM = "USAGE"
 REPLAYS_STREAM = "REPLAYS"
+STREAMS = (RAW_STREAM, EVENTS_STREAM, RESULTS_STREAM, USAGE_STREAM, DEADLETTER_STREAM, REPLAYS_STREAM)
 
 PLATFORM = "_platform"
 """Owner of the platform's own rule sets. It can be no tenant's name, so no key and no event can ever be of it."""
@@ -56,6 +59,11 @@ def subject(stream: str, tenant: str) -> str:
 
 def deadletter_subject(stage: str, tenant: str) -> str:
     return f"deadletter.{stage}.{tenant}"
+
+
+def is_letter(name: str) -> bool:
+    """Whether the subject is one of DEADLETTER."""
+    return name.startswith("deadletter.")
 
 
 def tenant_of_subject(name: str) -> str:

@@ -16,6 +16,7 @@ from eventrunner.storage.migrations import migrations
 from eventrunner.storage.stores import open_store
 
 from tests.exactly_once_suite import Crash, ExactlyOnceSuite
+from tests.replay_suite import ReplaySuite
 from tests.support import free_port
 from tests.support_cassandra import cassandra_node
 from tests.support_clickhouse import chdb_process
@@ -37,6 +38,12 @@ def session_store(cassandra: str) -> Iterator[EventStore]:
     store.migrate()
     yield store
     store.close()
+
+
+class TestReplay(ReplaySuite):
+    @pytest.fixture
+    def store(self, session_store: EventStore) -> EventStore:  # type: ignore[override]
+        return session_store
 
 
 @pytest.mark.timeout(300)

@@ -171,20 +171,26 @@ def test_the_commands_of_the_document_on_rules_work(tmp_path: Path) -> None:
             assert done.returncode == 0, (block, done.stderr)
             outputs.append(done.stdout)
     shown = blocks(document, "text")
-    _, checked, explained, _, tried, _, changed, stored, _ = outputs
+    _, checked, explained, _, tried, _, changed, stored, way, _ = outputs
     assert checked == "orders.grl: 1 rule, no errors\n"
-    assert explained == shown[1]
+    assert explained == shown[2]
     assert "a draft of shop/orders against nothing in force" in tried
     assert "1 events, 1 evaluated, 1 match" in tried
     assert "orders has version 2; version 2 is in force" in changed
     assert changed.endswith("shop/orders: version 1 is in force\nshop/orders: none is in force\n")
     assert stored.count("cycle 1: Large fires") == 2
+    assert "== rules of shop: orders\nrule Large (orders): holds" in way
     rules = blocks(document, "sh")[0].split("<<'END'\n")[1].split("END\n")[0]
     (tmp_path / "orders.grl").write_text(rules.replace(" ==", " ="))
     wrong = subprocess.run(
         ["bash", "-c", blocks(document, "sh")[1]], cwd=tmp_path, env=environ, capture_output=True, text=True
     )
     assert (wrong.returncode, wrong.stderr) == (1, shown[0])
+    (tmp_path / "orders.grl").write_text(rules.replace('        Retract("Large");\n', ""))
+    warned = subprocess.run(
+        ["bash", "-c", blocks(document, "sh")[1]], cwd=tmp_path, env=environ, capture_output=True, text=True
+    )
+    assert (warned.returncode, warned.stdout) == (0, shown[1])
 
 
 def _until_stored(file: Path, tenant: str, event: str) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from flask import Request, Response
+from nats.aio.client import Client
 
 from eventrunner.access.identity import Identity
 from eventrunner.api.backend import Backend, check_admin
@@ -17,6 +19,8 @@ from eventrunner.billing.periods import Period
 from eventrunner.clock import Clock
 from eventrunner.errors import Conflict, FieldError, InvalidInput
 from eventrunner.events.event import micros
+from eventrunner.source.letter_box import LetterBox, Swept
+from eventrunner.source.letters import LetterFilter
 from eventrunner.stage.answers import json_response
 from eventrunner.storage import records
 from eventrunner.storage.records import Key, Tenant
@@ -38,6 +42,8 @@ _DAY = 86_400_000_000
 _PASSES = 5
 _PAUSE_SECONDS = 1.0
 """What was under way in a stage when the streams were emptied arrives meanwhile."""
+_PATIENCE = 30.0
+"""Seconds; dropping letters pauses well before, to be called again."""
 _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -89,8 +95,17 @@ class ErasureCalls:
             if days is not None:
                 before = now - days * _DAY
                 events = self._backend.store.expire(name, before)
-                swept[name] = {"events": events, "rows": self._backend.analytics.expire(name, before)}
+                rows = self._backend.analytics.expire(name, before)
+                swept[name] = {"events": events, "rows": rows, "dead_letters": self._expire_letters(name, before)}
         return json_response({"tenants": swept})
+
+    def _expire_letters(self, tenant: str, received_before: int) -> int:
+        wanted, count, cursor = LetterFilter(tenant, received_before=received_before), 0, None
+        while True:
+            swept = self._backend.registry.run(partial(_drop, wanted, cursor), _PATIENCE)
+            count, cursor = count + swept.done, swept.next_cursor
+            if cursor is None:
+                return count
 
     def _unbilled(self, tenant: str) -> list[str]:
         """The months in which the tenant used something that no final invoice has."""
@@ -136,3 +151,7 @@ class ErasureCalls:
             )
             - Counter()
         )
+
+
+async def _drop(wanted: LetterFilter, cursor: str | None, client: Client) -> Swept:
+    return await LetterBox(client).drop_all(wanted, cursor)

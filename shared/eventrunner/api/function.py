@@ -18,8 +18,10 @@ from eventrunner.api.live import LiveCalls
 from eventrunner.api.openapi.document import describe
 from eventrunner.api.plans import PlanCalls
 from eventrunner.api.replays import ReplayCalls
+from eventrunner.api.rule_explanations import RuleExplanations
 from eventrunner.api.rule_trials import RuleTrials
 from eventrunner.api.rules import RuleCalls
+from eventrunner.api.status import StatusCalls
 from eventrunner.api.tenants import TenantCalls
 from eventrunner.api.traces import TraceCalls
 from eventrunner.clock import Clock, utc_now
@@ -45,11 +47,12 @@ def make_function(clock: Clock = utc_now) -> HttpFunction:
 
 def _handlers(backend: Backend, clock: Clock) -> dict[tuple[str, str], RouteHandler]:
     tenants, plans = TenantCalls(backend, clock), PlanCalls(backend)
-    erasure, trials = ErasureCalls(backend, clock), RuleTrials(backend, clock)
+    erasure, trials, explanations = ErasureCalls(backend, clock), RuleTrials(backend, clock), RuleExplanations(backend)
     rules, events, analytics = RuleCalls(backend, clock), EventCalls(backend), AnalyticsCalls(backend)
     letters, replays = DeadLetterCalls(backend), ReplayCalls(backend, clock)
     return {
         ("GET", "/api/v1/openapi.json"): _openapi,
+        ("GET", "/api/v1/status"): StatusCalls(backend).get,
         ("GET", "/api/v1/tenants/{tenant}"): tenants.get,
         ("PUT", "/api/v1/tenants/{tenant}"): tenants.put,
         ("DELETE", "/api/v1/tenants/{tenant}"): erasure.erase,
@@ -66,7 +69,8 @@ def _handlers(backend: Backend, clock: Clock) -> dict[tuple[str, str], RouteHand
         ("DELETE", "/api/v1/rules/{tenant}/{name}"): rules.delete,
         ("POST", "/api/v1/rules/{tenant}/{name}/activate"): rules.activate,
         ("POST", "/api/v1/rules/{tenant}/{name}/dry-run"): trials.dry_run,
-        ("POST", "/api/v1/rules/{tenant}/{name}/explain"): trials.explain,
+        ("POST", "/api/v1/rules/{tenant}/{name}/explain"): explanations.explain,
+        ("POST", "/api/v1/rules/{tenant}/explain"): explanations.explain_all,
         ("GET", "/api/v1/events/{tenant}"): events.list_all,
         # Before the next one, which `stream` would fit too.
         ("GET", "/api/v1/events/{tenant}/stream"): LiveCalls(backend).stream,

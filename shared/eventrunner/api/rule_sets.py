@@ -8,14 +8,16 @@ from typing import Any, NamedTuple
 from eventrunner.access.identity import Identity
 from eventrunner.api.backend import Backend, check_admin, check_own
 from eventrunner.errors import FieldError, InvalidInput, NotFound
+from eventrunner.handlers.active_rules import compile_together
+from eventrunner.handlers.rule_chain import RuleChain
 from eventrunner.handlers.verdicts import tenant_facts
 from eventrunner.rules import RuleSet as CompiledRules
-from eventrunner.rules import compile_rules
+from eventrunner.rules import combine, compile_rules
 from eventrunner.storage import records
 from eventrunner.storage.records import RuleSet, RuleVersion, rule_key
 from eventrunner.tenancy import PLATFORM
 
-__all__ = ["Chosen", "RuleSets", "check_name", "version_of"]
+__all__ = ["Chosen", "Draft", "InForce", "RuleSets", "check_name", "version_of"]
 
 _MAX_NAME = 64
 
@@ -26,6 +28,23 @@ class Chosen(NamedTuple):
     version: int | None
     """0: none at all; None: a draft."""
     rules: CompiledRules
+
+
+class Draft(NamedTuple):
+    """Rules in place of what is in force of a set."""
+
+    owner: str
+    name: str
+    rules: CompiledRules
+
+
+class InForce(NamedTuple):
+    """What the events of a tenant go through."""
+
+    platform: list[str]
+    """Names of the platform's sets."""
+    own: list[str]
+    chain: RuleChain
 
 
 class RuleSets:
@@ -73,6 +92,22 @@ class RuleSets:
         check_name(name)
         record = self._backend.registry.get(records.RULES, rule_key(owner, name))
         return None if record is None else RuleSet.from_json(record)
+
+    def in_force(self, tenant: str, draft: Draft | None) -> InForce:
+        """As the engine has it, but for the draft. Raises RuleSyntaxError if that does not go with the others."""
+        platform, first = self._together(PLATFORM, draft)
+        own, second = self._together(tenant, draft) if tenant and tenant != PLATFORM else ([], None)
+        return InForce(platform, own, RuleChain(first, second))
+
+    def _together(self, owner: str, draft: Draft | None) -> tuple[list[str], CompiledRules | None]:
+        if draft is not None and draft.owner != owner:
+            draft = None
+        sets = [(item.name, item.in_force.text) for item in self.all(owner) if item.in_force is not None]
+        if draft is None:
+            return [name for name, _ in sets], compile_together(owner, sets)
+        others = {name: compile_together(owner, [(name, text)]) for name, text in sets if name != draft.name}
+        rules = {name: item for name, item in others.items() if item is not None} | {draft.name: draft.rules}
+        return sorted(rules), combine(rules[name] for name in sorted(rules))
 
     def draft_or_version(self, owner: str, name: str, text: str | None, version: int | None) -> Chosen | None:
         """The text, else the version; None if neither is given. Raises RuleSyntaxError, NotFound."""

@@ -1,8 +1,9 @@
-"""What rules would do: explained for one event, or as a dry run over events of the body or over stored history."""
+"""What rules would do: a dry run over events of the body or over stored history."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import time
+from typing import Any
 
 import msgspec
 from flask import Request, Response
@@ -10,35 +11,24 @@ from flask import Request, Response
 from eventrunner.access.identity import Identity
 from eventrunner.api.backend import Backend
 from eventrunner.api.bodies import read_json, read_time
-from eventrunner.api.events import find_event
-from eventrunner.api.rule_sets import Chosen, RuleSets, compiled
+from eventrunner.api.rule_explanations import read_event
+from eventrunner.api.rule_sets import Chosen, Draft, RuleSets, compiled
 from eventrunner.api.texts import TenantName, Time, VersionNumber
 from eventrunner.clock import Clock, format_time, from_micros
-from eventrunner.errors import BodyTooLarge, FieldError, InvalidInput, MalformedBody
-from eventrunner.events import Event, check_event, decode_event, decode_incoming
+from eventrunner.errors import BodyTooLarge, FieldError, InvalidInput
 from eventrunner.events.event import micros
 from eventrunner.replay.dry_run import DryRun, Stretch, Tally
 from eventrunner.replay.record import Counts
-from eventrunner.rules import explain, explanation_document, verdict_document
+from eventrunner.rules import verdict_document
 from eventrunner.stage.answers import json_response
 from eventrunner.tenancy import PLATFORM
 
-__all__ = ["DryRunBody", "ExplainBody", "RuleTrials"]
+__all__ = ["DryRunBody", "RuleTrials"]
 
 _MAX_EVENTS = 1000
+_SECONDS = 5.0
+"""For the events of a body: rules may take a quarter of a second for each."""
 _COUNTED = ("fired", "emitted", "changed", "dropped", "failed")
-
-
-class ExplainBody(msgspec.Struct, forbid_unknown_fields=True):
-    event: Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})] = msgspec.field(
-        default_factory=msgspec.Raw
-    )
-    id: str | None = None
-    """Of a stored event, in place of `event`."""
-    source: str | None = None
-    text: str | None = None
-    version: VersionNumber | None = None
-    """Without text and version: the version in force, else the newest."""
 
 
 class DryRunBody(msgspec.Struct, forbid_unknown_fields=True, rename={"since": "from", "until": "to"}):
@@ -53,6 +43,8 @@ class DryRunBody(msgspec.Struct, forbid_unknown_fields=True, rename={"since": "f
     """Without text and version: the newest."""
     tenant: TenantName | None = None
     """Whose history, for a rule set of the platform."""
+    together: bool = False
+    """Among all that is in force: after the platform's rules, together with the tenant's other sets."""
 
 
 class RuleTrials:
@@ -60,18 +52,6 @@ class RuleTrials:
         self._backend = backend
         self._sets = RuleSets(backend)
         self._clock = clock
-
-    def explain(self, request: Request, identity: Identity, tenant: str, name: str) -> Response:
-        """Each condition with its value and each firing with what it did, for one event."""
-        self._sets.check_access(identity, tenant)
-        body = read_json(request, ExplainBody)
-        chosen = self._sets.draft_or_version(tenant, name, body.text, body.version)
-        if chosen is None:
-            rules = self._sets.find(tenant, name)
-            chosen = compiled(name, rules.in_force or rules.versions[-1])
-        event = self._event(body, tenant)
-        explanation = explain(chosen.rules, event, self._sets.facts(event.tenantid))
-        return json_response({"version": chosen.version, **explanation_document(event.id, explanation)})
 
     def dry_run(self, request: Request, identity: Identity, tenant: str, name: str) -> Response:
         """Nothing is stored or sent."""
@@ -85,22 +65,37 @@ class RuleTrials:
             raise InvalidInput(f"Which events? {message.capitalize()}.", (FieldError("events", message),))
         if body.events is None:
             return json_response(self._over_history(body, chosen, tenant, name))
-        return json_response({"version": chosen.version, "results": self._over_body(body.events, chosen, tenant)})
+        results = self._over_body(body.events, chosen, Draft(tenant, name, chosen.rules), body.together)
+        return json_response({"version": chosen.version, "results": results})
 
-    def _over_body(self, raws: list[msgspec.Raw], chosen: Chosen, tenant: str) -> list[dict[str, Any]]:
+    def _over_body(self, raws: list[msgspec.Raw], chosen: Chosen, draft: Draft, together: bool) -> list[dict[str, Any]]:
         if len(raws) > _MAX_EVENTS:
             raise BodyTooLarge(f"A dry run takes at most {_MAX_EVENTS} events.")
-        events = [_read_event(raw, f"events[{index}]", tenant) for index, raw in enumerate(raws)]
-        return [
-            verdict_document(event.id, chosen.rules.evaluate(event, self._sets.facts(event.tenantid)))
-            for event in events
-        ]
+        events = [read_event(raw, f"events[{index}]", draft.owner) for index, raw in enumerate(raws)]
+        rules = {
+            tenant: self._sets.in_force(tenant, draft).chain if together else chosen.rules
+            for tenant in {event.tenantid for event in events}
+        }
+        results: list[dict[str, Any]] = []
+        until = time.monotonic() + _SECONDS
+        for event in events:
+            if time.monotonic() > until:
+                took = f"{len(results)} of {len(events)} events took the rules {_SECONDS:g} s"
+                raise BodyTooLarge(f"{took}: send fewer at once.")
+            verdict = rules[event.tenantid].evaluate(event, self._sets.facts(event.tenantid))
+            results.append(verdict_document(event.id, verdict))
+        return results
 
     def _over_history(self, body: DryRunBody, chosen: Chosen, owner: str, name: str) -> dict[str, Any]:
         stretch = self._stretch(body, owner)
         rules = self._sets.get(owner, name)
         in_force = compiled(name, rules.in_force) if rules is not None and rules.in_force else None
-        dry_run = DryRun(chosen.rules, in_force.rules if in_force else None, self._sets.facts(stretch.tenant))
+        if body.together:
+            draft = Draft(owner, name, chosen.rules)
+            tried, current = (self._sets.in_force(stretch.tenant, item).chain for item in (draft, None))
+            dry_run = DryRun(tried, current, self._sets.facts(stretch.tenant))
+        else:
+            dry_run = DryRun(chosen.rules, in_force.rules if in_force else None, self._sets.facts(stretch.tenant))
         tally = dry_run.over(self._backend.store, stretch, body.cursor)
         versions = {"version": chosen.version, "in_force_version": in_force.version if in_force else 0}
         return versions | _document(tally, stretch)
@@ -125,29 +120,6 @@ class RuleTrials:
         assert since is not None
         self._backend.tenant(tenant)
         return Stretch(tenant, since, now if until is None else until, body.type, body.source)
-
-    def _event(self, body: ExplainBody, owner: str) -> Event:
-        if bool(body.event) == bool(body.id):
-            message = "give `event`, a CloudEvent, or the `id` of a stored one"
-            raise InvalidInput(f"Which event? {message.capitalize()}.", (FieldError("event", message),))
-        if body.event:
-            return _read_event(body.event, "event", owner)
-        if owner == PLATFORM:
-            raise InvalidInput("The platform has no stored events.", (FieldError("event", "give a CloudEvent"),))
-        assert body.id
-        return decode_event(find_event(self._backend.store, owner, body.id, body.source))
-
-
-def _read_event(raw: msgspec.Raw, field: str, owner: str) -> Event:
-    try:
-        event = check_event(decode_incoming(raw))
-    except InvalidInput as error:
-        fields = tuple(FieldError(f"{field}.{item.field}", item.message) for item in error.fields)
-        kind = MalformedBody if isinstance(error, MalformedBody) else InvalidInput
-        raise kind(f"{field}: {error.detail}", fields) from error
-    if owner != PLATFORM:
-        event.tenantid = owner
-    return event
 
 
 def _time(name: str, text: str | None, problems: list[FieldError]) -> int | None:

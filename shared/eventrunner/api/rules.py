@@ -16,8 +16,8 @@ from eventrunner.api.pages import read_page
 from eventrunner.api.rule_sets import RuleSets, check_name, version_of
 from eventrunner.api.texts import VersionNumber
 from eventrunner.clock import Clock, format_time
-from eventrunner.errors import FieldError, InvalidInput, NotFound
-from eventrunner.rules import RuleSyntaxError, combine, compile_rules, json_to_grl
+from eventrunner.errors import BodyTooLarge, FieldError, InvalidInput, NotFound
+from eventrunner.rules import RuleSyntaxError, as_grl, combine, compile_rules, json_to_grl, warnings_of
 from eventrunner.stage.answers import json_response
 from eventrunner.storage import records
 from eventrunner.storage.records import RuleSet, RuleVersion, rule_key
@@ -55,14 +55,18 @@ class RuleCalls:
         return tagged(request, json_response(_summary(rules) | shown), str(revision))
 
     def put(self, request: Request, identity: Identity, tenant: str, name: str) -> Response:
-        """Adds a version, unless the text is the newest one's already. Grule's JSON rules are kept as GRL."""
+        """Adds a version, unless the text is the newest one's already. Grule's JSON rules are kept as GRL.
+
+        What surely does not work is answered as `warnings`, of the form of errors.
+        """
         self._sets.check_access(identity, tenant)
         check_name(name)
         condition = Condition(request)
-        text = read_text(request)
+        text, title = read_text(request), name
         if request.mimetype == "application/json":
-            text = json_to_grl(text, name)
-        if not compile_rules(text, name=name).names:
+            text, title = json_to_grl(text, name), as_grl(name)
+        rules = compile_rules(text, name=title).rules
+        if not rules:
             raise InvalidInput("The text has no rule.", (FieldError(f"{name}:1:1", "expected a rule"),))
         is_new = False
 
@@ -77,9 +81,9 @@ class RuleCalls:
             return _fitting(rules)
 
         revision = self._backend.change(records.RULES, rule_key(tenant, name), change, check_revision(condition))
-        return tagged(
-            request, json_response(_summary(self._sets.find(tenant, name)), 201 if is_new else 200), str(revision)
-        )
+        warnings = [msgspec.to_builtins(problem.field) for problem in warnings_of(rules, text, title)]
+        shown = _summary(self._sets.find(tenant, name)) | {"warnings": warnings}
+        return tagged(request, json_response(shown, 201 if is_new else 200), str(revision))
 
     def delete(self, request: Request, identity: Identity, tenant: str, name: str) -> Response:
         self._sets.check_access(identity, tenant)
@@ -132,10 +136,16 @@ def _wanted(rules: RuleSet, number: int | None) -> RuleVersion | None:
 
 
 def _fitting(rules: RuleSet) -> bytes:
-    """The record, without the oldest versions that are not in force if it would not fit into the registry."""
+    """The record, without the oldest versions that are not in force if it would not fit into the registry.
+
+    Raises BodyTooLarge if the newest does not fit beside the one in force.
+    """
+    newest = rules.versions[-1]
     while len(record := rules.to_json()) > _MAX_STORED_BYTES:
-        oldest = next(item for item in rules.versions if item.version != rules.active)
-        rules.versions = [item for item in rules.versions if item is not oldest]
+        spare = [item for item in rules.versions if item.version != rules.active and item is not newest]
+        if not spare:
+            raise BodyTooLarge(f"The text takes {len(record)} bytes as JSON; the limit is {_MAX_STORED_BYTES}.")
+        rules.versions.remove(spare[0])
     return record
 
 

@@ -24,6 +24,7 @@ _COMMANDS = {
     "replay": ("eventrunner.cli.replay", "send stored events through rules or to a consumer once more"),
     "rules": ("eventrunner.cli.rules", "check, run and manage GRL rule sets"),
     "source": ("eventrunner.cli.source", "run the JetStreamSource adapter"),
+    "status": ("eventrunner.cli.status", "show how full the streams are and what holds events up"),
     "streams": ("eventrunner.cli.streams", "create or update the JetStream streams"),
     "tail": ("eventrunner.cli.tail", "print a tenant's events as they come"),
     "tenant": ("eventrunner.cli.tenant", "create tenants, their keys and quotas"),

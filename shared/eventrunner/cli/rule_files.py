@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
-from eventrunner.rules import RuleSet, RuleSyntaxError, compile_rules, json_to_grl
+from eventrunner.rules import Problem, RuleSet, RuleSyntaxError, as_grl, compile_rules, json_to_grl, warnings_of
 
 __all__ = ["RULE_FILE", "RULE_SET", "RuleFile", "SetName", "read_or_exit", "read_rules"]
 
@@ -23,13 +24,34 @@ class RuleFile(NamedTuple):
     text: str
     """GRL, also of Grule's JSON rules."""
     rules: RuleSet | None
-    problems: list[dict[str, Any]]
-    shown: str
-    """For people: the problems, each with its line and a caret, or how many rules there are."""
+    problems: Sequence[Problem]
+    warnings: Sequence[Problem] = ()
+
+    @property
+    def shown(self) -> str:
+        """For people: the problems and warnings, each with its line and a caret, and how many rules there are."""
+        lines = [str(problem) for problem in (*self.problems, *self.warnings)]
+        if self.rules is not None:
+            warned = f", {_counted(len(self.warnings), 'warning')}" if self.warnings else ""
+            lines.append(f"{self.path}: {_counted(len(self.rules.names), 'rule')}, no errors{warned}")
+        return "\n".join(lines)
 
     def report(self) -> dict[str, Any]:
-        count = len(self.rules.names) if self.rules else 0
-        return {"file": str(self.path), "ok": self.rules is not None, "rules": count, "problems": self.problems}
+        return {
+            "file": str(self.path),
+            "ok": self.rules is not None,
+            "rules": len(self.rules.names) if self.rules else 0,
+            "problems": [_document(problem) for problem in self.problems],
+            "warnings": [_document(problem) for problem in self.warnings],
+        }
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
+def _document(problem: Problem) -> dict[str, Any]:
+    return {"line": problem.line, "column": problem.column, "message": problem.message, "hint": problem.hint}
 
 
 class SetName(NamedTuple):
@@ -57,21 +79,17 @@ RULE_SET = _SetNameType()
 
 def read_rules(path: Path) -> RuleFile:
     """Compiles a file: GRL, or Grule's JSON rules in *.json."""
+    name = str(path)
     try:
         text = path.read_text(encoding="utf-8")
-        text = json_to_grl(text, str(path)) if path.suffix == ".json" else text
-        rules = compile_rules(text, name=str(path))
+        if path.suffix == ".json":
+            text, name = json_to_grl(text, name), as_grl(name)
+        rules = compile_rules(text, name=name)
     except RuleSyntaxError as error:
-        problems = [
-            {"line": item.line, "column": item.column, "message": item.message, "hint": item.hint}
-            for item in error.problems
-        ]
-        return RuleFile(path, "", None, problems, str(error))
+        return RuleFile(path, "", None, error.problems)
     except UnicodeDecodeError as error:
-        problem = {"line": 1, "column": 1, "message": f"not UTF-8: {error}", "hint": ""}
-        return RuleFile(path, "", None, [problem], f"{path}: {problem['message']}")
-    count = len(rules.names)
-    return RuleFile(path, text, rules, [], f"{path}: {count} rule{'' if count == 1 else 's'}, no errors")
+        return RuleFile(path, "", None, [Problem(name, 1, 1, f"not UTF-8: {error}", "")])
+    return RuleFile(path, text, rules, (), warnings_of(rules.rules, text, name))
 
 
 def read_or_exit(path: Path, as_json: bool) -> RuleFile:

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from eventrunner.tenancy import PLATFORM
+
 __all__ = ["dry_run_text", "explanation_text", "merge_pages"]
 
 _SAMPLES = 3
@@ -13,7 +15,20 @@ _WIDTH = 60
 
 
 def explanation_text(document: dict[str, Any]) -> str:
-    """From `rules.explanation_document`."""
+    """From `rules.explanation_document`, or from several, one for each stage that the event goes through."""
+    if "stages" not in document:
+        return _explained(document)
+    return "\n".join(_stage(stage) for stage in document["stages"]) or "nothing is in force"
+
+
+def _stage(stage: dict[str, Any]) -> str:
+    whose = "the platform" if stage["owner"] == PLATFORM else stage["owner"]
+    if "conditions" not in stage:
+        return f"== rules of {whose}: {_outcome(stage['result'])}"
+    return f"== rules of {whose}: {', '.join(stage['sets'])}\n{_explained(stage)}"
+
+
+def _explained(document: dict[str, Any]) -> str:
     lines = []
     for condition in document["conditions"]:
         holds = "holds" if condition["holds"] else "does not hold"

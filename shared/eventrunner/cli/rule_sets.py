@@ -24,15 +24,17 @@ def put(rule_set: SetName, file: Path, activates: bool, as_json: bool) -> None:
 
     It is not in force before it is activated. The same text again makes no new version.
     """
-    text = read_or_exit(file, as_json).text
+    read = read_or_exit(file, as_json)
 
     async def store(api: Api) -> Any:
-        made = await api.call("PUT", path("rules", *rule_set), text=text)
+        made = await api.call("PUT", path("rules", *rule_set), text=read.text)
         if activates:
-            made = await api.call("POST", path("rules", *rule_set, "activate"), {"version": made["newest"]})
+            made |= await api.call("POST", path("rules", *rule_set, "activate"), {"version": made["newest"]})
         return made
 
     made = run(store)
+    for warning in () if as_json else read.warnings:
+        click.echo(warning, err=True)
     show(made, as_json, f"{rule_set} has version {made['newest']}; {_in_force(made)}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from eventrunner.cli.rule_reports import dry_run_text, explanation_text, merge_p
 from eventrunner.errors import InvalidInput
 from eventrunner.events import check_event, decode_incoming
 from eventrunner.rules import RuleSet, explain, explanation_document
+from eventrunner.tenancy import PLATFORM, check_tenant
 
 __all__ = ["COMMANDS"]
 
@@ -27,11 +29,12 @@ def _facts(context: click.Context, parameter: click.Parameter, values: tuple[str
 
 
 @click.command("explain")
-@click.argument("rules", metavar="FILE|TENANT/NAME")
+@click.argument("rules", metavar="FILE|TENANT[/NAME]")
 @click.option("--event", type=RULE_FILE, help="File with one CloudEvent in JSON.")
 @click.option("--id", "event_id", help="A stored event of the tenant instead.")
 @click.option("--source", help="Source of the stored event, if several have that id.")
 @click.option("--version", type=click.IntRange(min=1), help="Of TENANT/NAME.  [default: in force, else the newest]")
+@click.option("--together", is_flag=True, help="TENANT/NAME among all that is in force.")
 @click.option("--tenant", "facts", multiple=True, callback=_facts, metavar="NAME=VALUE", help="Fact of FILE's Tenant.")
 @as_json
 def explain_(
@@ -39,14 +42,17 @@ def explain_(
 ) -> None:
     """Show for one event what each condition yields, part by part, which rules fire and what each statement does.
 
-    The rules are those of a FILE, which needs no platform, or of a stored rule set TENANT/NAME.
+    The rules are those of a FILE, which needs no platform, of a stored rule set TENANT/NAME, or all that events of
+    TENANT go through: the platform's in force, then the tenant's.
     """
     if (event is None) == (event_id is None):
         raise click.UsageError("say which event: --event FILE, or --id of a stored one, one of the two.")
     file = Path(rules)
     if file.is_file():
         if event is None or any(of.values()):
-            raise click.UsageError("--id, --source and --version go with TENANT/NAME; a FILE of rules takes --event.")
+            raise click.UsageError(
+                "--id, --source, --version and --together go with TENANT/NAME; a FILE of rules takes --event."
+            )
         compiled = read_or_exit(file, as_json).rules
         assert compiled is not None
         document = _explain(compiled, event, facts)
@@ -70,18 +76,30 @@ def _explain_stored(
     facts: dict[str, str],
     version: int | None,
     source: str | None,
+    together: bool,
 ) -> dict[str, Any]:
-    if "/" not in target:
-        raise click.BadParameter(f"{target!r} is no file and not TENANT/NAME.", param_hint="FILE|TENANT/NAME")
-    rule_set = RULE_SET.convert(target, None, None)
     if facts:
         raise click.UsageError("--tenant is for the rules of a FILE: the facts of a stored set's tenant are known.")
-    body: dict[str, Any] = {"version": version, "id": event_id, "source": source}
+    segments = _segments(target)
+    if len(segments) == 1 and (version is not None or together):
+        raise click.UsageError("--version and --together go with TENANT/NAME; TENANT has all that is in force.")
+    body: dict[str, Any] = {"version": version, "id": event_id, "source": source, "together": together or None}
     if file is not None:
         body["event"] = _read_json(file)
     given = {name: value for name, value in body.items() if value is not None}
-    document: dict[str, Any] = run(lambda api: api.call("POST", path("rules", *rule_set, "explain"), given))
+    document: dict[str, Any] = run(lambda api: api.call("POST", path("rules", *segments, "explain"), given))
     return document
+
+
+def _segments(target: str) -> Sequence[str]:
+    """Of the path of a tenant or of a rule set."""
+    if "/" in target:
+        return RULE_SET.convert(target, None, None)
+    try:
+        return [target if target == PLATFORM else check_tenant(target)]
+    except InvalidInput:
+        message = f"{target!r} is no file and neither TENANT nor TENANT/NAME."
+        raise click.BadParameter(message, param_hint="FILE|TENANT[/NAME]") from None
 
 
 def _read_json(file: Path) -> Any:
@@ -99,9 +117,12 @@ def _read_json(file: Path) -> Any:
 @click.option("--to", "until", metavar="TIME", help="Events before this time.  [default: now]")
 @click.option("--type", "type_", help="Type of the events.")
 @click.option("--source", help="Source of the events.")
+@click.option("--together", is_flag=True, help="Among all that is in force, the platform's too.")
 @click.option("--over", "tenant", metavar="TENANT", help="Whose events, for a rule set of the platform.")
 @as_json
-def dry_run(rule_set: SetName, draft: Path | None, version: int | None, as_json: bool, **asked: str | None) -> None:
+def dry_run(
+    rule_set: SetName, draft: Path | None, version: int | None, together: bool, as_json: bool, **asked: str | None
+) -> None:
     """Run the file DRAFT, or a stored version, over the tenant's stored events, and compare with what is in force.
 
     Says how many events match, how often each rule fires, what would be changed, derived, dropped or fail. Nothing is
@@ -113,6 +134,7 @@ def dry_run(rule_set: SetName, draft: Path | None, version: int | None, as_json:
     names = {"since": "from", "until": "to", "type_": "type"}
     body: dict[str, Any] = {names.get(name, name): value for name, value in asked.items() if value is not None}
     body |= {name: value for name, value in (("text", text), ("version", version)) if value is not None}
+    body |= {"together": True} if together else {}
     document = run(lambda api: _pages(api, rule_set, body, as_json))
     click.echo(json.dumps(document) if as_json else dry_run_text(str(rule_set), document))
 

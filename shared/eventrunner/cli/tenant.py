@@ -159,7 +159,10 @@ def retention(tenant: str, days: int | None, unlimited: bool, as_json: bool) -> 
 def sweep(as_json: bool) -> None:
     """Delete what is older than its tenant's retention. `eventrunner dev` does so every hour."""
     swept = run(lambda api: api.call("POST", "/api/v1/retention/sweep"))
-    lines = [f"{name}: {item['events']} events, {item['rows']} rows" for name, item in swept["tenants"].items()]
+    lines = [
+        f"{name}: {item['events']} events, {item['rows']} rows, {item['dead_letters']} dead letters"
+        for name, item in swept["tenants"].items()
+    ]
     show(swept, as_json, "\n".join(lines) or "no tenant has a retention")
 
 

@@ -7,12 +7,11 @@ import time
 from types import TracebackType
 
 import msgspec
-import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from eventrunner.events.packing import ENCODING, unpack
-from eventrunner.storage.jetstream import disconnect
+from eventrunner.storage.jetstream import connect, disconnect
 
 __all__ = ["ResultWatch", "percentile"]
 
@@ -36,7 +35,7 @@ class ResultWatch:
         """Event id → `time.perf_counter` at its first sight."""
 
     async def __aenter__(self) -> ResultWatch:
-        self._client = await nats.connect(self._nats_url)
+        self._client = await connect(self._nats_url, name="eventrunner watch")
         await self._client.subscribe(f"results.{self._tenant}", cb=self._note)
         await self._client.flush()
         return self

@@ -13,7 +13,7 @@ from eventrunner.handlers.rule_meter import RuleMeter
 from eventrunner.rules import RuleSet, combine, compile_rules
 from eventrunner.storage.records import RuleSet as RuleSetRecord
 
-__all__ = ["ActiveRules", "ActiveSet"]
+__all__ = ["ActiveRules", "ActiveSet", "compile_together"]
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class ActiveRules:
         known = self._compiled.get(owner)
         if known is not None and known[0] == texts:
             return known[1]
-        rules = _compile(owner, texts)
+        rules = compile_together(owner, texts)
         made = ActiveSet(rules, RuleMeter(owner, rules)) if rules is not None and rules.names else None
         self._compiled[owner] = (texts, made)
         return made
@@ -95,8 +95,8 @@ def _texts(owner: str, records: Sequence[bytes]) -> _Texts:
     return tuple(found)
 
 
-def _compile(owner: str, texts: _Texts) -> RuleSet | None:
-    """The sets as one, without those that do not compile or that define a rule which is defined before."""
+def compile_together(owner: str, texts: Sequence[tuple[str, str]]) -> RuleSet | None:
+    """Sets, name and text of each, as one, without those that do not compile or do not go with those before them."""
     sets = [rules for name, text in texts if (rules := _compile_one(owner, name, text)) is not None]
     if len(sets) < 2:
         return sets[0] if sets else None

@@ -34,7 +34,7 @@ class EventEngine:
     ) -> None:
         self._store = store
         self._facts = PerTenant(tenant_record, tenant_facts)
-        self._keep_days = PerTenant(tenant_record, _retention_days)
+        self._keep_days = PerTenant(tenant_record, Tenant.keep_days)
         self._rules = ActiveRules(rule_records)
 
     def __call__(self, batch: Batch) -> Outcomes:
@@ -115,7 +115,3 @@ def _encode(events: Iterable[Event], rows: list[Row], keep_days: Callable[[str],
             rows.append(Row(tenant, event.source, event.id, event.type, time, received, body, days))
         groups.append(_Group(tenant, start, len(rows)))
     return groups
-
-
-def _retention_days(record: bytes | None) -> int:
-    return (Tenant.from_json(record).retention_days or 0) if record else 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
@@ -11,16 +10,13 @@ from typing import Any, TypeAlias
 from eventrunner.events import Event
 from eventrunner.handlers.active_rules import ActiveSet
 from eventrunner.handlers.first_verdict import name_derived
-from eventrunner.handlers.verdicts import apply_verdict, derive
+from eventrunner.handlers.verdicts import PLATFORM_PREFIX, apply_verdict, changed, derive
 from eventrunner.rules import Verdict
 from eventrunner.stage import Outcomes
-from eventrunner.tenancy import PLATFORM
 
 __all__ = ["judge_group"]
 
 _Evaluate: TypeAlias = Callable[[Event, Mapping[str, Any]], Verdict | None]
-_PREFIX = f"{PLATFORM}."
-"""Before the names of the platform's rules; no name of a rule starts so."""
 
 
 def judge_group(
@@ -82,18 +78,15 @@ class _Judge:
         if self._platform is not None:
             self._platform.meter.note(verdict.fired)
         if verdict.error is not None:
-            self._fail(event, verdict, _PREFIX)
+            self._fail(event, verdict, PLATFORM_PREFIX)
             return
-        derived = derive(event, verdict, _PREFIX)
+        derived = derive(event, verdict, PLATFORM_PREFIX)
         if verdict.dropped is not None:
             self._outcomes.derived += derived
             self._outcomes.dropped.append(event)
             return
         # A copy, as a dead letter has to be the event that came, to be judged from the start when it is replayed.
-        changed = copy.copy(event)
-        changed.extensions = dict(event.extensions) if event.extensions else None
-        apply_verdict(changed, verdict)
-        self._judge(changed, own, event, derived)
+        self._judge(changed(event, verdict), own, event, derived)
 
     def _judge(
         self, event: Event, evaluate: _Evaluate, original: Event | None = None, derived: Sequence[Event] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,8 +13,12 @@ from eventrunner.events.event import CONTENT_ATTRIBUTES, CORE_ATTRIBUTES
 from eventrunner.ids import derived_id
 from eventrunner.rules import Verdict
 from eventrunner.storage.records import Tenant
+from eventrunner.tenancy import PLATFORM
 
-__all__ = ["apply_verdict", "derive", "tenant_facts"]
+__all__ = ["PLATFORM_PREFIX", "apply_verdict", "changed", "derive", "tenant_facts"]
+
+PLATFORM_PREFIX = f"{PLATFORM}."
+"""Before the names of the platform's rules; no name of a rule starts so."""
 
 
 def apply_verdict(event: Event, verdict: Verdict) -> None:
@@ -30,6 +35,14 @@ def apply_verdict(event: Event, verdict: Verdict) -> None:
         event.set_extension(name, value)
     if verdict.route is not None:
         event.set_extension("route", verdict.route)
+
+
+def changed(event: Event, verdict: Verdict) -> Event:
+    """A copy of the event that is as the rules want it."""
+    copied = copy.copy(event)
+    copied.extensions = dict(event.extensions) if event.extensions else None
+    apply_verdict(copied, verdict)
+    return copied
 
 
 def derive(cause: Event, verdict: Verdict, prefix: str = "") -> list[Event]:

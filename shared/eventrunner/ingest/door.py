@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import nats
 from nats.aio.client import Client
 
 from eventrunner.access.identity import Identity, Verifier
@@ -17,18 +15,19 @@ from eventrunner.clock import format_time, utc_now
 from eventrunner.errors import Forbidden, Unavailable
 from eventrunner.events import Event
 from eventrunner.ids import new_id
+from eventrunner.ingest.full_letters import FullLetterBoxes
 from eventrunner.ingest.intake import Intake, Request
 from eventrunner.ingest.publisher import Publisher, report_failure
 from eventrunner.ingest.quotas import Quotas, share
 from eventrunner.memory import keep_memory
 from eventrunner.settings import Settings
-from eventrunner.storage.jetstream import disconnect
+from eventrunner.storage.jetstream import connect, disconnect
 from eventrunner.storage.registry import Mirror
 from eventrunner.telemetry import EVENTS_TOTAL, configure_logging, traceparent_or_new
 
 __all__ = ["Door", "Visit"]
 
-_log = logging.getLogger(__name__)
+_CONNECT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +52,7 @@ class Door:
         self._connecting: asyncio.Task[tuple[Publisher, Quotas]] | None = None
         self._mirror: Mirror | None = None
         self._sharing: asyncio.Task[None] | None = None
+        self._full_letters = FullLetterBoxes()
 
     @property
     def settings(self) -> Settings:
@@ -104,6 +104,7 @@ class Door:
         that costs time: who sends too much shall not slow the others."""
         tenant = self._tenant(identity, named)
         self._quotas.check(tenant)
+        self._full_letters.check(tenant)
         with self._budget.hold(tenant or identity.subject) as hold:
             yield Visit(identity, tenant, hold)
 
@@ -128,6 +129,8 @@ class Door:
         assert self._ready is not None
         publisher, quotas = self._ready
         EVENTS_TOTAL.labels(self._stage, "rejected").inc(len(intake.rejected))
+        for tenant in intake.accepted:
+            self._full_letters.check(tenant)
         with _charged(quotas, intake.accepted):
             await publisher.store(intake.accepted)
         EVENTS_TOTAL.labels(self._stage, "accepted").inc(intake.count)
@@ -162,9 +165,19 @@ class Door:
             self._mirror = Mirror(settings.nats_url, self._buckets)
         mirror = self._mirror
         await asyncio.to_thread(mirror.start)
-        client = Client()
+        publisher: Publisher | None = None
+
+        async def lost() -> None:
+            if publisher is not None:
+                await publisher.disconnected()
+
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                client = await connect(settings.nats_url, name=self._stage, on_disconnect=lost)
+        except TimeoutError:
+            raise Unavailable("The message store is not reachable; nothing was taken. Try again.") from None
         publisher = Publisher(client, max_events=settings.max_message_events, max_bytes=settings.max_message_bytes)
-        await _open(client, settings.nats_url, self._stage, publisher.disconnected)
+        await self._full_letters.follow(client)
         quotas = Quotas(lambda tenant: mirror.get("tenants", tenant))
         self._sharing = asyncio.create_task(share(quotas, client))
         self._sharing.add_done_callback(report_failure)
@@ -187,20 +200,3 @@ def _charged(quotas: Quotas, accepted: Mapping[str, Sequence[Event]]) -> Iterato
         for tenant, events, size in costs:
             quotas.charge(tenant, -events, -size)
         raise
-
-
-async def _open(client: Client, url: str, name: str, on_lost: Callable[[], Awaitable[None]]) -> None:
-    async def report(error: Exception) -> None:
-        _log.warning("NATS: %s", error)
-
-    try:
-        await client.connect(
-            url.split(","),
-            name=name,
-            error_cb=report,
-            disconnected_cb=on_lost,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=0.25,  # type: ignore[arg-type]
-        )
-    except (nats.errors.Error, OSError) as error:
-        raise Unavailable("The message store is not reachable; nothing was taken. Try again.") from error

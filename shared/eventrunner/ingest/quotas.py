@@ -46,6 +46,13 @@ class TokenBucket:
         self._fill(now)
         self._level -= amount
 
+    def resized(self, rate: float, capacity: float, now: float) -> TokenBucket:
+        """A bucket that is as full, in its share; what this one is overdrawn is still owed."""
+        self._fill(now)
+        bucket = TokenBucket(rate, capacity, now)
+        bucket._level = self._level * (capacity / self._capacity if self._level > 0 else 1.0)
+        return bucket
+
     def _fill(self, now: float) -> None:
         # Time never runs backwards here, but two callers may have looked at the clock in another order.
         if now > self._at:
@@ -59,6 +66,19 @@ class _Buckets:
     events: TokenBucket
     bytes: TokenBucket
 
+    @classmethod
+    def full(cls, quota: Quota, now: float) -> _Buckets:
+        events, size = quota.events_per_second, quota.bytes_per_second
+        return cls(quota, TokenBucket(events, events * quota.burst, now), TokenBucket(size, size * quota.burst, now))
+
+    def resized(self, quota: Quota, now: float) -> _Buckets:
+        events, size = quota.events_per_second, quota.bytes_per_second
+        return _Buckets(
+            quota,
+            self.events.resized(events, events * quota.burst, now),
+            self.bytes.resized(size, size * quota.burst, now),
+        )
+
 
 class _Spent(msgspec.Struct):
     replica: str
@@ -67,21 +87,23 @@ class _Spent(msgspec.Struct):
 
 
 class Quotas:
-    """`tenant_record(name)` gives a tenant's record as bytes; a changed one counts at once, with full buckets."""
+    """`tenant_record(name)` gives a tenant's record as bytes. A changed quota counts at once, with buckets that are as
+    full as before; any other change of the record touches them not at all."""
 
     def __init__(
         self, tenant_record: Callable[[str], bytes | None], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._clock = clock
-        self._buckets = PerTenant(tenant_record, self._make)
+        self._quotas = PerTenant(tenant_record, _quota_of)
+        self._made: dict[str, _Buckets] = {}
         self._spent: dict[str, tuple[int, int]] = {}
 
     def check(self, tenant: str) -> None:
         """Raises QuotaExceeded while the tenant has sent more than it may."""
-        buckets = self._buckets.get(tenant)
+        now = self._clock()
+        buckets = self._buckets(tenant, now)
         if buckets is None:
             return
-        now = self._clock()
         wait = max(buckets.events.wait(now), buckets.bytes.wait(now))
         if wait > 0:
             quota = buckets.quota
@@ -108,24 +130,27 @@ class Quotas:
         return spent
 
     def _take(self, tenant: str, events: int, size: int) -> bool:
-        buckets = self._buckets.get(tenant)
+        now = self._clock()
+        buckets = self._buckets(tenant, now)
         if buckets is None:
             return False
-        now = self._clock()
         buckets.events.take(events, now)
         buckets.bytes.take(size, now)
         return True
 
-    def _make(self, record: bytes | None) -> _Buckets | None:
-        quota = None if record is None else Tenant.from_json(record).quota
+    def _buckets(self, tenant: str, now: float) -> _Buckets | None:
+        quota, known = self._quotas.get(tenant), self._made.get(tenant)
         if quota is None:
+            self._made.pop(tenant, None)
             return None
-        now = self._clock()
-        return _Buckets(
-            quota,
-            TokenBucket(quota.events_per_second, quota.events_per_second * quota.burst, now),
-            TokenBucket(quota.bytes_per_second, quota.bytes_per_second * quota.burst, now),
-        )
+        if known is None or known.quota != quota:
+            known = _Buckets.full(quota, now) if known is None else known.resized(quota, now)
+            self._made[tenant] = known
+        return known
+
+
+def _quota_of(record: bytes | None) -> Quota | None:
+    return None if record is None else Tenant.from_json(record).quota
 
 
 async def share(quotas: Quotas, client: Client) -> None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from eventrunner.events import Event, decode_event
 from eventrunner.replay.counting import count_verdict, example, is_derived
 from eventrunner.replay.record import Counts
 from eventrunner.replay.worker import event_time
-from eventrunner.rules import RuleSet, Verdict
+from eventrunner.rules import Verdict
 from eventrunner.storage.event_store import EventStore
 
 __all__ = ["DryRun", "Stretch", "Tally"]
@@ -79,11 +79,15 @@ class Tally:
         return len(self.samples.setdefault(kind, [])) < _MOST_SAMPLES
 
 
+class Rules(Protocol):
+    def evaluate(self, event: Any, tenant: Mapping[str, Any]) -> Verdict | None: ...
+
+
 class DryRun:
     def __init__(
         self,
-        draft: RuleSet,
-        current: RuleSet | None,
+        draft: Rules,
+        current: Rules | None,
         facts: Mapping[str, Any],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

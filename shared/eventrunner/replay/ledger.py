@@ -15,6 +15,8 @@ __all__ = ["LEASE_SECONDS", "Held", "Lost", "ReplayLedger"]
 
 LEASE_SECONDS = 15.0
 """A worker that has not written for so long is taken for dead."""
+_LONGEST_LEASE = 2 * LEASE_SECONDS
+"""As another machine's clock may say it. One that lasts longer was written before a clock was set back."""
 _ATTEMPTS = 5
 
 
@@ -59,7 +61,7 @@ class ReplayLedger:
         replay, revision = self._entry(tenant, replay_id)
         if replay.state.is_final:
             raise Lost(f"Replay {replay_id} is {replay.state.value}.")
-        if replay.lease is not None and replay.lease.until > self._clock().timestamp():
+        if replay.lease is not None and 0 < replay.lease.until - self._clock().timestamp() <= _LONGEST_LEASE:
             return None
         held = Held(self, replay, revision, owner())
         replay.state = State.RUNNING

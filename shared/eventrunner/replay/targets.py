@@ -20,7 +20,7 @@ from eventrunner.rules import RuleSet, Verdict, compile_rules
 from eventrunner.storage import records
 from eventrunner.storage.content import first_writes
 from eventrunner.storage.event_store import EventStore, Row
-from eventrunner.storage.records import Consumer, rule_key, tenant_key
+from eventrunner.storage.records import Consumer, Tenant, rule_key, tenant_key
 from eventrunner.storage.records import RuleSet as RuleSetRecord
 
 __all__ = ["Taker", "Takers"]
@@ -49,8 +49,9 @@ class Takers:
         """Raises NotFound when the consumer, the rule set or its version is not there (any more)."""
         if replay.target.consumer:
             return _ToConsumer(self._durable(replay), self._outbox)
-        facts = tenant_facts(self._look(records.TENANTS, replay.tenant))
-        return _ThroughRules(self._rules(replay), facts, self._store, self._outbox)
+        tenant = self._look(records.TENANTS, replay.tenant)
+        facts, days = tenant_facts(tenant), Tenant.keep_days(tenant)
+        return _ThroughRules(self._rules(replay), facts, days, self._store, self._outbox)
 
     def _durable(self, replay: Replay) -> str:
         name = replay.target.consumer
@@ -91,9 +92,12 @@ class _ToConsumer:
 class _ThroughRules:
     """The rules see an event as it is stored, so with what earlier rules have made of it."""
 
-    def __init__(self, rules: RuleSet, facts: Mapping[str, Any], store: EventStore, outbox: Outbox) -> None:
+    def __init__(
+        self, rules: RuleSet, facts: Mapping[str, Any], keep_days: int, store: EventStore, outbox: Outbox
+    ) -> None:
         self._rules = rules
         self._facts = facts
+        self._keep_days = keep_days
         self._store = store
         self._outbox = outbox
 
@@ -110,7 +114,7 @@ class _ThroughRules:
             self._settle(derived, replay)
 
     def _settle(self, derived: Sequence[Event], replay: Replay) -> None:
-        rows = [_row(event, replay.id) for event in derived]
+        rows = [_row(event, replay.id)._replace(keep_days=self._keep_days) for event in derived]
         if replay.dry_run:
             report = first_writes(rows, [row[:3] for row in rows], self._stored)[1]
         else:

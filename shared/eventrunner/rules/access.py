@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from eventrunner.rules.limits import MAX_ARRAY
-from eventrunner.rules.values import ActionFailed, Failure, GoInt, Int64, Strings, compact, kind_name
+from eventrunner.rules.values import ActionFailed, Failure, Int64, Strings, compact, kind_name
 
 __all__ = ["element", "given", "go_element", "member", "set_element", "set_member", "usable"]
 
@@ -42,7 +42,7 @@ def go_element(base: Any, key: Any) -> Any:
 
 
 def _position(base: list[Any], key: Any) -> Any:
-    if type(key) is not Int64 and type(key) is not GoInt:
+    if not isinstance(key, Int64):
         return Failure("an index must be an integer; numbers of JSON are floats")
     if not 0 <= key < len(base):
         return Failure(f"index {int(key)} of an array of {len(base)}")

@@ -8,19 +8,14 @@ from eventrunner.rules.context import LONG
 from eventrunner.rules.emitter import Code, Constants, Function
 from eventrunner.rules.event_facts import EventFacts, is_data
 from eventrunner.rules.expressions import Expressions, Facts
+from eventrunner.rules.functions import CONTROL, CONTROL_METHODS
 from eventrunner.rules.limits import MAX_ARRAY
 from eventrunner.rules.nodes import Assign, Binary, Call, Const, Index, Member, Node, Root, Statement
 from eventrunner.rules.values import Failure, compact
 
 __all__ = ["Actions"]
 
-_CALLS = {
-    "Retract": ("retract", 1),
-    "Changed": ("changed", 1),
-    "Forget": ("changed", 1),
-    "Log": ("log", 1),
-    "LogFormat": ("log_format", 2),
-}
+_CALLS = {name: (method, len(CONTROL[name])) for name, method in CONTROL_METHODS.items()}
 _EVENT_CALLS = {"Emit": ("emit", 1), "Drop": ("drop", 1), "Tag": ("tag", 2), "RouteTo": ("route_to", 1)}
 
 
@@ -29,7 +24,7 @@ class Actions:
         self, constants: Constants, facts: Facts, function: Function, bits: Mapping[str, int], rule: str
     ) -> None:
         self.constants, self.facts, self.function, self.bits, self.rule = constants, facts, function, bits, rule
-        self.expressions = Expressions(constants, facts, function)
+        self.expressions = Expressions(constants, facts, function, may_act=True)
 
     def statement(self, node: Statement) -> None:
         if isinstance(node, Assign):

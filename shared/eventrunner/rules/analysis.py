@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from eventrunner.rules.nodes import Assign, Call, Const, Index, Member, Method, Node, Root, Rule, Statement, children
+from eventrunner.rules.functions import CONTROL
+from eventrunner.rules.nodes import (
+    Assign,
+    Call,
+    Const,
+    Index,
+    Member,
+    Method,
+    Node,
+    Root,
+    Rule,
+    Statement,
+    children,
+    walk,
+)
 
 __all__ = ["Path", "dirtied_by", "path_of", "reads", "writes"]
 
@@ -104,6 +118,11 @@ class _Readers:
         return [self.children[key] for key in (part, None) if key in self.children]
 
 
+def _acts(condition: Node) -> bool:
+    """It holds something like `Log("…")`, which is done each time that it is evaluated."""
+    return any(isinstance(node, Call) and node.name in CONTROL for node in walk(condition))
+
+
 def dirtied_by(rules: Sequence[Rule]) -> list[int]:
     """For each rule the mask of the rules whose conditions read something that its actions write."""
     readers = _Readers()
@@ -111,8 +130,9 @@ def dirtied_by(rules: Sequence[Rule]) -> list[int]:
         for path in reads(rule.when):
             readers.add(path, 1 << number)
     masks = []
+    acting = sum(1 << number for number, rule in enumerate(rules) if _acts(rule.when))
     for rule in rules:
-        mask = 0
+        mask = acting
         for path in writes(rule):
             mask |= readers.affected(path)
         masks.append(mask)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
+from eventrunner.rules.attributes import FIXED
 from eventrunner.rules.errors import Problem, ProblemKind
 from eventrunner.rules.event_facts import EVENT_FACTS
 from eventrunner.rules.functions import CONTROL, EVENT_CONTROL, FUNCTIONS
 from eventrunner.rules.hints import did_you_mean, function_hint, method_hint, name_hint
 from eventrunner.rules.methods import METHOD_NAMES, matches
 from eventrunner.rules.nodes import Assign, Call, Const, Index, Member, Method, Node, Root, Rule, Statement, walk
-from eventrunner.rules.parser import Source
+from eventrunner.rules.source import Source
 from eventrunner.rules.values import Failure
 
 __all__ = ["check_event_rules"]
@@ -30,7 +31,6 @@ _USES = {
     "Tag": '"key", value',
     "RouteTo": '"name"',
 }
-_FIXED = frozenset({"id", "source", "specversion", "tenantid", "traceparent", "receivedtime"})
 
 
 def check_event_rules(rules: Sequence[Rule], source: Source, most: int) -> list[Problem]:
@@ -103,7 +103,7 @@ def _fixed(target: Node) -> str:
     key = path.name if isinstance(path, Member) else _constant(path)
     if key is None:
         return "an attribute of Event is assigned by its name"
-    return f"Event.{key} cannot be changed: it identifies the event" if key in _FIXED else ""
+    return f"Event.{key} cannot be changed: it identifies the event" if key in FIXED else ""
 
 
 def _constant(node: Node) -> str | None:

@@ -23,6 +23,7 @@ from eventrunner.rules.expressions import HELPERS, Expressions, Facts
 from eventrunner.rules.limits import Limits
 from eventrunner.rules.nodes import Rule
 from eventrunner.rules.screen import screen_source
+from eventrunner.rules.values import UNREADABLE
 
 __all__ = [
     "ACTION_LOCALS",
@@ -57,13 +58,13 @@ def by_salience(rules: Sequence[Rule]) -> tuple[Rule, ...]:
 
 
 def condition_source(
-    rules: tuple[Rule, ...], constants: Constants, facts: Facts, prologue: Mapping[str, str]
+    rules: tuple[Rule, ...], constants: Constants, facts: Facts, prologue: Mapping[str, str], *, may_act: bool = False
 ) -> list[str]:
     """`condition<n>(ctx)` of each rule, which returns a value or a Failure."""
     lines: list[str] = []
     for number, rule in enumerate(rules):
         function = Function()
-        code = Expressions(constants, facts, function).value(rule.when)
+        code = Expressions(constants, facts, function, may_act=may_act).value(rule.when)
         function.lines.append(f"return {code.text}")
         lines += define(f"condition{number}", function, prologue)
     return lines
@@ -162,7 +163,7 @@ def _connect(namespace: dict[str, Any], program: Program, run: Run) -> None:
     def load(event: Any) -> Any:
         try:
             return decode(event.data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             return view_type()
 
     def fire(event: Any, tenant: Mapping[str, Any], view: Any, matching: int) -> Any:

@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 
-from eventrunner.events.validation import RESERVED_TYPES, extension_name_problem
 from eventrunner.rules.access import given, set_element, set_member, usable
+from eventrunner.rules.attributes import ATTRIBUTES, attribute_value, check_text, name_problem
 from eventrunner.rules.budget import check
-from eventrunner.rules.event_facts import ATTRIBUTES
-from eventrunner.rules.goformat import format_value
+from eventrunner.rules.functions import FUNCTIONS_FACT
+from eventrunner.rules.golayout import format_value
 from eventrunner.rules.limits import MAX_STRING, Limits
-from eventrunner.rules.values import ActionFailed, Failure, encode, kind_name, measure, real
+from eventrunner.rules.values import UNREADABLE, ActionFailed, Failure, encode, kind_name, measure
 
 __all__ = ["LONG", "NOTHING", "Context", "Emitted", "EventContext", "Program"]
 
@@ -24,8 +24,6 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 """What executions that made nothing of a kind share; every event has one, so no container is made in vain."""
 
 _ALL = -1
-_IMMUTABLE = frozenset({"id", "source", "specversion", "tenantid", "traceparent", "receivedtime", "data"})
-_SETTABLE = ("type", "subject", "time", "datacontenttype", "dataschema")
 _UNREAD = Failure("not decoded")
 LONG = 256
 """Characters of a string that make it worth measuring what is encoded."""
@@ -96,6 +94,9 @@ class Context(msgspec.Struct):
     def retract(self, name: Any) -> None:
         self.retracted |= self.program.bits.get(_text("Retract", name), 0)
 
+    def end(self) -> None:
+        self.complete = True
+
     def changed(self, name: Any) -> None:
         _text("Changed", name)
         self.dirty = _ALL
@@ -127,6 +128,8 @@ class Context(msgspec.Struct):
         stored = usable(value)
         if stored is None:
             raise ActionFailed(f"null cannot be assigned to {name}")
+        if name == FUNCTIONS_FACT:
+            raise ActionFailed(f"{name} cannot be assigned to")
         if type(self.variables) is not dict:
             self.variables = {}
         self.variables[name] = None if isinstance(stored, list | dict) else stored
@@ -174,7 +177,7 @@ class EventContext(Context):
         if self.view is None:
             try:
                 self.view = self.program.decode(self.event.data)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except UNREADABLE:
                 self.view = self.program.view_type()
         return self.view
 
@@ -183,7 +186,7 @@ class EventContext(Context):
         if self.document is _UNREAD:
             try:
                 self.document = _decode(self.event.data)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except UNREADABLE:
                 self.document = Failure("the event has no JSON data")
             if self.view is None:
                 self._fill_view()
@@ -228,7 +231,7 @@ class EventContext(Context):
         self._fill_view()
 
     def set_attribute(self, name: str, value: Any) -> None:
-        stored = _attribute_value(name, usable(value))
+        stored = attribute_value(name, usable(value))
         if not isinstance(self.event, _Attributes):
             self.event = _Attributes(self.event)
         if name in ATTRIBUTES:
@@ -256,9 +259,7 @@ class EventContext(Context):
 
     def emit(self, kind: Any, rule: str) -> None:
         name = _text("Emit", kind)
-        if not name:
-            raise ActionFailed("Emit needs a type that is not empty")
-        _check_type(name)
+        check_text("type", name)
         if self.emitted is None:
             self.emitted = []
         if len(self.emitted) >= _MAX_EMITTED:
@@ -273,18 +274,24 @@ class EventContext(Context):
         self.out = {}
 
     def drop(self, reason: Any) -> None:
-        self.dropped = _text("Drop", reason)
+        text = _text("Drop", reason)
+        check_text("reason", text)
+        self.dropped = text
 
     def tag(self, key: Any, value: Any) -> None:
         if self.tags is None:
             self.tags = {}
         name = _text("Tag", key)
-        if problem := extension_name_problem(name):
+        if problem := name_problem(name):
             raise ActionFailed(f"{name!r} cannot be a tag: {problem}")
-        self.tags[name] = value if type(value) is str else _scalar_text(given(value))
+        text = value if type(value) is str else _scalar_text(given(value))
+        check_text(name, text)
+        self.tags[name] = text
 
     def route_to(self, name: Any) -> None:
-        self.route = _text("RouteTo", name)
+        route = _text("RouteTo", name)
+        check_text("route", route)
+        self.route = route
 
 
 def _text(function: str, value: Any) -> str:
@@ -293,30 +300,7 @@ def _text(function: str, value: Any) -> str:
     return str(value)
 
 
-def _check_type(name: str) -> None:
-    if name.startswith(RESERVED_TYPES):
-        raise ActionFailed(f"the type {name!r} is reserved")
-
-
 def _scalar_text(value: Any) -> str:
     if isinstance(value, list | dict) or value is None:
         raise ActionFailed(f"a tag cannot be {kind_name(value)}")
     return encode(value).decode().strip('"')
-
-
-def _attribute_value(name: str, value: Any) -> Any:
-    """CloudEvents attributes are strings, booleans or 32-bit integers; the context attributes are strings."""
-    if name in _IMMUTABLE or (name not in _SETTABLE and extension_name_problem(name)):
-        raise ActionFailed(f"Event.{name} cannot be changed")
-    if name == "type" and type(value) is str:
-        _check_type(value)
-    if value is None and name != "type":
-        return None
-    if type(value) is str and (value or name != "type"):
-        return value
-    if name not in _SETTABLE:
-        if type(value) is bool:
-            return value
-        if isinstance(value, int | float) and real(value).is_integer() and -(1 << 31) <= value < 1 << 31:
-            return int(value)
-    raise ActionFailed(f"Event.{name} cannot be {kind_name(value)}")

@@ -60,7 +60,8 @@ class Function:
         return f"t{self._temporaries}"
 
     def flat(self, code: Code) -> Code:
-        """The same value without deep nesting: computed by an earlier line if need be. Computing has no effects."""
+        """The same value without deep nesting: computed by an earlier line if need be, even if it turns out not to be
+        needed. Computing has no effects, but for a `Log` or the like that stands so deep."""
         if code.depth < MAX_DEPTH:
             return code
         name = self.temporary()

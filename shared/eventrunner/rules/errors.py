@@ -17,6 +17,7 @@ class ProblemKind(StrEnum):
     UNKNOWN_NAME = "unknown_name"
     JSON_RULE = "json_rule"
     LIMIT = "limit"
+    WARNING = "warning"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,16 @@ class Problem:
     hint: str = ""
     kind: ProblemKind = ProblemKind.SYNTAX
 
+    @property
+    def field(self) -> FieldError:
+        """On one line, as answers over HTTP tell it."""
+        message = f"{self.message} ({self.hint})" if self.hint else self.message
+        return FieldError(f"{self.name}:{self.line}:{self.column}", message)
+
     def __str__(self) -> str:
         """Position and message, the line, a caret under the place, the hint."""
-        text = f"{self.name}:{self.line}:{self.column}: {self.message}"
+        warning = "warning: " if self.kind is ProblemKind.WARNING else ""
+        text = f"{self.name}:{self.line}:{self.column}: {warning}{self.message}"
         if self.source_line.strip():
             blank = "".join("\t" if char == "\t" else " " for char in self.source_line[: self.column - 1])
             text += f"\n    {self.source_line}\n    {blank}^"
@@ -52,11 +60,4 @@ class RuleSyntaxError(InvalidInput):
     @classmethod
     def of(cls, problems: Iterable[Problem]) -> RuleSyntaxError:
         found = tuple(sorted(problems, key=lambda problem: (problem.name, problem.line, problem.column)))
-        fields = tuple(
-            FieldError(f"{problem.name}:{problem.line}:{problem.column}", _one_line(problem)) for problem in found
-        )
-        return cls("\n".join(map(str, found)), fields, found)
-
-
-def _one_line(problem: Problem) -> str:
-    return f"{problem.message} ({problem.hint})" if problem.hint else problem.message
+        return cls("\n".join(map(str, found)), tuple(problem.field for problem in found), found)

@@ -7,15 +7,13 @@ from typing import Any
 
 import msgspec
 
+from eventrunner.rules.attributes import ALWAYS, OPTIONAL
 from eventrunner.rules.emitter import Code, Constants, Function
 from eventrunner.rules.nodes import Const, Index, Member, Node, Root
 from eventrunner.rules.values import Failure
 
-__all__ = ["ATTRIBUTES", "EVENT_FACTS", "EventFacts", "extension"]
+__all__ = ["EVENT_FACTS", "EventFacts", "constant_key", "extension", "is_data"]
 
-_ALWAYS = frozenset({"id", "source", "type", "specversion", "tenantid"})
-_OPTIONAL = frozenset({"subject", "time", "datacontenttype", "dataschema", "traceparent", "receivedtime"})
-ATTRIBUTES = _ALWAYS | _OPTIONAL
 EVENT_FACTS = ("Event", "Tenant", "Out")
 _UNFIT = re.compile(r'[\x00-\x1f"\\]')
 """What the name of a field of a msgspec struct cannot hold."""
@@ -50,7 +48,7 @@ class EventFacts:
     def read(self, node: Root | Member | Index, function: Function) -> Code | None:
         if isinstance(node, Root):
             return None
-        name = _constant_key(node)
+        name = constant_key(node)
         if name is None:
             return None
         match node.base:
@@ -78,10 +76,10 @@ class EventFacts:
             function.needs.add("ctx")
             return Code("ctx.data()", depth=1)
         function.needs.add("event")
-        if name in _ALWAYS:
+        if name in ALWAYS:
             return Code(f"event.{name}")
         missing = self.constants.failure(f"the event has no attribute {name}")
-        if name in _OPTIONAL:
+        if name in OPTIONAL:
             temporary = function.temporary()
             return Code(f"({temporary} if ({temporary} := event.{name}) is not None else {missing})", depth=2)
         return Code(f"extension(event, {self.constants.name(name)}, {missing})", depth=1)
@@ -94,7 +92,8 @@ class EventFacts:
         return Code(f"ctx.variables.get({self.constants.name(name)}, {missing})", depth=1)
 
 
-def _constant_key(node: Member | Index) -> str | None:
+def constant_key(node: Member | Index) -> str | None:
+    """The name of a member, in either spelling; None if only evaluation knows it."""
     if isinstance(node, Member):
         return node.name
     key = node.index.value if isinstance(node.index, Const) else None
@@ -105,4 +104,4 @@ def is_data(node: Node) -> bool:
     """`Event.data`, in either spelling."""
     if not isinstance(node, Member | Index) or not isinstance(node.base, Root):
         return False
-    return node.base.name == "Event" and _constant_key(node) == "data"
+    return node.base.name == "Event" and constant_key(node) == "data"

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from eventrunner.rules.budget import Budget, OverBudget
 from eventrunner.rules.compiler import (
     CONDITION_LOCALS,
     by_salience,
@@ -37,8 +38,9 @@ MAX_FIRINGS = 100
 """Firings shown; further ones are counted."""
 _MAX_OTHERS = 20
 _MAX_VALUE = 400
-_SECONDS = 2.0
-"""For an event's firings, in place of the limit that holds without anybody looking on."""
+SECONDS = 2.0
+"""For the parts of conditions, and once more for the firings, in place of the limit that holds without anybody looking
+on."""
 
 
 class Part(msgspec.Struct, omit_defaults=True):
@@ -102,6 +104,8 @@ def explain(rules: RuleSet, event: Any, tenant: Mapping[str, Any]) -> Explanatio
 
 class _Explainer:
     def __init__(self, rules: RuleSet) -> None:
+        self._set = rules
+        self._budget = Budget(SECONDS)
         self._rules = by_salience(rules.rules)
         self._namespace = event_namespace()
         constants = Constants(self._namespace)
@@ -112,7 +116,7 @@ class _Explainer:
         execute(guarded(lambda: self._source(constants, facts, maker)), self._namespace)
         for number in range(len(self._rules)):
             self._namespace[f"action{number}"] = self._action(number)
-        limits = replace(rules.limits, seconds=_SECONDS)
+        limits = replace(rules.limits, seconds=SECONDS)
         # Without look-ups of conditions, so that each is evaluated.
         self._program = with_plans(with_view(program_of(self._rules, self._namespace, limits, rules.clock), facts), ())
         self._firings: list[Firing] = []
@@ -128,11 +132,17 @@ class _Explainer:
 
     def explain(self, event: Any, tenant: Mapping[str, Any]) -> Explanation:
         ctx = EventContext(self._program, event=event, tenant=tenant)
-        conditions = [
-            self._condition(ctx, rule, probe) for rule, probe in zip(self._rules, self._conditions, strict=True)
-        ]
-        matching = self._matching(ctx)
-        verdict = run(ctx, matching) if matching else None
+        with self._budget:
+            conditions = [
+                self._condition(ctx, rule, probe) for rule, probe in zip(self._rules, self._conditions, strict=True)
+            ]
+        try:
+            with self._budget:
+                matching = self._matching(ctx)
+                verdict = run(ctx, matching) if matching else None
+        except OverBudget:
+            verdict = self._set.evaluate(event, tenant)
+            self._fired = len(verdict.fired) if verdict is not None else 0
         return Explanation(conditions, self._firings, self._fired - len(self._firings), _end(ctx, verdict), verdict)
 
     def _matching(self, ctx: EventContext) -> int:
@@ -174,7 +184,11 @@ class _Explainer:
         return act
 
     def _firing(self, ctx: EventContext, number: int, traces: list[StatementTrace]) -> Firing:
-        mask = self._matching(ctx) & ~(1 << number)
+        try:
+            mask = self._matching(ctx) & ~(1 << number)
+        except OverBudget:
+            # Which others match is not worth failing the firing for.
+            mask = 0
         others = [rule.name for other, rule in enumerate(self._rules) if mask >> other & 1]
         return Firing(self._fired, self._rules[number].name, len(others) + 1, others[:_MAX_OTHERS], traces)
 

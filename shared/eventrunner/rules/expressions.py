@@ -32,6 +32,7 @@ HELPERS: dict[str, Any] = {
     "go_element": access.go_element,
     "call_method": methods.call_method,
     "call_function": functions.call_function,
+    "call_control": functions.call_control,
     "given": access.given,
     "Int64": Int64,
 }
@@ -51,8 +52,9 @@ class Facts(Protocol):
 
 
 class Expressions:
-    def __init__(self, constants: Constants, facts: Facts, function: Function) -> None:
-        self.constants, self.facts, self.function = constants, facts, function
+    def __init__(self, constants: Constants, facts: Facts, function: Function, *, may_act: bool = False) -> None:
+        """`may_act`: what is meant as a statement is done within an expression too, as in Grule."""
+        self.constants, self.facts, self.function, self._may_act = constants, facts, function, may_act
 
     def value(self, node: Node) -> Code:
         """Operators are taken off the left spine in a loop, as chains of them may be longer than Python's stack."""
@@ -74,8 +76,8 @@ class Expressions:
             case Call(name=name, args=args):
                 return self._call(name, args)
             case Method(base=base, name=name, args=args):
-                flag = Code(str(in_fact(base)))
-                return self._apply("call_method", [self.value(base), self._name(name), flag, *map(self.value, args)])
+                origin = Code(str(_origin(base)))
+                return self._apply("call_method", [self.value(base), self._name(name), origin, *map(self.value, args)])
         return self._variable(node)
 
     def _binary(self, node: Binary, left: Code) -> Code:
@@ -96,6 +98,10 @@ class Expressions:
         if name == "Now" and not args:
             self.function.needs.add("ctx")
             return Code("ctx.now()", depth=1)
+        if self._may_act and name in functions.CONTROL:
+            self.function.needs.add("ctx")
+            act = Code(f"ctx.{functions.CONTROL_METHODS[name]}")
+            return self._apply("call_control", [act, Code(str(len(functions.CONTROL[name]))), *map(self.value, args)])
         if name in functions.CONTROL or name in functions.EVENT_CONTROL:
             return Code(self.constants.failure(f"{name} gives no value: it can only be a statement"))
         return self._apply("call_function", [self._name(name), *map(self.value, args)])
@@ -186,6 +192,13 @@ def is_plain_number(node: Node) -> bool:
         and type(node.value) is not bool
         and (-_EXACT < node.value < _EXACT)
     )
+
+
+def _origin(node: Node) -> int:
+    """Where Grule has the value from that a method is called on."""
+    if not in_fact(node):
+        return methods.OWN
+    return methods.DERIVED if isinstance(node, Method) else methods.HELD
 
 
 def in_fact(node: Node) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from eventrunner.rules import gotime, numeric
+from eventrunner.rules import bessel, gotime, numeric
 from eventrunner.rules.budget import LARGE, check
 from eventrunner.rules.values import (
     ARRAY,
@@ -19,6 +19,7 @@ from eventrunner.rules.values import (
     STRINGS,
     TIME,
     UINT,
+    ActionFailed,
     Failure,
     GoInt,
     Int64,
@@ -28,10 +29,31 @@ from eventrunner.rules.values import (
     real,
 )
 
-__all__ = ["CONTROL", "EVENT_CONTROL", "FUNCTIONS", "call_function"]
+__all__ = [
+    "CONTROL",
+    "CONTROL_METHODS",
+    "EVENT_CONTROL",
+    "FUNCTIONS",
+    "FUNCTIONS_FACT",
+    "call_control",
+    "call_function",
+]
+
+FUNCTIONS_FACT = "DEFUNC"
+"""Grule keeps its functions on a fact of this name."""
 
 CONTROL = {"Retract": "s", "Complete": "", "Changed": "s", "Forget": "s", "Log": "s", "LogFormat": "sx"}
 """Functions that only make sense as a statement, with the kinds of their arguments."""
+
+CONTROL_METHODS = {
+    "Retract": "retract",
+    "Complete": "end",
+    "Changed": "changed",
+    "Forget": "changed",
+    "Log": "log",
+    "LogFormat": "log_format",
+}
+"""Methods of the execution's context that do it."""
 
 EVENT_CONTROL = {"Emit": "s", "Drop": "s", "Tag": "sv", "RouteTo": "s"}
 """Statements that only rules on events have."""
@@ -41,6 +63,8 @@ def _is_zero(value: Any) -> Any:
     kind = KINDS[type(value)]
     if kind == NULL:
         return Failure("IsZero of null")
+    if kind == TIME:
+        return gotime.is_zero(value)
     return kind in (STRING, FLOAT, INT, UINT) and not value
 
 
@@ -64,6 +88,13 @@ def _minimum(*values: float) -> float:
     return best
 
 
+def _bessel(order: int, x: float) -> float | Failure:
+    if abs(order) > bessel.MAX_ORDER:
+        return Failure(f"Jn takes orders up to {bessel.MAX_ORDER}")
+    check()
+    return bessel.bessel(order, x)
+
+
 def _is_inf(value: float, sign: int) -> bool:
     return (sign >= 0 and value == float("inf")) or (sign <= 0 and value == float("-inf"))
 
@@ -81,7 +112,7 @@ FUNCTIONS: dict[str, tuple[str, Callable[..., Any]]] = {
     "Float64frombits": ("u", numeric.float_from_bits),
     "NaN": ("", lambda: float("nan")),
     "Pow10": ("i", numeric.pow10),
-    "Jn": ("if", numeric.bessel),
+    "Jn": ("if", _bessel),
     "Ldexp": ("fi", numeric.ldexp),
     "IsInf": ("fi", _is_inf),
     "IsNil": ("x", _is_nil),
@@ -126,6 +157,17 @@ def call_function(name: str, *args: Any) -> Any:
     if wrong is not None:
         return wrong
     return function(*map(real, args)) if kinds[:1] == "f" and kinds != "fi" else function(*args)
+
+
+def call_control(act: Callable[..., None], count: int, *args: Any) -> Failure | None:
+    """What is meant as a statement within an expression: it is done, and its value is null."""
+    if len(args) != count:
+        return Failure(f"{count or 'no'} argument{'' if count == 1 else 's'} expected, not {len(args)}")
+    try:
+        act(*args)
+    except ActionFailed as error:
+        return Failure(str(error))
+    return None
 
 
 def _check(name: str, kinds: str, args: tuple[Any, ...]) -> Failure | None:

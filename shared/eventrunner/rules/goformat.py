@@ -1,43 +1,22 @@
-"""Go's fmt verbs for `LogFormat`, which formats exactly one value."""
+"""Numbers and strings as Go's strconv writes them."""
 
 from __future__ import annotations
 
 import math
-import re
+import struct
 from decimal import Decimal
-from typing import Any
 
-from eventrunner.rules.operators import text_of
-from eventrunner.rules.values import (
-    ARRAY,
-    BOOL,
-    FLOAT,
-    INT,
-    KINDS,
-    MAP,
-    STRING,
-    STRINGS,
-    TIME,
-    UINT,
-    GoInt,
-    real,
-)
+__all__ = ["binary_float", "hex_float", "quote", "quote_rune", "sprint"]
 
-__all__ = ["format_value", "quote", "sprint"]
-
-_VERB = re.compile(r"%([-+# 0]*)([0-9]+)?(?:\.([0-9]*))?(.)?", re.DOTALL)
-_MAX_DIGITS = 6
-"""Of a width or precision."""
-_GO_NAMES = {
-    FLOAT: "float64",
-    INT: "int64",
-    UINT: "uint64",
-    STRING: "string",
-    BOOL: "bool",
-    ARRAY: "[]interface {}",
-    STRINGS: "[]string",
-    MAP: "map[string]interface {}",
-    TIME: "time.Time",
+_ESCAPES = {
+    "\a": "\\a",
+    "\b": "\\b",
+    "\f": "\\f",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\v": "\\v",
+    "\\": "\\\\",
 }
 
 
@@ -53,112 +32,66 @@ def sprint(value: float) -> str:
     return f"{'-' if sign else ''}{head}{'.' if tail else ''}{tail}e{power:+03d}"
 
 
-_ESCAPES = {
-    "\a": "\\a",
-    "\b": "\\b",
-    "\f": "\\f",
-    "\n": "\\n",
-    "\r": "\\r",
-    "\t": "\\t",
-    "\v": "\\v",
-    '"': '\\"',
-    "\\": "\\\\",
-}
+def _parts(value: float) -> tuple[str, int, int]:
+    """Sign, mantissa and exponent: the size of the value is mantissa * 2**(exponent - 52)."""
+    (bits,) = struct.unpack("<Q", struct.pack("<d", value))
+    exponent, mantissa = bits >> 52 & 0x7FF, bits & (1 << 52) - 1
+    if exponent:
+        mantissa |= 1 << 52
+    return "-" if bits >> 63 else "", mantissa, max(exponent, 1) - 1023
 
 
-def quote(text: str) -> str:
-    """Go's strconv.Quote."""
-    return f'"{"".join(_escaped(char) for char in text)}"'
+def binary_float(value: float) -> str:
+    """Go's %b, such as 4503599627370496p-52."""
+    sign, mantissa, exponent = _parts(value)
+    return f"{sign}{mantissa}p{exponent - 52:+d}"
 
 
-def _escaped(char: str) -> str:
+def hex_float(value: float, precision: int) -> str:
+    """Go's %x, such as 0x1.4p+02; a precision below 0 asks for as many digits as there are."""
+    sign, mantissa, exponent = _parts(value)
+    exponent = exponent if mantissa else 0
+    if mantissa:
+        shift = 53 - mantissa.bit_length()
+        mantissa, exponent = mantissa << shift, exponent - shift
+    if 0 <= precision < 13:
+        dropped = 52 - 4 * precision
+        extra = mantissa & (1 << dropped) - 1
+        mantissa >>= dropped
+        mantissa += _rounds_up(extra, mantissa, dropped)
+        if mantissa >> 4 * precision > 1:
+            mantissa, exponent = mantissa >> 1, exponent + 1
+        digits = f"{mantissa & (1 << 4 * precision) - 1:0{precision}x}" if precision else ""
+    else:
+        digits = f"{mantissa & (1 << 52) - 1:013x}".ljust(precision, "0")
+        digits = digits.rstrip("0") if precision < 0 else digits
+    return f"{sign}0x{1 if mantissa else 0}{'.' if digits else ''}{digits}p{exponent:+03d}"
+
+
+def _rounds_up(extra: int, kept: int, dropped: int) -> bool:
+    """Half to even."""
+    half = 1 << dropped - 1
+    return extra > half or (extra == half and kept & 1 == 1)
+
+
+def quote(text: str, ascii_only: bool = False) -> str:
+    """Go's strconv.Quote, or QuoteToASCII."""
+    return f'"{"".join(_escaped(char, chr(34), ascii_only) for char in text)}"'
+
+
+def quote_rune(char: str, ascii_only: bool = False) -> str:
+    """Go's strconv.QuoteRune, or QuoteRuneToASCII."""
+    return f"'{_escaped(char, chr(39), ascii_only)}'"
+
+
+def _escaped(char: str, delimiter: str, ascii_only: bool) -> str:
     if char in _ESCAPES:
         return _ESCAPES[char]
-    if char == " " or char.isprintable():
+    if char == delimiter:
+        return "\\" + char
+    if char == " " or (char.isprintable() and (char.isascii() or not ascii_only)):
         return char
     point = ord(char)
     if point < 0x80:
         return f"\\x{point:02x}"
     return f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"
-
-
-def format_value(layout: str, value: Any) -> str:
-    """`fmt.Sprintf(layout, value)`; mistakes show as Go shows them."""
-    used = False
-
-    def verb(found: re.Match[str]) -> str:
-        nonlocal used
-        letter = found[4]
-        if letter == "%":
-            return "%"
-        if letter is None:
-            return "%!(NOVERB)"
-        if used:
-            return f"%!{letter}(MISSING)"
-        used = True
-        return _apply(found[1], found[2] or "", found[3], letter, value)
-
-    text = _VERB.sub(verb, layout)
-    return text if used else f"{text}%!(EXTRA {_typed(value)})"
-
-
-def _apply(flags: str, width: str, precision: str | None, letter: str, value: Any) -> str:
-    if len(width) > _MAX_DIGITS or len(precision or "") > _MAX_DIGITS:
-        return "%!(BADWIDTH)"
-    text = _convert(flags, precision, letter, value)
-    if text is None:
-        return f"%!{letter}({_typed(value)})"
-    size = int(width or 0)
-    if "-" in flags:
-        return text.ljust(size)
-    return text.zfill(size) if "0" in flags and KINDS.get(type(value)) in (FLOAT, INT, UINT) else text.rjust(size)
-
-
-def _convert(flags: str, precision: str | None, letter: str, value: Any) -> str | None:
-    kind = KINDS.get(type(value), -1)
-    plus = "+" if "+" in flags else " " if " " in flags else ""
-    if letter == "v":
-        return quote(value) if kind == STRING and "#" in flags else _plain(value)
-    if letter == "T":
-        return _go_name(value)
-    if kind == FLOAT and letter in "fFeEgG":
-        return _float(plus, precision, letter, real(value))
-    if kind in (INT, UINT) and letter in "dxXobcU":
-        return _integer(plus, letter, int(value))
-    if kind == STRING and letter in "sqx":
-        shown = value if precision is None else value[: int(precision)]
-        return shown if letter == "s" else quote(shown) if letter == "q" else shown.encode().hex()
-    if kind == BOOL and letter == "t":
-        return text_of(value)
-    return None
-
-
-def _integer(plus: str, letter: str, value: int) -> str:
-    if letter == "c":
-        return chr(value) if 0 <= value <= 0x10FFFF and not 0xD800 <= value < 0xE000 else "\ufffd"
-    return f"U+{value:04X}" if letter == "U" else f"{value:{plus}{letter}}"
-
-
-def _go_name(value: Any) -> str:
-    return "int" if type(value) is GoInt else _GO_NAMES.get(KINDS.get(type(value), -1), "interface {}")
-
-
-def _float(plus: str, precision: str | None, letter: str, value: float) -> str:
-    if letter in "gG" and precision is None:
-        return sprint(value)
-    return f"{value:{plus}.{precision or ('6' if precision is None else '0')}{letter}}"
-
-
-def _plain(value: Any) -> str:
-    kind = KINDS.get(type(value), -1)
-    if kind == FLOAT:
-        return sprint(real(value))
-    if isinstance(value, list):
-        return "[" + " ".join(_plain(item) for item in value) + "]"
-    if isinstance(value, dict):
-        return "map[" + " ".join(f"{key}:{_plain(value[key])}" for key in sorted(value)) + "]"
-    return text_of(value) or "<nil>"
-
-
-def _typed(value: Any) -> str:
-    return f"{_go_name(value)}={_plain(value)}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -10,10 +12,10 @@ import msgspec
 
 from eventrunner.rules.errors import ProblemKind, RuleSyntaxError
 from eventrunner.rules.goformat import quote, sprint
-from eventrunner.rules.parser import Source
-from eventrunner.rules.values import real
+from eventrunner.rules.source import Source
+from eventrunner.rules.values import UNREADABLE, real
 
-__all__ = ["json_to_grl"]
+__all__ = ["as_grl", "json_to_grl"]
 
 _JOINS = {
     "eq": "==",
@@ -31,6 +33,7 @@ _JOINS = {
     "mod": "%",
 }
 _MAX_DEPTH = 200
+_BLANK = re.compile(r"[\s,]*")
 
 
 class _Wrong(Exception):
@@ -39,13 +42,52 @@ class _Wrong(Exception):
 
 def json_to_grl(text: str | bytes, name: str = "rules.json") -> str:
     """One rule object or an array of them as GRL. Raises RuleSyntaxError."""
+    source = Source(text if isinstance(text, str) else text.decode(errors="replace"), name)
     try:
         document = msgspec.json.decode(text)
-        rules = document if isinstance(document, list) else [document]
-        return "".join(_rule(rule) for rule in rules)
-    except (msgspec.DecodeError, UnicodeDecodeError, _Wrong, RecursionError) as error:
-        message = str(error) or "nested too deep"
-        raise RuleSyntaxError.of([Source("", name).problem(0, message, kind=ProblemKind.JSON_RULE)]) from None
+    except UNREADABLE as error:
+        raise _refused(source, _place_of(error, source.text), str(error)) from None
+    if not isinstance(document, list):
+        return _located(document, source, None)
+    return "".join(_located(rule, source, index) for index, rule in enumerate(document))
+
+
+def as_grl(name: str) -> str:
+    """How the GRL that JSON rules become is called where problems name it: its lines are not those of the JSON."""
+    return f"{name} (as GRL)"
+
+
+def _located(rule: Any, source: Source, index: int | None) -> str:
+    try:
+        return _rule(rule)
+    except (_Wrong, RecursionError) as error:
+        name = rule.get("name") if isinstance(rule, dict) else None
+        who = f"rule {name}: " if isinstance(name, str) and name else "" if index is None else f"rule {index + 1}: "
+        place = 0 if index is None else _start_of(index, source.text)
+        raise _refused(source, place, f"{who}{error if isinstance(error, _Wrong) else 'nested too deep'}") from None
+
+
+def _refused(source: Source, at: int, message: str) -> RuleSyntaxError:
+    return RuleSyntaxError.of([source.problem(at, message, kind=ProblemKind.JSON_RULE)])
+
+
+def _place_of(error: Exception, text: str) -> int:
+    """Offset of what cannot be read."""
+    found = re.search(r"\(byte (\d+)\)", str(error))
+    if found:
+        return len(text.encode(errors="replace")[: int(found[1])].decode(errors="replace"))
+    return len(text) if "truncated" in str(error) else 0
+
+
+def _start_of(index: int, text: str) -> int:
+    """Offset of an element of the array."""
+    decoder, at = json.JSONDecoder(), text.index("[") + 1
+    try:
+        for _ in range(index):
+            at = decoder.raw_decode(text, _BLANK.match(text, at).end())[1]  # type: ignore[union-attr]
+    except (ValueError, RecursionError):
+        return 0
+    return _BLANK.match(text, at).end()  # type: ignore[union-attr]
 
 
 def _rule(rule: Any) -> str:
@@ -72,7 +114,7 @@ def _field(fields: dict[str, Any], key: str, empty: Any) -> Any:
     value = fields.get(key)
     if value is None:
         return empty
-    if type(value) is not type(empty):
+    if type(value) is not type(empty) or (empty == 0 and not -(1 << 63) <= value < 1 << 63):
         raise _Wrong(f"{key} must be {'a string' if empty == '' else 'a whole number'}")
     return value
 

@@ -13,11 +13,13 @@ from eventrunner.rules.cycle import reason
 from eventrunner.rules.emitter import Constants
 from eventrunner.rules.errors import ProblemKind, RuleSyntaxError
 from eventrunner.rules.expressions import HELPERS
+from eventrunner.rules.functions import FUNCTIONS_FACT
 from eventrunner.rules.json_facts import JsonFacts
 from eventrunner.rules.limits import Limits
 from eventrunner.rules.nodes import Rule
-from eventrunner.rules.parser import Source, parse
+from eventrunner.rules.parser import parse
 from eventrunner.rules.ruleset import local_now
+from eventrunner.rules.source import Source
 from eventrunner.rules.values import Failure, kind_name
 
 __all__ = ["KnowledgeBase", "Outcome"]
@@ -88,6 +90,8 @@ class KnowledgeBase:
         return session.finish()
 
     def _session(self, facts: dict[str, Any], strict: bool) -> _Session:
+        # Grule keeps its functions under this name, in place of any fact.
+        facts.pop(FUNCTIONS_FACT, None)
         if self._program is None:
             self._program = self._compile(by_salience(list(self._rules.values())))
         return _Session(self._program, facts, strict)
@@ -98,7 +102,7 @@ class KnowledgeBase:
         facts = JsonFacts(constants)
         lines = guarded(
             lambda: [
-                *condition_source(rules, constants, facts, _LOCALS),
+                *condition_source(rules, constants, facts, _LOCALS, may_act=True),
                 *action_source(rules, constants, facts, _LOCALS),
             ]
         )
@@ -122,8 +126,10 @@ class _Session:
         return self.outcome
 
     def run(self, max_cycle: int) -> Outcome:
+        # A rule that a condition retracts is still a candidate of this cycle.
+        retracted = 0
         matching = self.evaluate(self.everything)
-        while self.outcome.error is None and (live := matching & ~self.ctx.retracted):
+        while self.outcome.error is None and (live := matching & ~retracted):
             self.outcome.cycles += 1
             number = (live & -live).bit_length() - 1
             if self.outcome.cycles > max_cycle:
@@ -134,7 +140,8 @@ class _Session:
                 break
             # A strict execution evaluates all, as any condition may fail at any time.
             dirty = self.everything if self.strict else dirty
-            matching = matching & ~dirty | self.evaluate(dirty & ~self.ctx.retracted)
+            retracted = self.ctx.retracted
+            matching = matching & ~dirty | self.evaluate(dirty & ~retracted)
         return self.finish()
 
     def _fire(self, number: int) -> int:

@@ -11,9 +11,9 @@ from typing import Any
 from eventrunner.rules import gotime
 from eventrunner.rules.budget import LARGE, check
 from eventrunner.rules.limits import MAX_ARRAY, MAX_STRING
-from eventrunner.rules.values import Failure, GoInt, Int64, Strings, Uint64, kind_name, real
+from eventrunner.rules.values import Failure, GoInt, Strings, kind_name, real
 
-__all__ = ["METHOD_NAMES", "call_method", "matches"]
+__all__ = ["DERIVED", "HELD", "METHOD_NAMES", "OWN", "call_method", "matches", "string_signature"]
 
 # Go's unicode.IsSpace; Python's strip() also takes the separators U+001C to U+001F.
 _SPACE = " \t\n\v\f\r\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
@@ -117,11 +117,23 @@ _STRING: dict[str, tuple[int, Callable[..., Any]]] = {
     "MatchString": (1, matches),
 }
 
+
+def string_signature(name: str) -> str | None:
+    """Of a method of strings, a letter for each argument: `s` string, `n` number, `x*` any. None if there is none."""
+    if name in _STRING:
+        return "s" * _STRING[name][0]
+    return {"In": "x*", "Repeat": "n"}.get(name)
+
+
 METHOD_NAMES = frozenset(_STRING) | {"In", "Repeat", "Append"} | gotime.METHODS.keys()
 
 
-def call_method(base: Any, name: str, json: bool, *args: Any) -> Any:
-    """`base.name(args)`. `json` says that a fact holds the base: Grule gives times there no methods."""
+OWN, DERIVED, HELD = range(3)
+"""Origins of values: made by rules, made by a method from a part of a fact, part of a fact."""
+
+
+def call_method(base: Any, name: str, origin: int, *args: Any) -> Any:
+    """`base.name(args)`. Grule gives times that a fact holds no methods, and only facts' strings a growing Split."""
     for item in (base, *args):
         if type(item) is Failure:
             return item
@@ -130,10 +142,10 @@ def call_method(base: Any, name: str, json: bool, *args: Any) -> Any:
     if type(base) is str:
         return _string_method(base, name, args)
     if type(base) is list or type(base) is Strings:
-        return _array_method(base, name, json, args)
+        return _array_method(base, name, origin, args)
     if type(base) is dict and name == "Len":
         return GoInt(len(base)) if not args else Failure("Len takes no argument")
-    if type(base) is datetime and not json:
+    if type(base) is datetime and origin != HELD:
         return gotime.call(base, name, args)
     return Failure(f"{kind_name(base)} has no method {name}")
 
@@ -142,7 +154,7 @@ def _string_method(text: str, name: str, args: tuple[Any, ...]) -> Any:
     if name == "In":
         return _in(text, args)
     if name == "Repeat":
-        is_number = len(args) == 1 and type(args[0]) in (float, int, Int64, GoInt, Uint64)
+        is_number = len(args) == 1 and type(args[0]) is not bool and isinstance(args[0], float | int)
         return _repeat(text, args[0]) if is_number else Failure("Repeat takes one number")
     entry = _STRING.get(name)
     if entry is None:
@@ -162,11 +174,14 @@ def _in(text: str, args: tuple[Any, ...]) -> bool | Failure:
     return False
 
 
-def _array_method(base: list[Any], name: str, json: bool, args: tuple[Any, ...]) -> Any:
+def _array_method(base: list[Any], name: str, origin: int, args: tuple[Any, ...]) -> Any:
     if name == "Len":
         return GoInt(len(base)) if not args else Failure("Len takes no argument")
-    if name != "Append" or (type(base) is Strings and not json):
+    if name != "Append":
         return Failure(f"an array has no method {name} here")
+    if type(base) is Strings and origin == OWN:
+        # Grule appends to what nobody sees any more.
+        return None
     if len(base) + len(args) > MAX_ARRAY:
         return Failure(f"an array of more than {MAX_ARRAY} elements")
     if type(base) is Strings:

@@ -7,10 +7,11 @@ import struct
 from collections.abc import Callable
 from statistics import NormalDist
 
+from eventrunner.rules.bessel import bessel
+
 __all__ = [
     "BINARY",
     "UNARY",
-    "bessel",
     "float_bits",
     "float_from_bits",
     "ilogb",
@@ -33,18 +34,13 @@ def _quiet(function: Callable[[float], float], overflow: float = _INF) -> Callab
     return compute
 
 
-def _odd(function: Callable[[float], float]) -> Callable[[float], float]:
-    """Of a function with f(-x) = -f(x), so that an overflow keeps the sign."""
+def _cosh(x: float) -> float:
+    """As Go computes it, so that it is infinite as soon as exp(x) is."""
+    return _quiet(math.exp)(abs(x)) * 0.5 if abs(x) > 21 else math.cosh(x)
 
-    def compute(x: float) -> float:
-        try:
-            return function(x)
-        except ValueError:
-            return _NAN
-        except OverflowError:
-            return math.copysign(_INF, x)
 
-    return compute
+def _sinh(x: float) -> float:
+    return math.copysign(_cosh(x), x) if abs(x) > 21 else math.sinh(x)
 
 
 def _logarithm(function: Callable[[float], float], pole: float = 0.0) -> Callable[[float], float]:
@@ -103,19 +99,6 @@ def _erfinv(x: float) -> float:
     for _ in range(2):
         guess -= (math.erf(guess) - x) / (2 / math.sqrt(math.pi) * math.exp(-guess * guess))
     return guess
-
-
-def bessel(order: int, x: float) -> float:
-    """J of a whole order, by the trapezoid rule on Bessel's integral, which converges exponentially."""
-    if math.isnan(x):
-        return _NAN
-    if math.isinf(x) or abs(order) > 10_000:
-        return 0.0
-    if abs(x) > 10_000:
-        return math.sqrt(2 / (math.pi * abs(x))) * math.cos(abs(x) - order * math.pi / 2 - math.pi / 4)
-    steps = int(2 * (abs(x) + abs(order))) + 64
-    angles = (math.pi * (step + 0.5) / steps for step in range(steps))
-    return math.fsum(math.cos(order * angle - x * math.sin(angle)) for angle in angles) / steps
 
 
 def _pow(x: float, y: float) -> float:
@@ -181,7 +164,7 @@ UNARY: dict[str, Callable[[float], float]] = {
     "Cbrt": math.cbrt,
     "Ceil": _integral(math.ceil),
     "Cos": _quiet(math.cos),
-    "Cosh": _quiet(math.cosh),
+    "Cosh": _cosh,
     "Erf": math.erf,
     "Erfc": math.erfc,
     "Erfcinv": lambda x: _erfinv(1 - x),
@@ -201,7 +184,7 @@ UNARY: dict[str, Callable[[float], float]] = {
     "Round": _integral(_round),
     "RoundToEven": _integral(round),
     "Sin": _quiet(math.sin),
-    "Sinh": _odd(math.sinh),
+    "Sinh": _sinh,
     "Sqrt": _quiet(math.sqrt),
     "Tan": _quiet(math.tan),
     "Tanh": math.tanh,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from eventrunner.rules.budget import LARGE, check
@@ -151,10 +151,15 @@ def _equality(symbol: str, compute: Callable[[Any, Any], bool]) -> Callable[[Any
         if kind in _NUMBERS and other in _NUMBERS:
             return compute(*_comparable(left, right, kind, other))
         if kind == other == TIME:
-            return compute(left, right)
+            return compute(*(_with_zone(item) for item in (left, right)))
         return _refuse(symbol, left, right)
 
     return compare
+
+
+def _with_zone(moment: datetime) -> tuple[datetime, bool]:
+    """Go's == on times tells local ones from those of `UTC()`; only `Equal` compares the moments."""
+    return moment, moment.tzinfo is UTC
 
 
 def _comparable(left: Any, right: Any, kind: int, other: int) -> tuple[float, float]:
@@ -168,8 +173,11 @@ def _order(symbol: str, compute: Callable[[Any, Any], bool]) -> Callable[[Any, A
         kind, other = KINDS.get(type(left), -1), KINDS.get(type(right), -1)
         if kind in _NUMBERS and other in _NUMBERS:
             return compute(*_comparable(left, right, kind, other))
-        if kind == other and kind in (STRING, TIME):
+        if kind == other == STRING:
             return compute(left, right)
+        if kind == other == TIME:
+            # Go's <= is "before or ==".
+            return compute(left, right) and (left != right or _with_zone(left) == _with_zone(right))
         return _refuse(symbol, left, right)
 
     return compare

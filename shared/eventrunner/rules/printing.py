@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from eventrunner.rules.expression_parser import PRECEDENCE
 from eventrunner.rules.nodes import Assign, Binary, Call, Const, Index, Member, Method, Node, Not, Root, Statement
-from eventrunner.rules.parser import PRECEDENCE
 from eventrunner.rules.values import Failure
 
 __all__ = ["grl_text"]

@@ -10,7 +10,7 @@ from eventrunner.errors import MalformedBody
 from eventrunner.rules.errors import RuleSyntaxError
 from eventrunner.rules.json_rules import json_to_grl
 from eventrunner.rules.knowledge import KnowledgeBase, Outcome
-from eventrunner.rules.values import encode
+from eventrunner.rules.values import UNREADABLE, encode
 
 __all__ = ["Answer", "Request", "answer"]
 
@@ -49,7 +49,7 @@ def answer(line: bytes) -> bytes:
     """Raises MalformedBody if the line is no request."""
     try:
         request = msgspec.json.decode(line, type=Request)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise MalformedBody(f"not a request: {error}") from None
     reply = Answer(request.id)
     _process(request, reply)
@@ -74,7 +74,7 @@ def _process(request: Request, reply: Answer) -> None:
         base.remove(name)
     try:
         facts = {name: msgspec.json.decode(value) for name, value in request.facts.items()}
-    except msgspec.DecodeError:
+    except UNREADABLE:
         reply.error = "facts"
         return
     _run(base, request, facts, reply)

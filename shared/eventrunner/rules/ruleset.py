@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,10 +14,11 @@ from eventrunner.rules.checks import check_event_rules
 from eventrunner.rules.compiler import compile_event_rules
 from eventrunner.rules.context import NOTHING, Emitted, EventContext
 from eventrunner.rules.cycle import fire_all
-from eventrunner.rules.errors import ProblemKind, RuleSyntaxError
+from eventrunner.rules.errors import Problem, ProblemKind, RuleSyntaxError
 from eventrunner.rules.limits import Limits
 from eventrunner.rules.nodes import Assign, Binary, Call, Method, Rule, Statement, walk
-from eventrunner.rules.parser import Source, parse
+from eventrunner.rules.parser import parse
+from eventrunner.rules.source import Source
 from eventrunner.rules.values import ActionFailed, Failure
 
 __all__ = ["RuleFailure", "RuleSet", "Verdict", "combine", "compile_rules", "local_now"]
@@ -75,20 +76,29 @@ def compile_rules(
 
 
 def combine(rule_sets: Iterable[RuleSet]) -> RuleSet:
-    """One rule set of several, whose rules see each other. Raises RuleSyntaxError if two rules have the same name."""
+    """One rule set of several, whose rules see each other.
+
+    Raises RuleSyntaxError if two rules have the same name, or if there are more than one set may have.
+    """
     sets = list(rule_sets)
     rules = [rule for item in sets for rule in item.rules]
-    problems = []
+    first = sets[0] if sets else RuleSet((), Limits(), local_now)
+    problems = list(_clashes(rules))
+    if len(rules) > first.limits.rules:
+        message = f"more than {first.limits.rules} rules together with those of the other sets"
+        problems.append(Source("", rules[-1].resource).problem(0, message, kind=ProblemKind.LIMIT))
+    if problems:
+        raise RuleSyntaxError.of(problems)
+    return RuleSet(rules, first.limits, first.clock)
+
+
+def _clashes(rules: Sequence[Rule]) -> Iterator[Problem]:
     seen: dict[str, str] = {}
     for rule in rules:
         if rule.name in seen:
             message = f"rule {rule.name} is defined in {seen[rule.name]} too"
-            problems.append(Source("", rule.resource).problem(0, message, kind=ProblemKind.DUPLICATE_RULE))
+            yield Source("", rule.resource).problem(0, message, kind=ProblemKind.DUPLICATE_RULE)
         seen[rule.name] = rule.resource
-    if problems:
-        raise RuleSyntaxError.of(problems)
-    first = sets[0] if sets else RuleSet((), Limits(), local_now)
-    return RuleSet(rules, first.limits, first.clock)
 
 
 class RuleSet:
@@ -144,9 +154,6 @@ class RuleSet:
                     break
         failure = RuleFailure(program.names[slowest], message)
         return Verdict((), None, NOTHING, (), None, NOTHING, None, len(program.names), failure)
-
-    def evaluate_batch(self, events: Iterable[Any], tenant: Mapping[str, Any]) -> list[Verdict | None]:
-        return [self.evaluate(event, tenant) for event in events]
 
 
 def _runs_over(condition: Callable[[Any], Any], ctx: EventContext) -> bool:

@@ -4,6 +4,7 @@
 |-------------------------|------------------------------------------|
 | float64                 | `float`, and `int` as JSON brought it in |
 | int64, int, uint64      | `Int64`, `GoInt`, `Uint64`               |
+| time.Duration and such  | `Duration`, `Month`, `Weekday`           |
 | string, bool, null      | `str`, `bool`, `None`                    |
 | array, []string, map    | `list`, `Strings`, `dict`                |
 | time.Time               | aware `datetime`                         |
@@ -35,12 +36,16 @@ __all__ = [
     "STRINGS",
     "TIME",
     "UINT",
+    "UNREADABLE",
     "ActionFailed",
+    "Duration",
     "Failure",
     "GoInt",
     "Int64",
+    "Month",
     "Strings",
     "Uint64",
+    "Weekday",
     "compact",
     "encode",
     "kind_name",
@@ -58,6 +63,24 @@ class Int64(int):
 
 class GoInt(Int64):
     """Go's `int`, what `Len()` and the like return; differs from int64 only as an argument of built-ins."""
+
+    __slots__ = ()
+
+
+class Month(GoInt):
+    """Go's time.Month: an integer with a name."""
+
+    __slots__ = ()
+
+
+class Weekday(GoInt):
+    """Go's time.Weekday; Sunday is 0."""
+
+    __slots__ = ()
+
+
+class Duration(Int64):
+    """Go's time.Duration, the nanoseconds between two times."""
 
     __slots__ = ()
 
@@ -88,6 +111,9 @@ class ActionFailed(Exception):
     """A statement of a `then` block could not be executed."""
 
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding JSON raises."""
+
 NIL = Failure("nil has no value: comparing with it or assigning it always fails")
 
 FLOAT, INT, UINT, STRING, BOOL, NULL, ARRAY, STRINGS, MAP, TIME = range(10)
@@ -97,6 +123,9 @@ KINDS: dict[type[Any], int] = {
     int: FLOAT,
     Int64: INT,
     GoInt: INT,
+    Month: INT,
+    Weekday: INT,
+    Duration: INT,
     Uint64: UINT,
     str: STRING,
     bool: BOOL,

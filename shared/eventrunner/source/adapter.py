@@ -14,7 +14,10 @@ from aiohttp import web
 from nats.aio.client import Client
 
 from eventrunner.source.health import SinkHealth
+from eventrunner.source.keeper import StreamKeeper
+from eventrunner.source.letter_room import LetterRoom
 from eventrunner.source.metrics import SourceMetrics
+from eventrunner.source.pin import PinLost
 from eventrunner.source.publisher import Publisher
 from eventrunner.source.runner import Links, SourceRunner
 from eventrunner.source.sink import Sink, make_session, sink_url
@@ -22,6 +25,7 @@ from eventrunner.source.spec import Destination, SourceSpec
 from eventrunner.source.streams import StreamSpec, apply_streams
 from eventrunner.storage.jetstream import JetStreamApi, connect, disconnect
 from eventrunner.telemetry import METRICS_CONTENT_TYPE, metrics_page
+from eventrunner.tenancy import DEADLETTER_STREAM
 
 __all__ = ["Adapter"]
 
@@ -74,16 +78,19 @@ class Adapter:
         publisher = Publisher(client)
         publishers.append(publisher)
         await publisher.start()
+        room = LetterRoom(client)
         tasks = [
             asyncio.create_task(
-                self._run_source(spec, self._links(spec, publisher, client, session), runners, stopping)
+                self._run_source(spec, self._links(spec, publisher, room, client, session), runners, stopping)
             )
             for spec in self.sources
         ]
+        works = [room.run(), *(keeper.run() for keeper in self._keepers(client))]
+        keepers = [asyncio.create_task(work) for work in works]
         await _first(asyncio.gather(*tasks), closed.wait())
-        for task in tasks:
+        for task in tasks + keepers:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, *keepers, return_exceptions=True)
         if not client.is_closed:
             with contextlib.suppress(Exception):
                 await client.flush(2)
@@ -99,17 +106,29 @@ class Adapter:
             runner = runners[spec.name] = SourceRunner(spec, links)
             try:
                 await runner.run(stopping)
+            except PinLost as lost:
+                _log.warning("%s: standing by: %s", spec.name, lost)
             except Exception:
                 _log.exception("%s: failed; starting it again", spec.name)
                 SourceMetrics(spec.name).crashes.inc()
                 await asyncio.sleep(_RESTART_DELAY)
 
-    def _links(self, spec: SourceSpec, publisher: Publisher, client: Client, session: aiohttp.ClientSession) -> Links:
+    def _keepers(self, client: Client) -> list[StreamKeeper]:
+        consumers: dict[str, set[str]] = {DEADLETTER_STREAM: set()}
+        for spec in self.sources:
+            consumers.setdefault(spec.stream, set()).add(spec.consumer)
+        return [StreamKeeper(client, stream, names) for stream, names in consumers.items()]
+
+    def _links(
+        self, spec: SourceSpec, publisher: Publisher, room: LetterRoom, client: Client, session: aiohttp.ClientSession
+    ) -> Links:
         async def make_streams() -> None:
-            await apply_streams(JetStreamApi(client), self.streams, replicas=self.stream_replicas)
+            # An operator may have changed one that is there.
+            await apply_streams(JetStreamApi(client), self.streams, replicas=self.stream_replicas, only_missing=True)
 
         reply = self._sink(spec.reply, session) if isinstance(spec.reply, Destination) else None
-        return Links(client, publisher, self._sink(spec.sink, session), reply, make_streams if self.streams else None)
+        sink = self._sink(spec.sink, session)
+        return Links(client, publisher, room, sink, reply, make_streams if self.streams else None)
 
     def _sink(self, destination: Destination, session: aiohttp.ClientSession) -> Sink:
         """One for each URL, so that sources share what is known of its health."""

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import bisect
 from collections import deque
 from collections.abc import Iterable
+from operator import attrgetter
 
 from eventrunner.source.message import Part
 from eventrunner.source.spec import BatchLimits, Ordering
 
 __all__ = ["Buffer"]
 
+_place = attrgetter("place")
+
 
 class Buffer:
     """`mixed`: requests are filled up with several tenants' events. Else one tenant's half of a request is enough,
     because a reply for one tenant need not be taken apart.
 
-    ByTenant, a tenant whose parts were taken has to wait until they are `done`.
+    ByTenant, a tenant's parts wait in the order of the stream, whenever they come, and a tenant whose parts were taken
+    has to wait until they are `done`.
     """
 
     def __init__(self, limits: BatchLimits, ordering: Ordering, *, mixed: bool) -> None:
@@ -46,7 +51,10 @@ class Buffer:
             queue = self._queues[tenant] = deque()
             if tenant not in self._busy:
                 self._turns.append(tenant)
-        queue.append(part)
+        if self._ordered and queue and part.place < queue[-1].place:
+            bisect.insort(queue, part, key=_place)
+        else:
+            queue.append(part)
         self._events += part.count
         self._bytes += part.size
 
@@ -80,6 +88,15 @@ class Buffer:
             self._busy.discard(tenant)
             if tenant in self._queues:
                 self._turns.append(tenant)
+
+    def remove(self, tenant: str) -> list[Part]:
+        """What of the tenant was waiting."""
+        parts = self._queues.pop(tenant, ())
+        if parts and tenant in self._turns:
+            self._turns.remove(tenant)
+        self._events -= sum(part.count for part in parts)
+        self._bytes -= sum(part.size for part in parts)
+        return list(parts)
 
     def clear(self) -> list[Part]:
         """Everything that was waiting."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from eventrunner.events.headers import COUNT_HEADER
 from eventrunner.events.json_format import split_batch
 from eventrunner.source.deadletter import Verdict, dead_letter, letter_of_reply
 from eventrunner.source.intake import Held
+from eventrunner.source.letter_room import LetterRoom
 from eventrunner.source.message import Message, Parcel, Part
 from eventrunner.source.metrics import SourceMetrics
 from eventrunner.source.outcomes import (
@@ -31,17 +32,21 @@ from eventrunner.source.outcomes import (
     Refused,
     RetryAfter,
 )
+from eventrunner.source.parking import Parking
+from eventrunner.source.pin import Pin
 from eventrunner.source.publication import TO_DESTINATION, Publication
 from eventrunner.source.publisher import Publisher
 from eventrunner.source.routing import Unroutable, route
 from eventrunner.source.sink import Sink
-from eventrunner.source.spec import Ordering, SourceSpec
+from eventrunner.source.spec import SourceSpec
+from eventrunner.tenancy import is_letter, tenant_of_subject
 
 __all__ = ["Courier"]
 
 _log = logging.getLogger(__name__)
 
 _CRASH_DELAY = 5.0
+_NO_ROOM_DELAY = 1.0
 T = TypeVar("T")
 
 
@@ -51,15 +56,24 @@ class _LeavingError(Exception):
 
 @dataclass(slots=True)
 class Courier:
-    """`on_settled` is called whenever room for further messages may have come up."""
+    """`on_settled` is called whenever room for further messages may have come up, `on_done` with tenants when nothing
+    that was sent of them is unsettled any more.
+
+    In an ordered source, which has a `pin`, a parcel's tenants do not wait for each other, and nothing is given back
+    while the pin is ours: what comes again would come behind the tenant's next messages.
+    """
 
     spec: SourceSpec
     sink: Sink
     reply_sink: Sink | None
     publisher: Publisher
+    room: LetterRoom
     held: Held
+    parking: Parking
     metrics: SourceMetrics
     on_settled: Callable[[], None]
+    on_done: Callable[[Iterable[str]], None]
+    pin: Pin | None = None
     window: asyncio.Semaphore = field(init=False)
     """A place for each request that may be in flight."""
     _leaving: asyncio.Event = field(init=False, default_factory=asyncio.Event)
@@ -68,21 +82,18 @@ class Courier:
     def __post_init__(self) -> None:
         self.window = asyncio.Semaphore(self.spec.in_flight)
 
-    def send(self, parcel: Parcel, on_done: Callable[[], None]) -> None:
+    def send(self, parcel: Parcel) -> None:
         """Takes the parcel, for which the caller has acquired a place in the window."""
-
-        async def deliver() -> None:
-            try:
-                await self._deliver(parcel)
-            finally:
-                on_done()
-
-        self._spawn(deliver(), parcel.parts)
+        self._spawn(self._bring(parcel), parcel.parts)
 
     def bury(self, message: Message) -> None:
         """Takes a message that no sink can be given."""
         parts = [Part.of(message)]
         self._spawn(self._settle_dead(Parcel(parts), HTTPStatus.BAD_REQUEST, message.problem), parts)
+
+    def park(self, message: Message) -> None:
+        """Takes a message of a tenant that is stopped."""
+        self._spawn(self.parking.park(message), [Part.of(message)])
 
     def ack(self, message: Message) -> None:
         """Takes a message of which nothing is to be sent."""
@@ -115,22 +126,51 @@ class Courier:
         finally:
             self.on_settled()
 
-    async def _deliver(self, parcel: Parcel) -> None:
-        """Returns when the parcel's events are settled, or are in the hands of other tasks."""
+    async def _bring(self, parcel: Parcel) -> None:
+        settled = True
+        try:
+            settled = await (self._deliver(parcel) if self.pin is None else self._insist(parcel))
+        finally:
+            if settled:
+                self.on_done(parcel.tenants)
+
+    async def _insist(self, parcel: Parcel) -> bool:
+        """Like `_deliver`, and again after an error of our own. What fails as often as a message may be delivered is
+        given up."""
+        while True:
+            try:
+                if parcel.crashes < self.spec.delivery.max_deliver:
+                    return await self._deliver(parcel)
+                self.window.release()
+                await self._settle_dead(parcel, 0, f"its delivery broke off {parcel.crashes} times")
+                return True
+            except (asyncio.CancelledError, _LeavingError):
+                raise
+            except Exception:
+                parcel.crashes += 1
+                _log.exception("%s: delivery failed; its tenants wait until it is tried again", self.spec.name)
+                self.metrics.crashes.inc()
+            await self._or_leave(asyncio.sleep(_CRASH_DELAY))
+            await self.window.acquire()
+
+    async def _deliver(self, parcel: Parcel) -> bool:
+        """Returns when the parcel's events are settled, or false when they are in the hands of other tasks."""
         while True:
             decision, publications = await self._attempt(parcel)
             match decision:
+                case Publish() if parcel.count > 1 and await self.room.are_too_many(publications):
+                    return await self._deliver_halves(parcel)
                 case Publish():
-                    await self._store(publications, parcel)
-                    self.metrics.delivered.inc(parcel.count)
-                    await self.held.settle(parcel.parts)
-                    return
+                    refused = await self._store(publications, parcel)
+                    settled = [part for part in parcel.parts if part.message.tenant not in refused]
+                    self.metrics.delivered.inc(sum(part.count for part in settled))
+                    await self._settle(settled, parcel, refused)
+                    return True
                 case Halve():
-                    await self._deliver_halves(parcel)
-                    return
+                    return await self._deliver_halves(parcel)
                 case DeadLetter():
                     await self._settle_dead(parcel, decision.status, decision.reason)
-                    return
+                    return True
                 case RetryAfter():
                     await self._or_leave(asyncio.sleep(decision.seconds))
                     await self.window.acquire()
@@ -143,6 +183,8 @@ class Courier:
         try:
             if health.down:
                 probe = await self._or_leave(health.turn())
+            if self.pin is not None and not self.pin.is_good():
+                await self._or_leave(self.pin.good())
             loop = asyncio.get_running_loop()
             started = loop.time()
             parcel.begin_attempt(started)
@@ -153,6 +195,8 @@ class Courier:
             outcome, publications = self._read(outcome, parcel)
             decision = health.decide(parcel, outcome, self.spec.delivery, ended)
             probe = False
+            if self._is_one_of_several(parcel, outcome, decision):
+                decision = Halve()
             return decision, publications
         finally:
             if probe:
@@ -173,26 +217,39 @@ class Courier:
         except Unroutable as error:
             return Refused(HTTPStatus.BAD_GATEWAY, str(error)), ()
 
-    async def _deliver_halves(self, parcel: Parcel) -> None:
+    def _is_one_of_several(self, parcel: Parcel, outcome: Outcome, decision: Decision) -> bool:
+        """Whether one tenant of an ordered source is to blame, so that the others shall not wait with it."""
+        if self.pin is None or not isinstance(outcome, Failed) or outcome.retry_after is not None:
+            return False
+        return isinstance(decision, RetryAfter) and decision.seconds > 0 and len(parcel.tenants) > 1
+
+    async def _deliver_halves(self, parcel: Parcel) -> bool:
         try:
-            halves = parcel.halves()
+            halves = parcel.halves(whole_tenants=self.pin is not None)
         except InvalidInput as error:
             await self._settle_dead(parcel, HTTPStatus.BAD_REQUEST, str(error))
-            return
-        if self.spec.ordering is Ordering.BY_TENANT:
+            return True
+        if self.pin is not None and len(parcel.tenants) == 1:
             for half in halves:
-                await self._deliver_half(half)
-            return
+                await self.window.acquire()
+                await self._insist(half)
+            return True
         for half in halves:
-            self._spawn(self._deliver_half(half), half.parts)
+            self._spawn(self._bring_half(half), half.parts)
+        return False
 
-    async def _deliver_half(self, parcel: Parcel) -> None:
+    async def _bring_half(self, parcel: Parcel) -> None:
         await self.window.acquire()
-        await self._deliver(parcel)
+        await self._bring(parcel)
 
-    async def _store(self, publications: Sequence[Publication], parcel: Parcel) -> None:
+    async def _store(self, publications: Sequence[Publication], parcel: Parcel) -> Mapping[str, int]:
+        """All but the dead letters of the tenants that it returns, which have no room for them."""
+        letters = [publication for publication in publications if is_letter(publication.subject)]
+        refused = await self._refused(letters, parcel) if letters else {}
         messages = []
         for publication in publications:
+            if is_letter(publication.subject) and tenant_of_subject(publication.subject) in refused:
+                continue
             if publication.failure:
                 self.metrics.failed.inc()
             if publication.subject == TO_DESTINATION:
@@ -200,6 +257,24 @@ class Courier:
             else:
                 messages.append(publication)
         await self.publisher.store(messages)
+        return refused
+
+    async def _refused(self, letters: Sequence[Publication], parcel: Parcel) -> Mapping[str, int]:
+        """Tenants whose letters find no room. A message of which some events have a letter already goes on to its end,
+        so that none of them gets a second one; and a letter of none of the messages has nothing to wait in."""
+
+        def goes_on(tenant: str) -> bool:
+            parts = [part for part in parcel.parts if part.message.tenant == tenant]
+            return not parts or any(part.message.buried for part in parts)
+
+        return await self.room.refused(letters, goes_on)
+
+    async def _settle(self, settled: Sequence[Part], parcel: Parcel, refused: Mapping[str, int]) -> None:
+        """Acks what is settled, and stops the tenants whose letters were refused."""
+        await self.held.settle(settled)
+        for tenant, size in refused.items():
+            messages = [part.message for part in parcel.parts if part.message.tenant == tenant]
+            await self.parking.stop(tenant, size, messages)
 
     async def _post(self, publication: Publication, parcel: Parcel) -> None:
         """Posts results to the reply's destination until that takes them; what it refuses for good is a dead letter."""
@@ -233,17 +308,27 @@ class Courier:
             letter_of_reply(bytes(raw), tenant, verdict, self.spec, limit, publication.message_id)
             for raw in split_batch(publication.body)
         ]
+        while await self.room.refused(letters):
+            await self._or_leave(asyncio.sleep(_NO_ROOM_DELAY))
         self.metrics.dead_letters.inc(len(letters))
         await self.publisher.store(letters)
 
     async def _settle_dead(self, parcel: Parcel, status: int, reason: str) -> None:
         attempts = parcel.inherited + parcel.attempts
-        _log.warning("%s: dead letter after %d attempts: %d %s", self.spec.name, attempts, status, reason)
         verdict = Verdict(status, reason, attempts, self.sink.url)
         letters = [dead_letter(part, verdict, self.spec, self.publisher.max_payload) for part in parcel.parts]
-        self.metrics.dead_letters.inc(len(letters))
-        await self.publisher.store(letters)
-        await self.held.settle(parcel.parts)
+        refused = await self._refused(letters, parcel)
+        settled = [part for part in parcel.parts if part.message.tenant not in refused]
+        for part in settled:
+            part.message.buried = True
+        stored = [
+            letter for part, letter in zip(parcel.parts, letters, strict=True) if part.message.tenant not in refused
+        ]
+        if stored:
+            _log.warning("%s: dead letter after %d attempts: %d %s", self.spec.name, attempts, status, reason)
+        self.metrics.dead_letters.inc(len(stored))
+        await self.publisher.store(stored)
+        await self._settle(settled, parcel, refused)
 
     async def _or_leave(self, wait: Coroutine[Any, Any, T]) -> T:
         """Waits, but not beyond the adapter's end: raises _LeavingError then."""

@@ -32,8 +32,6 @@ __all__ = ["SinkHealth"]
 
 _PROBE_MAX = 2.0
 """Longest pause between two probes: what an outage costs on top of its length."""
-_WAIT_MAX = 300.0
-"""A sink may not ask for more."""
 _FAULTS_BEFORE_HALVING = 2
 _FAILURES_IN_A_ROW = 30
 """Of the parts of one parcel: two for the whole and for each half, quarter and eighth. Some part of a batch with a few
@@ -109,7 +107,7 @@ class SinkHealth:
         if parcel.count == 1 and parcel.faults > delivery.retry:
             return DeadLetter(outcome.status, outcome.reason)
         wait = delivery.backoff(parcel.faults, self._jitter)
-        return RetryAfter(max(wait, min(outcome.retry_after or 0.0, _WAIT_MAX)))
+        return RetryAfter(max(wait, min(outcome.retry_after or 0.0, delivery.retry_after_max)))
 
     def _at_fault(self, parcel: Parcel, outcome: Failed) -> bool:
         if self._last_success > parcel.evidence_from:
@@ -133,7 +131,7 @@ class SinkHealth:
     def _close(self, outcome: Failed, delivery: Delivery, now: float) -> None:
         self._failures += 1
         pause = min(delivery.backoff(self._failures, self._jitter), _PROBE_MAX)
-        retry_at = now + max(pause, min(outcome.retry_after or 0.0, _WAIT_MAX))
+        retry_at = now + max(pause, min(outcome.retry_after or 0.0, delivery.retry_after_max))
         # Requests that were under way when the first one failed must not push the probe further away.
         self._retry_at = retry_at if self._probing or not self._down else self._retry_at
         self._down, self._probing = True, False

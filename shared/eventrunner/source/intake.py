@@ -14,7 +14,7 @@ from nats.errors import Error as NatsError
 from eventrunner.errors import EventRunnerError, MalformedBody
 from eventrunner.source.filters import All
 from eventrunner.source.message import Message, Part
-from eventrunner.source.spec import Format, SourceSpec
+from eventrunner.source.spec import Format, Ordering, SourceSpec
 from eventrunner.storage.jetstream import JetStreamApi
 
 __all__ = ["LOW", "Demand", "Held", "parts_of"]
@@ -68,13 +68,17 @@ class Held:
         self._client = client
         self._api = api
         self._remove = f"STREAM.MSG.DELETE.{spec.stream}"
-        self._removed: dict[str, None] = {}
-        """Keys of the last messages that were settled by removing them."""
+        self._remember_all = spec.ordering is Ordering.BY_TENANT
+        self._settled: dict[str, None] = {}
+        """Keys of the last messages that were settled by removing them; in an ordered source, where a message that
+        comes again because its ack was lost would come behind later ones, of all messages."""
         self._messages: dict[str, Message] = {}
         self._by_tenant: Counter[str] = Counter()
         """Events."""
         self.events = 0
         self._bytes = 0
+        self.settled = 0
+        """Messages that were acked or given back so far."""
         self.max_events = spec.batch.max_events * (spec.in_flight + _SPARE_REQUESTS)
         self._max_bytes = spec.batch.max_bytes * (spec.in_flight + _SPARE_REQUESTS)
         self._events_per_message = 1.0
@@ -114,9 +118,13 @@ class Held:
         self._events_per_message += (message.count - self._events_per_message) / 16
         return True
 
-    def was_removed(self, message: Message) -> bool:
-        """Whether it was settled before its consumer delivered it."""
-        return message.key in self._removed
+    def delivered(self) -> list[int]:
+        """Stream sequences of the messages that the consumer has delivered."""
+        return [int(message.sequence) for message in self._messages.values() if message.ack_subject]
+
+    def was_settled(self, message: Message) -> bool:
+        """Whether it was settled before its consumer delivered it, or delivered it again."""
+        return message.key in self._settled
 
     def demand(self, waiting: int, waiting_bytes: int, *, too_large: bool) -> Demand | None:
         """What to ask for, besides what has been asked for; None when that is too little to be worth a request."""
@@ -137,6 +145,10 @@ class Held:
     async def settle(self, parts: Iterable[Part]) -> None:
         """Acks each message of which nothing is left open."""
         for part in parts:
+            if part.settled:
+                # An error came after it, and the parcel was delivered again.
+                continue
+            part.settled = True
             message = part.message
             message.open -= 1
             if not message.open:
@@ -144,6 +156,8 @@ class Held:
 
     async def ack(self, message: Message) -> None:
         if self._forget(message):
+            if self._remember_all:
+                self._remember(message)
             await self._send(message, _ACK)
 
     async def give_back(self, parts: Iterable[Part], delay: float = 0.0) -> None:
@@ -152,6 +166,17 @@ class Held:
         for part in parts:
             if self._forget(part.message):
                 await self._send(part.message, verb)
+
+    async def postpone(self, message: Message, delay: float) -> bool:
+        """Gives one message back; false when it is not held, or no consumer will deliver it again after the delay."""
+        known = self._messages.get(message.key) is message
+        await self.give_back([Part.of(message)], delay)
+        return known and bool(message.ack_subject)
+
+    async def recall(self, ack_subjects: Iterable[str]) -> None:
+        """Lets messages that were postponed come again at once."""
+        for subject in ack_subjects:
+            await self._publish(subject, _NAK)
 
     async def keep(self, now: float, older_than: float) -> None:
         """Tells the server of the messages that it has not heard of for so many seconds that they are worked on."""
@@ -164,6 +189,7 @@ class Held:
         if self._messages.get(message.key) is not message:
             return False
         del self._messages[message.key]
+        self.settled += 1
         self.events -= message.count
         self._bytes -= message.size
         self._by_tenant[message.tenant] -= message.count
@@ -177,17 +203,23 @@ class Held:
             if verb == _ACK:
                 await self._take_out(message)
             return
+        await self._publish(message.ack_subject, verb)
+
+    async def _publish(self, ack_subject: str, verb: bytes) -> None:
         try:
-            await self._client.publish(message.ack_subject, verb)
+            await self._client.publish(ack_subject, verb)
         except (NatsError, OSError) as error:
             # Without its ack the message is delivered again, which changes nothing.
-            _log.debug("cannot send %s for message %s: %r", verb, message.key, error)
+            _log.debug("cannot send %s to %s: %r", verb, ack_subject, error)
 
     async def _take_out(self, message: Message) -> None:
-        self._removed[message.key] = None
-        if len(self._removed) > _REMEMBERED:
-            del self._removed[next(iter(self._removed))]
+        self._remember(message)
         try:
             await self._api.request(self._remove, {"seq": int(message.sequence), "no_erase": True})
         except EventRunnerError as error:
             _log.debug("cannot remove message %s: %s", message.key, error)
+
+    def _remember(self, message: Message) -> None:
+        self._settled[message.key] = None
+        if len(self._settled) > _REMEMBERED:
+            del self._settled[next(iter(self._settled))]

@@ -37,17 +37,20 @@ class LetterFilter:
     """Microseconds since 1970, of when the event was given up last."""
     until: int | None = None
     event_id: str | None = None
+    received_before: int | None = None
+    """Microseconds since 1970, of when the event was received."""
 
     @property
     def subject(self) -> str:
         return deadletter_subject(self.stage or "*", self.tenant)
 
     def matches(self, letter: Letter) -> bool:
-        """Whether the letter, which is of the subject, also has the type, the id and the time."""
+        """Whether the letter, which is of the subject, also has the type, the id and the times."""
         return (
             (self.type is None or self.type == letter.text("type"))
             and (self.event_id is None or self.event_id == letter.text("id"))
             and (self.since is None or letter.given_up >= self.since)
+            and (self.received_before is None or letter.received < self.received_before)
             and not self.is_over(letter)
         )
 
@@ -76,6 +79,14 @@ class Letter:
     def given_up(self) -> int:
         """When it was stored, in microseconds since 1970."""
         return micros(self._message.stored)
+
+    @cached_property
+    def received(self) -> int:
+        """When its event was received, in microseconds since 1970; when it was given up, if nothing says so."""
+        try:
+            return micros(self.text("receivedtime"))
+        except ValueError:
+            return self.given_up
 
     def text(self, name: str) -> str:
         value = self._value(name)

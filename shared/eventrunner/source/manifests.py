@@ -122,6 +122,16 @@ class Fields:
             return []
         return value
 
+    def texts(self, name: str) -> dict[str, str]:
+        """A mapping of strings."""
+        value = self.take(name)
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping) or not all(isinstance(item, str) for pair in value.items() for item in pair):
+            self.wrong(name, f"must be a mapping of strings, not {value!r}")
+            return {}
+        return dict(value)
+
     def done(self) -> None:
         """Notes every field that nobody has asked for."""
         for name in self._left:

@@ -25,7 +25,17 @@ from eventrunner.events.packing import ENCODING, bracket, join_packed, pack, pac
 from eventrunner.events.sections import Section, write_sections
 from eventrunner.tenancy import tenant_of_subject
 
-__all__ = ["UNPACK_LIMIT", "Message", "Parcel", "Part", "Past", "count_of", "read_message", "read_stored"]
+__all__ = [
+    "UNPACK_LIMIT",
+    "Message",
+    "Parcel",
+    "Part",
+    "Past",
+    "count_of",
+    "delivery_number",
+    "read_message",
+    "read_stored",
+]
 
 UNPACK_LIMIT = 64 * 1024 * 1024
 """Bytes; what our own stages pack is a message of JetStream or less."""
@@ -70,6 +80,8 @@ class Message:
     only: str = ""
     """The one durable consumer that a replayed message is for."""
     past: Past | None = None
+    buried: bool = False
+    """Whether a dead letter was made of some of it."""
     open: int = 1
     """Parts that are not settled yet."""
     touched: float = 0.0
@@ -91,6 +103,12 @@ class Part:
     members: bytes
     """As in the message."""
     packed: bool = False
+    settled: bool = False
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """In the order of the stream."""
+        return int(self.message.sequence), self.offset
 
     @classmethod
     def of(cls, message: Message) -> Part:
@@ -126,6 +144,8 @@ class Parcel:
     last_tried: float = 0.0
     inherited: int = 0
     """Attempts of the larger parcels that this one was cut from."""
+    crashes: int = 0
+    """How often the delivery broke off by an error of the adapter."""
     root: int = field(default_factory=_numbers.__next__)
     """The same for all that was cut from one parcel."""
     count: int = field(init=False)
@@ -186,14 +206,22 @@ class Parcel:
         text = ";".join(f"{p.message.sequence},{p.message.stored},{p.offset},{p.count}" for p in self.parts)
         return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
-    def halves(self) -> list[Parcel]:
-        """The same events in two parcels, or in one when there is but one event.
+    def halves(self, *, whole_tenants: bool = False) -> list[Parcel]:
+        """The same events in two parcels, or in one when there is but one event. With `whole_tenants` a parcel of
+        several tenants is cut between two of them.
 
         Raises MalformedBody when a single message cannot be cut.
         """
         middle = len(self.parts) // 2
+        if whole_tenants and (borders := self._borders()):
+            middle = min(borders, key=lambda border: abs(border - middle))
         pieces = [self.parts[:middle], self.parts[middle:]] if middle else [[part] for part in _cut(self.parts[0])]
         return [Parcel(piece, inherited=self.inherited + self.attempts, root=self.root) for piece in pieces]
+
+    def _borders(self) -> list[int]:
+        """Where the parts of another tenant begin; a tenant's parts are neighbours."""
+        neighbours = enumerate(itertools.pairwise(self.parts), 1)
+        return [place for place, (one, two) in neighbours if one.message.tenant != two.message.tenant]
 
 
 def read_message(message: Msg) -> Message:
@@ -216,6 +244,12 @@ def read_message(message: Msg) -> Message:
         count=1,
     )
     return _with_headers(read, message.headers or {})
+
+
+def delivery_number(ack_subject: str) -> int:
+    """Which of its consumer's deliveries a message was, counted from 1."""
+    tokens = ack_subject.split(".")
+    return int(tokens[6 if len(tokens) == 9 else 8])
 
 
 def read_stored(stored: Mapping[str, Any]) -> Message:

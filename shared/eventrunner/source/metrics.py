@@ -1,10 +1,14 @@
-"""What an adapter tells Prometheus, by source."""
+"""What an adapter tells Prometheus, by source and by stream."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import Counter, Gauge, Histogram
 
-__all__ = ["SourceMetrics"]
+from eventrunner.source.levels import Level
+
+__all__ = ["LetterMetrics", "SourceMetrics", "StreamMetrics"]
 
 _EVENTS = Counter(
     "eventrunner_source_events_total",
@@ -25,6 +29,30 @@ _LATENCY = Histogram(
     "Time from a request to its answer.",
     ["source"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+_BYTES = Gauge("eventrunner_stream_bytes", "Bytes in the stream.", ["stream"])
+_MAX_BYTES = Gauge(
+    "eventrunner_stream_max_bytes", "Bytes at which the stream takes nothing more; 0: never.", ["stream"]
+)
+_UNREAD = Gauge(
+    "eventrunner_stream_unread_messages", "Messages that a durable consumer has not acked.", ["stream", "consumer"]
+)
+_TRIMMED = Counter(
+    "eventrunner_stream_trimmed_messages_total", "Messages removed because every consumer had acked them.", ["stream"]
+)
+_LETTERS = Gauge(
+    "eventrunner_dead_letters_bytes",
+    "Dead letters of a tenant; told while DEADLETTER is more than a third full and the tenant's are counted.",
+    ["tenant"],
+)
+_LETTERS_ROOM = Gauge(
+    "eventrunner_dead_letters_room_bytes",
+    "What is left in DEADLETTER, which is also the most that one tenant may have.",
+)
+_WAITING = Gauge(
+    "eventrunner_dead_letters_waiting_messages",
+    "Messages that wait because there is no room for more dead letters of their tenant.",
+    ["source", "tenant"],
 )
 
 
@@ -48,3 +76,43 @@ class SourceMetrics:
     def request(self, status: int, seconds: float) -> None:
         _REQUESTS.labels(self._source, str(status)).inc()
         self.latency.observe(seconds)
+
+    def waiting(self, tenant: str, messages: int | None) -> None:
+        """None: the tenant is not stopped any more."""
+        if messages is None:
+            _WAITING.remove(self._source, tenant)
+        else:
+            _WAITING.labels(self._source, tenant).set(messages)
+
+
+class StreamMetrics:
+    """The metrics of one stream. Every adapter that has a source on it tells the same."""
+
+    def __init__(self, stream: str) -> None:
+        self._stream = stream
+        self._readers: set[str] = set()
+        self.trimmed = _TRIMMED.labels(stream)
+
+    def show(self, level: Level) -> None:
+        _BYTES.labels(self._stream).set(level.bytes)
+        _MAX_BYTES.labels(self._stream).set(level.max_bytes)
+        unread = {reader.name: reader.unread for reader in level.readers}
+        for name in self._readers - unread.keys():
+            _UNREAD.remove(self._stream, name)
+        for name, messages in unread.items():
+            _UNREAD.labels(self._stream, name).set(messages)
+        self._readers = set(unread)
+
+
+class LetterMetrics:
+    def __init__(self) -> None:
+        self._tenants: set[str] = set()
+
+    def show(self, tenants: Mapping[str, int], room: int) -> None:
+        """Bytes of those that are counted."""
+        for tenant in self._tenants - tenants.keys():
+            _LETTERS.remove(tenant)
+        for tenant, size in tenants.items():
+            _LETTERS.labels(tenant).set(size)
+        self._tenants = set(tenants)
+        _LETTERS_ROOM.set(room)

@@ -9,7 +9,7 @@ overtake, and none where it is short: that costs more than the line.
 Such a message is settled by removing it from the stream; until then its consumer will deliver it, so that nothing is
 lost with an adapter. Two adapters may work on the same message, whose effects are the same and happen once.
 
-Only in a work queue, where removing is all that an ack does, and not where a tenant's order matters.
+Only in a work queue, where removing is all that an ack does.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ _MESSAGES = 256
 
 
 class Overtaking:
-    """Gives `take` what it reads. `sink_down` tells when there is no hurry."""
+    """Gives `take` what it reads. `is_paused` tells when nothing could be sent anyway, `is_stopped` which tenants have
+    to wait."""
 
     def __init__(
         self,
@@ -53,16 +54,18 @@ class Overtaking:
         spec: SourceSpec,
         held: Held,
         take: Callable[[Message], None],
-        sink_down: Callable[[], bool],
+        is_paused: Callable[[], bool],
+        is_stopped: Callable[[str], bool],
         time_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._api = api
         self._spec = spec
         self._held = held
         self._take = take
-        self._sink_down = sink_down
+        self._is_paused = is_paused
+        self._is_stopped = is_stopped
         self._time_ns = time_ns
-        self._possible = spec.ordering is Ordering.UNORDERED
+        self._possible = True
         self._next: dict[str, int] = {}
         """Subject → sequence to go on reading from."""
 
@@ -73,7 +76,7 @@ class Overtaking:
             if self._held.pending <= len(self._held):
                 self._next.clear()
                 continue
-            if self._sink_down():
+            if self._is_paused():
                 continue
             try:
                 await self._look()
@@ -87,11 +90,16 @@ class Overtaking:
             self._possible = False
             return
         subjects: Mapping[str, int] = info["state"].get("subjects") or {}
+        if self._spec.ordering is Ordering.BY_TENANT and len(set(map(tenant_of_subject, subjects))) < len(subjects):
+            # A tenant's messages are read one subject after the other, so the order of several would be lost.
+            return
         share = max(1, self._held.max_events // max(1, len(subjects)))
         room = _MESSAGES
         # The shortest queues first: they are emptied soonest.
         for subject in sorted(self._overtakers(subjects), key=subjects.__getitem__):
-            room -= await self._read(subject, share, room)
+            if self._is_stopped(tenant_of_subject(subject)):
+                continue
+            room -= await self._read(subject, share, room, info["state"]["last_seq"])
 
     def _overtakers(self, subjects: Mapping[str, int]) -> Collection[str]:
         if len(subjects) > 1 and self._is_taken_by_few(len(subjects)):
@@ -108,8 +116,8 @@ class Overtaking:
     def _has_waited_long(self) -> bool:
         return self._time_ns() - self._held.last_stored > _LONG
 
-    async def _read(self, subject: str, share: int, room: int) -> int:
-        """Reads a tenant's next messages until it has its share. Returns how many."""
+    async def _read(self, subject: str, share: int, room: int, last: int) -> int:
+        """Reads a tenant's next messages, up to a sequence, until it has its share. Returns how many."""
         tenant, count = tenant_of_subject(subject), 0
         while count < room and self._held.events_of(tenant) < share:
             start = self._next.get(subject, 1)
@@ -123,6 +131,8 @@ class Overtaking:
                 self._next.pop(subject, None)
                 return count
             message = read_stored(answer["message"])
+            if int(message.sequence) > last:
+                return count
             self._next[subject] = int(message.sequence) + 1
             self._take(message)
             count += 1

@@ -20,7 +20,7 @@ __all__ = ["Publisher"]
 _log = logging.getLogger(__name__)
 
 _CONFIRM_TIMEOUT = 5.0
-_PAUSE_MAX = 2.0
+_PAUSE_MAX = 1.0
 
 
 class _Error(msgspec.Struct):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from nats.aio.client import Client
@@ -18,26 +17,31 @@ from eventrunner.errors import EventRunnerError, InvalidInput
 from eventrunner.source.buffer import Buffer
 from eventrunner.source.consumer import ACK_WAIT, ensure_consumer
 from eventrunner.source.courier import Courier
-from eventrunner.source.intake import LOW, Held, parts_of
+from eventrunner.source.fence import Fence
+from eventrunner.source.intake import LOW, Demand, Held, parts_of
+from eventrunner.source.letter_room import LetterRoom
 from eventrunner.source.message import Message, Parcel, Part, read_message
 from eventrunner.source.metrics import SourceMetrics
 from eventrunner.source.overtaking import Overtaking
+from eventrunner.source.parking import Parking
+from eventrunner.source.pin import Pin, PinLost
 from eventrunner.source.publisher import Publisher
 from eventrunner.source.sink import Sink
-from eventrunner.source.spec import Compression, Format, SourceSpec
-from eventrunner.storage.jetstream import JetStreamApi
+from eventrunner.source.spec import Compression, Format, Ordering, SourceSpec
+from eventrunner.storage.jetstream import NOT_FOUND, JetStreamApi, JetStreamError
 from eventrunner.storage.pull import PullEnded, PullSubscription
 
 __all__ = ["Links", "SourceRunner"]
 
 _log = logging.getLogger(__name__)
 
-_MAX_DELIVERIES = 50
-"""A message that comes more often without any outcome is what kills the adapters."""
 _GRACE = 20.0
 """Seconds that requests under way get to end after SIGTERM; Kubernetes allows 30 in all."""
-_PAUSE_MAX = 2.0
-_API_TIMEOUT = 2.0
+_GRACE_WITHOUT_PIN = 2.0
+"""The same when another adapter is to take over an ordered source: it waits for what is under way here."""
+_PAUSE_MAX = 0.5
+_API_TIMEOUT = 1.0
+"""Short, because what was asked of a server that has died is not answered by the next leader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class Links:
 
     client: Client
     publisher: Publisher
+    room: LetterRoom
     sink: Sink
     reply_sink: Sink | None = None
     """For a reply that is a Destination."""
@@ -62,18 +67,43 @@ class SourceRunner:
         self._held = Held(links.client, self._api, spec)
         limits = spec.batch if spec.format is Format.BATCH else replace(spec.batch, max_events=1)
         self._buffer = Buffer(limits, spec.ordering, mixed=spec.reply is None or spec.compression is Compression.ZSTD)
-        self._pull = PullSubscription(links.client, self._receive, self._pull_ended)
+        self._pin: Pin | None = None
+        self._fence: Fence | None = None
+        if spec.ordering is Ordering.BY_TENANT:
+            self._pin = Pin(links.client, self._api, spec)
+            self._fence = Fence(self._api, spec, self._held, self._parked, self._fence_moved)
+        more = dict[str, str] if self._pin is None else self._pin.members
+        self._pull = PullSubscription(links.client, self._receive, self._pull_ended, more=more)
         self._arrived = asyncio.Event()
         self._ask = asyncio.Event()
         self._no_consumer = True
         self._too_large = False
-        self._overtaking = Overtaking(self._api, spec, self._held, self._take, lambda: links.sink.health.down)
+        self._parking = Parking(spec, links.room, self._held, self._metrics, self._take_back, self._close_fence)
+        self._overtaking = Overtaking(
+            self._api,
+            spec,
+            self._held,
+            self._take,
+            lambda: links.sink.health.down or self._fenced,
+            self._parking.is_stopped,
+        )
         self._courier = Courier(
-            spec, links.sink, links.reply_sink, links.publisher, self._held, self._metrics, self._ask.set
+            spec,
+            links.sink,
+            links.reply_sink,
+            links.publisher,
+            links.room,
+            self._held,
+            self._parking,
+            self._metrics,
+            self._ask.set,
+            self._done,
+            self._pin,
         )
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Returns when `stopping` is set and all is finished or given back. Raises what should not be possible."""
+        """Returns when `stopping` is set and all is finished or given back. Raises PinLost when that is so because
+        another adapter is to go on, and what should not be possible."""
         self._ask.set()
         stop = asyncio.create_task(stopping.wait())
         works: list[asyncio.Task[Any]] = [
@@ -81,17 +111,28 @@ class SourceRunner:
             asyncio.create_task(self._keep_asking()),
             asyncio.create_task(self._keep_sending()),
             asyncio.create_task(self._overtaking.run()),
+            asyncio.create_task(self._parking.run()),
         ]
+        if self._fence is not None:
+            works.append(asyncio.create_task(self._fence.run()))
         keeping = asyncio.create_task(self._keep_held())
+        grace = 0.0
         try:
             done, _ = await asyncio.wait([*works, keeping], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
+            grace = _GRACE
+        except PinLost:
+            grace = _GRACE_WITHOUT_PIN
+            raise
         finally:
             await _cancel(works)
             await self._pull.stop()
             await self._held.give_back(self._buffer.clear())
-            await self._courier.leave(_GRACE if stopping.is_set() else 0.0)
+            await self._courier.leave(_GRACE if stopping.is_set() else grace)
+            await self._parking.release_all()
+            if self._pin is not None:
+                await self._pin.release()
             await _cancel([keeping])
 
     def reconnected(self) -> None:
@@ -100,13 +141,28 @@ class SourceRunner:
         self._no_consumer = True
         self._ask.set()
 
+    @property
+    def _fenced(self) -> bool:
+        return self._fence is not None and self._fence.closed
+
+    def _parked(self) -> list[int]:
+        return self._parking.sequences()
+
+    def _close_fence(self) -> None:
+        if self._fence is not None:
+            self._fence.close()
+
+    def _fence_moved(self) -> None:
+        self._arrived.set()
+        self._ask.set()
+
     async def _keep_asking(self) -> None:
         while True:
             await self._ask.wait()
             self._ask.clear()
             if self._no_consumer:
                 await self._find_consumer()
-            demand = self._held.demand(self._pull.waiting, self._pull.waiting_bytes, too_large=self._too_large)
+            demand = self._demand()
             if demand is None:
                 continue
             self._too_large = False
@@ -115,7 +171,15 @@ class SourceRunner:
             except (NatsError, OSError) as error:
                 _log.debug("%s: cannot ask for messages: %r", self._spec.name, error)
                 self.reconnected()
-                await asyncio.sleep(_PAUSE_MAX / 4)
+                await asyncio.sleep(_PAUSE_MAX)
+
+    def _demand(self) -> Demand | None:
+        waiting = self._pull.waiting
+        if self._pin is not None and not self._pin.ours:
+            return None if waiting else Demand(1, 0)
+        if self._fence is not None and self._fence.closed:
+            return self._fence.demand(waiting)
+        return self._held.demand(waiting, self._pull.waiting_bytes, too_large=self._too_large)
 
     async def _find_consumer(self) -> None:
         pause = 0.1
@@ -125,11 +189,14 @@ class SourceRunner:
                 await self._pull.start(self._spec.stream, self._spec.consumer)
                 self._no_consumer = False
                 return
+            except JetStreamError as error:
+                _log.warning("%s: no consumer yet: %s", self._spec.name, error)
+                if error.http_code == NOT_FOUND:
+                    await self._make_streams()
             except (EventRunnerError, NatsError, OSError) as error:
                 _log.warning("%s: no consumer yet: %s", self._spec.name, error)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _PAUSE_MAX)
-            await self._make_streams()
 
     async def _make_streams(self) -> None:
         if self._links.make_streams is None:
@@ -142,10 +209,15 @@ class SourceRunner:
     def _pull_ended(self, end: PullEnded) -> None:
         self._no_consumer |= end.consumer_gone
         self._too_large |= end.too_large
+        if end.unpinned and self._pin is not None:
+            self._pin.refused()
         self._ask.set()
 
     def _receive(self, received: Msg) -> None:
         message = read_message(received)
+        if self._pin is not None and self._fence is not None:
+            self._pin.received(received)
+            self._fence.received(message)
         if message.deliveries > 1:
             self._metrics.redelivered.inc()
         self._take(message)
@@ -154,6 +226,9 @@ class SourceRunner:
 
     def _take(self, message: Message) -> None:
         if not self._held.add(message, asyncio.get_running_loop().time()):
+            return
+        if self._parking.is_stopped(message.tenant) and message.only in ("", self._spec.consumer):
+            self._courier.park(message)
             return
         parts = self._read(message)
         if message.problem:
@@ -172,9 +247,11 @@ class SourceRunner:
             # A replay for another one, who is also the one to judge it.
             message.problem = ""
             return ()
-        if message.deliveries > _MAX_DELIVERIES:
+        if not message.count or self._held.was_settled(message):
+            return ()
+        if message.deliveries > self._spec.delivery.max_deliver and not self._parking.was_stopped(message.tenant):
             message.problem = f"delivered {message.deliveries} times without any outcome"
-        if message.problem or not message.count or self._held.was_removed(message):
+        if message.problem:
             return ()
         try:
             parts = parts_of(message, self._spec)
@@ -185,19 +262,25 @@ class SourceRunner:
             self._metrics.filtered.inc(message.count - sum(part.count for part in parts))
         return parts
 
+    def _take_back(self, tenant: str) -> list[Message]:
+        return [part.message for part in self._buffer.remove(tenant)]
+
     async def _keep_sending(self) -> None:
         while True:
             await self._ready_to_send()
             # Only now, because a place held while nothing comes would be lacking to what is sent again.
             await self._courier.window.acquire()
+            if self._fenced:
+                self._courier.window.release()
+                continue
             parcel = Parcel(self._buffer.take())
             self._metrics.lag.set(self._held.pending)
             self._metrics.held.set(len(self._held))
-            self._courier.send(parcel, partial(self._done, parcel.tenants))
+            self._courier.send(parcel)
 
     async def _ready_to_send(self) -> None:
-        """Returns when something has arrived and the linger is over."""
-        while not self._buffer.ready:
+        """Returns when something has arrived, nothing before it is missing, and the linger is over."""
+        while not self._buffer.ready or self._fenced:
             self._arrived.clear()
             await self._arrived.wait()
         if linger := self._spec.batch.linger:
@@ -207,18 +290,26 @@ class SourceRunner:
                         self._arrived.clear()
                         await self._arrived.wait()
 
-    def _done(self, tenants: set[str]) -> None:
+    def _done(self, tenants: Iterable[str]) -> None:
         self._buffer.done(tenants)
         self._arrived.set()
 
     async def _keep_held(self) -> None:
-        """In-progress acks: the server hears of a message after half of its ack wait, at the latest after 5/8 of it."""
+        """In-progress acks: the server hears of a message after half of its ack wait, at the latest after 5/8 of it.
+        Raises PinLost."""
         while True:
-            await asyncio.sleep(ACK_WAIT / 4)
-            await self._held.keep(asyncio.get_running_loop().time(), ACK_WAIT * 3 / 8)
+            await (asyncio.sleep(ACK_WAIT / 4) if self._pin is None else self._pin.pause(ACK_WAIT / 4))
+            now = asyncio.get_running_loop().time()
+            await self._held.keep(now, ACK_WAIT * 3 / 8)
+            if self._pin is not None:
+                await self._pin.confirm(now)
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    """Until each has ended: up to Python 3.11 a request to NATS can swallow a cancellation
+    (https://github.com/python/cpython/issues/86296)."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=0.5)

@@ -86,6 +86,10 @@ class Delivery:
     policy: Backoff = Backoff.EXPONENTIAL
     delay: float = 0.2
     timeout: float = 60.0
+    retry_after_max: float = 300.0
+    """Seconds; a sink's `Retry-After` counts as no more."""
+    max_deliver: int = 50
+    """A message that has come as often without any outcome is what kills the adapters: it is a dead letter."""
 
     def backoff(self, attempt: int, jitter: random.Random) -> float:
         """Seconds to wait after the attempt, counted from 1: the policy's, bounded, less up to a half."""
@@ -205,6 +209,8 @@ def _delivery(fields: Fields) -> Delivery:
         policy=_choice(fields, "backoffPolicy", Backoff, default.policy),
         delay=_duration(fields, "backoffDelay", default.delay),
         timeout=_duration(fields, "timeout", default.timeout),
+        retry_after_max=_duration(fields, "retryAfterMax", default.retry_after_max),
+        max_deliver=fields.integer("maxDeliver", default.max_deliver, 1),
     )
     fields.done()
     if delivery.timeout <= 0:

@@ -14,6 +14,7 @@ from typing import Any
 
 from eventrunner.errors import ConfigurationError, FieldError, InvalidInput
 from eventrunner.source.durations import parse_go
+from eventrunner.source.levels import KEEP_READ
 from eventrunner.source.manifests import Fields, Manifest, read_manifests
 from eventrunner.storage.jetstream import NOT_FOUND, JetStreamApi, JetStreamError
 
@@ -23,6 +24,7 @@ _API_VERSION = "jetstream.nats.io/v1beta2"
 _KINDS = ("Stream", "KeyValue", "ObjectStore")
 _NAME = r"[^\s.*>/\\]+"
 _TWO_MINUTES = 120 * 10**9
+_SERVERS_METADATA = "_nats."
 
 
 class Change(StrEnum):
@@ -66,15 +68,18 @@ def parse_stream(manifest: Manifest) -> StreamSpec:
     return StreamSpec(config["name"], config)
 
 
-async def apply_streams(api: JetStreamApi, streams: Sequence[StreamSpec], *, replicas: int = 0) -> list[Applied]:
+async def apply_streams(
+    api: JetStreamApi, streams: Sequence[StreamSpec], *, replicas: int = 0, only_missing: bool = False
+) -> list[Applied]:
     """Makes each stream what its manifest says; `replicas` above 0 overrides theirs. Applying again changes nothing.
+    With `only_missing` a stream that is there stays as it is.
 
     Raises ConfigurationError when the server refuses, Unavailable when it is away.
     """
-    return [await _apply(api, stream, replicas) for stream in streams]
+    return [await _apply(api, stream, replicas, only_missing) for stream in streams]
 
 
-async def _apply(api: JetStreamApi, stream: StreamSpec, replicas: int) -> Applied:
+async def _apply(api: JetStreamApi, stream: StreamSpec, replicas: int, only_missing: bool) -> Applied:
     wanted = stream.config | ({"num_replicas": replicas} if replicas else {})
     try:
         actual = (await api.request(f"STREAM.INFO.{stream.name}"))["config"]
@@ -85,11 +90,17 @@ async def _apply(api: JetStreamApi, stream: StreamSpec, replicas: int) -> Applie
     if actual is None:
         await _change(api, "CREATE", wanted)
         return Applied(stream.name, Change.CREATED)
-    # What the server left out is at its zero value.
-    if all(actual.get(key, type(value)()) == value for key, value in wanted.items()):
+    if only_missing or _is_so(actual, wanted):
         return Applied(stream.name, Change.UNCHANGED)
     await _change(api, "UPDATE", actual | wanted)
     return Applied(stream.name, Change.UPDATED)
+
+
+def _is_so(actual: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    # The server adds metadata of its own.
+    own = {key: text for key, text in actual.get("metadata", {}).items() if not key.startswith(_SERVERS_METADATA)}
+    # What the server left out is at its zero value.
+    return all((actual | {"metadata": own}).get(key, type(value)()) == value for key, value in wanted.items())
 
 
 async def _change(api: JetStreamApi, verb: str, config: dict[str, Any]) -> None:
@@ -100,6 +111,13 @@ async def _change(api: JetStreamApi, verb: str, config: dict[str, Any]) -> None:
 
 
 def _stream(spec: Fields) -> dict[str, Any]:
+    config = _stream_config(spec)
+    if KEEP_READ in config["metadata"] and not config["allow_direct"]:
+        spec.wrong("allowDirect", f"must be true where the metadata has {KEEP_READ}: the age of messages is read so")
+    return config
+
+
+def _stream_config(spec: Fields) -> dict[str, Any]:
     return {
         "name": spec.text("name", pattern=_NAME),
         "description": spec.text("description", ""),
@@ -123,6 +141,7 @@ def _stream(spec: Fields) -> dict[str, Any]:
         "allow_direct": spec.boolean("allowDirect"),
         "allow_msg_ttl": spec.boolean("allowMsgTtl"),
         "allow_atomic": spec.boolean("allowAtomicPublish"),
+        "metadata": _metadata(spec),
     }
 
 
@@ -173,6 +192,14 @@ def _subjects(spec: Fields) -> list[str]:
         if not isinstance(subject, str) or not subject or any(character.isspace() for character in subject):
             spec.wrong(f"subjects[{number}]", f"must be a NATS subject, not {subject!r}")
     return subjects
+
+
+def _metadata(spec: Fields) -> dict[str, str]:
+    metadata = spec.texts("metadata")
+    if KEEP_READ in metadata:
+        # Read again where the stream is trimmed; here so that a wrong one is refused.
+        _duration(Fields(metadata, f"{spec.path}.metadata", spec.errors), KEEP_READ, 0)
+    return metadata
 
 
 def _duration(spec: Fields, name: str, default: int) -> int:

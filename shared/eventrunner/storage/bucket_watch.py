@@ -24,8 +24,12 @@ __all__ = ["BucketWatch", "Change"]
 _log = logging.getLogger(__name__)
 
 _RETRY = 0.5
+_TIMEOUT = 2.0
+"""Short, because what was asked of a server that has died is not answered by the next leader."""
 _BATCH = 512
 _INACTIVE = 300 * 10**9
+_HEARTBEAT = 1.0
+"""Seconds. The consumer has one replica, so it dies with its server, and silence is all that tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ class BucketWatch:
         self.loaded = asyncio.Event()
         """Set once the whole bucket has been read."""
         self._client = client
-        self._api = JetStreamApi(client)
+        self._api = JetStreamApi(client, timeout=_TIMEOUT)
         self._on_change = on_change
         self._prefix = f"$KV.{bucket}."
         self._loading: dict[str, bytes] | None = None
@@ -53,7 +57,7 @@ class BucketWatch:
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._ended = asyncio.Event()
         self._more = asyncio.Event()
-        self._pull = PullSubscription(client, self._receive, self._pull_ended)
+        self._pull = PullSubscription(client, self._receive, self._pull_ended, heartbeat=_HEARTBEAT)
 
     async def run(self) -> None:
         try:

@@ -5,6 +5,7 @@ https://docs.nats.io/reference/reference-protocols/nats_api_reference
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import re
@@ -18,13 +19,24 @@ from nats.errors import Error as NatsError
 
 from eventrunner.errors import EventRunnerError, Unavailable
 
-__all__ = ["JetStreamApi", "JetStreamError", "connect", "disconnect", "is_status", "status_of", "without_secrets"]
+__all__ = [
+    "NOT_FOUND",
+    "UNAVAILABLE",
+    "JetStreamApi",
+    "JetStreamError",
+    "connect",
+    "disconnect",
+    "is_status",
+    "status_of",
+    "without_secrets",
+]
 
 _log = logging.getLogger(__name__)
 
 _Callback = Callable[[], Awaitable[None]]
 
-NOT_FOUND = 404
+NOT_FOUND, UNAVAILABLE = 404, 503
+"""Of `JetStreamError.http_code`."""
 _PREFIX = "$JS.API."
 _decoder = msgspec.json.Decoder()
 
@@ -46,6 +58,7 @@ async def connect(
     url: str,
     *,
     name: str,
+    on_disconnect: _Callback | None = None,
     on_reconnect: _Callback | None = None,
     on_closed: _Callback | None = None,
 ) -> Client:
@@ -54,6 +67,8 @@ async def connect(
     async def lost() -> None:
         if not client.is_closed:
             _log.warning("%s: connection to NATS lost", name)
+        if on_disconnect is not None:
+            await on_disconnect()
 
     async def back() -> None:
         _log.warning("%s: connected to NATS again", name)
@@ -71,6 +86,9 @@ async def connect(
         if not (connected or announced):
             announced = True
             _log.warning("%s: waiting for a NATS server at %s", name, without_secrets(url))
+        if not client.is_connected and client._transport is not None:
+            # nats-py forgets the socket of a server that it could reach and that did not greet.
+            client._transport.close()  # type: ignore[no-untyped-call]
         if isinstance(error, NatsError | OSError | TimeoutError):
             _log.debug("%s: NATS: %r", name, error)
         else:
@@ -78,18 +96,22 @@ async def connect(
 
     connected = False
     client = Client()
-    await client.connect(
-        servers=[server.strip() for server in url.split(",")],
-        name=name,
-        max_reconnect_attempts=-1,
-        reconnect_time_wait=0.25,  # type: ignore[arg-type]
-        # Also how a connection whose peer is gone without a FIN is noticed: after two pings.
-        ping_interval=10,
-        error_cb=report,
-        disconnected_cb=lost,
-        reconnected_cb=back,
-        closed_cb=closed,
-    )
+    try:
+        await client.connect(
+            servers=[server.strip() for server in url.split(",")],
+            name=name,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.25,  # type: ignore[arg-type]
+            # Also how a connection whose peer is gone without a FIN is noticed: after two pings.
+            ping_interval=10,
+            error_cb=report,
+            disconnected_cb=lost,
+            reconnected_cb=back,
+            closed_cb=closed,
+        )
+    except asyncio.CancelledError:
+        await disconnect(client)
+        raise
     connected = True
     return client
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -25,6 +25,8 @@ __all__ = ["PullEnded", "PullSubscription"]
 _log = logging.getLogger(__name__)
 
 _HEARTBEAT_STATUS = 100
+_BAD_REQUEST = 400
+_WRONG_PIN = 423
 _NO_RESPONDERS = 503
 _NANOSECONDS = 10**9
 
@@ -34,7 +36,8 @@ class PullEnded:
     """A request that ended before all its messages came."""
 
     status: int
-    """408: expired; 409: see `description`; 503: no such consumer; 0: nothing heard for too long."""
+    """408: expired; 409: see `description`; 423: another one is pinned; 503: no such consumer; 400: one that is set up
+    otherwise; 0: nothing heard for too long."""
     description: str = ""
 
     @property
@@ -43,8 +46,12 @@ class PullEnded:
         return self.status == 409 and "maxbytes" in self.description.lower()
 
     @property
+    def unpinned(self) -> bool:
+        return self.status == _WRONG_PIN
+
+    @property
     def consumer_gone(self) -> bool:
-        return self.status in (0, _NO_RESPONDERS) or (
+        return self.status in (0, _BAD_REQUEST, _NO_RESPONDERS) or (
             self.status == 409 and not self.too_large and "batch completed" not in self.description.lower()
         )
 
@@ -57,7 +64,10 @@ class _Request:
 
 
 class PullSubscription:
-    """Hands each message to `on_message` and each request that ended early to `on_end`; both return at once."""
+    """Hands each message to `on_message` and each request that ended early to `on_end`; both return at once.
+
+    `more` gives the further members of a request.
+    """
 
     def __init__(
         self,
@@ -65,12 +75,14 @@ class PullSubscription:
         on_message: Callable[[Msg], None],
         on_end: Callable[[PullEnded], None],
         *,
+        more: Callable[[], Mapping[str, str]] = dict,
         expires: float = 30.0,
         heartbeat: float = 10.0,
     ) -> None:
         self._client = client
         self._on_message = on_message
         self._on_end = on_end
+        self._more = more
         self._expires = expires
         self._heartbeat = heartbeat
         self._inbox = client.new_inbox()
@@ -108,10 +120,11 @@ class PullSubscription:
         now = asyncio.get_running_loop().time()
         self._last_heard = now
         self._requests[token] = _Request(messages, max_bytes, now + self._expires + self._heartbeat)
-        body = {
+        body: dict[str, int | str] = {
             "batch": messages,
             "expires": int(self._expires * _NANOSECONDS),
             "idle_heartbeat": int(self._heartbeat * _NANOSECONDS),
+            **self._more(),
         }
         if max_bytes:
             body["max_bytes"] = max_bytes

@@ -108,6 +108,11 @@ class Tenant(Record):
         tenant: Tenant = super().from_json(value)
         return tenant
 
+    @staticmethod
+    def keep_days(record: bytes | None) -> int:
+        """`retention_days` of a tenant's record as the event store takes it: 0 for ever."""
+        return (Tenant.from_json(record).retention_days or 0) if record else 0
+
 
 class Key(Record):
     """An API key without its text, which only its holder has."""

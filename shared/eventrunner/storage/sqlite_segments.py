@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ import msgspec
 
 from eventrunner.events.json_format import join_batch
 from eventrunner.events.packing import pack, unpack
-from eventrunner.storage.content import Content
+from eventrunner.storage.content import Content, received_time
 from eventrunner.storage.event_store import Row
 
 __all__ = [
@@ -75,24 +75,25 @@ def _packed(
 
 
 def delete_from_segment(
-    db: sqlite3.Connection, first: int, tenant: int, goes: Callable[[bytes], bool]
-) -> tuple[int, Sequence[int]]:
-    """Deletes events of the tenant from the segment that begins with that event, chosen by their bodies. Returns how
-    many, and the times of its others that stay."""
+    db: sqlite3.Connection, first: int, tenant: int, received_before: int | None
+) -> tuple[int, Sequence[tuple[int, int]]]:
+    """Deletes the tenant's events that were received before then, or all, from the segment that begins with that event.
+    Returns how many, and (time, receipt) of each of its others."""
     segment = _load(db, first)
     columns = segment.columns
     kinds: list[tuple[int, str, str] | None] = []
     bodies: list[bytes] = []
-    staying: list[int] = []
+    staying: list[tuple[int, int]] = []
     deleted = 0
     for at, (place, time) in enumerate(zip(columns.places, columns.times, strict=True)):
         kind, body = (None, b"") if place == _GONE else (columns.kinds[place], segment.body(first + at))
         if kind is not None and kind.tenant == tenant:
-            if goes(body):
+            received = received_time(body)
+            if received_before is None or received < received_before:
                 kind, body = None, b""
                 deleted += 1
             else:
-                staying.append(time)
+                staying.append((time, received))
         kinds.append(kind)
         bodies.append(body)
     if deleted:

@@ -15,23 +15,27 @@ from itertools import groupby, islice
 
 from eventrunner.storage.sqlite_segments import Columns, read_columns
 
-__all__ = ["Listing", "add_spans", "change_span", "count_events", "oldest_segments"]
+__all__ = ["Listing", "add_spans", "change_span", "count_events", "segments_of", "tenant_number"]
 
 _LEAST, _MOST = -(2**63), 2**63 - 1
+_INSERT = "insert into spans (tenant, first_time, segment, last_time, events, first_received) values (?, ?, ?, ?, ?, ?)"
 
 
-def add_spans(db: sqlite3.Connection, segment: int, tenants: Sequence[int], times: Sequence[int]) -> None:
+def add_spans(
+    db: sqlite3.Connection, segment: int, tenants: Sequence[int], times: Sequence[int], received: Sequence[int]
+) -> None:
     """Of the events of a segment, one each."""
-    spans: dict[int, tuple[int, int, int]] = {}
+    spans: dict[int, tuple[int, int, int, int]] = {}
     start = 0
     for tenant, run in groupby(tenants):
         end = start + sum(1 for _ in run)
-        least, most, events = spans.get(tenant, (_MOST, _LEAST, 0))
+        least, most, events, first = spans.get(tenant, (_MOST, _LEAST, 0, _MOST))
         part = times[start:end]
-        spans[tenant] = (min(least, min(part)), max(most, max(part)), events + end - start)
+        first = min(first, min(received[start:end]))
+        spans[tenant] = (min(least, min(part)), max(most, max(part)), events + end - start, first)
         start = end
-    for tenant, (least, most, events) in spans.items():
-        db.execute("insert into spans values (?, ?, ?, ?, ?)", (tenant, least, segment, most, events))
+    for tenant, (least, most, events, first) in spans.items():
+        db.execute(_INSERT, (tenant, least, segment, most, events, first))
         query = "update tenants set longest_span = ?1 where number = ?2 and longest_span < ?1"
         db.execute(query, (most - least, tenant))
 
@@ -41,20 +45,24 @@ def count_events(db: sqlite3.Connection, tenant: str) -> int:
     return int(db.execute(query, (tenant,)).fetchone()[0] or 0)
 
 
-def oldest_segments(db: sqlite3.Connection, tenant: str) -> tuple[int, list[int]]:
-    """The tenant's number, and the segments that have events of it in the order of their arrival."""
-    query = """select tenant, segment from spans
-        where tenant = (select number from tenants where name = ?) order by segment"""
-    rows = db.execute(query, (tenant,)).fetchall()
-    return (rows[0][0] if rows else 0), [segment for _, segment in rows]
+def tenant_number(db: sqlite3.Connection, tenant: str) -> int | None:
+    row = db.execute("select number from tenants where name = ?", (tenant,)).fetchone()
+    return None if row is None else int(row[0])
 
 
-def change_span(db: sqlite3.Connection, tenant: int, segment: int, times: Sequence[int]) -> None:
-    """After events of the tenant were deleted from the segment: the times of those that stay."""
+def segments_of(db: sqlite3.Connection, tenant: int, received_before: int | None = None) -> list[int]:
+    """Those that have events of the tenant, or may have some that were received before then."""
+    query = "select segment from spans where tenant = ? and first_received < ? order by segment"
+    before = _MOST if received_before is None else received_before
+    return [segment for (segment,) in db.execute(query, (tenant, before))]
+
+
+def change_span(db: sqlite3.Connection, tenant: int, segment: int, staying: Sequence[tuple[int, int]]) -> None:
+    """After events of the tenant were looked for in the segment and deleted: (time, receipt) of each that stays."""
     db.execute("delete from spans where tenant = ? and segment = ?", (tenant, segment))
-    if times:
-        values = (tenant, min(times), segment, max(times), len(times))
-        db.execute("insert into spans values (?, ?, ?, ?, ?)", values)
+    if staying:
+        times, received = zip(*staying, strict=True)
+        db.execute(_INSERT, (tenant, min(times), segment, max(times), len(times), min(received)))
 
 
 @dataclass(frozen=True, slots=True)

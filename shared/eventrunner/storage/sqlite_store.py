@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import builtins
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from eventrunner.errors import ConfigurationError
 from eventrunner.events.event import Identity
-from eventrunner.storage.content import first_writes, received_time
+from eventrunner.storage.content import first_writes
 from eventrunner.storage.cursors import decode_cursor, encode_cursor
 from eventrunner.storage.event_store import Page, PutReport, Row
 from eventrunner.storage.sqlite_database import SqliteDatabase
@@ -28,7 +28,14 @@ from eventrunner.storage.sqlite_segments import (
     read_bodies,
     read_rows,
 )
-from eventrunner.storage.sqlite_spans import Listing, add_spans, change_span, count_events, oldest_segments
+from eventrunner.storage.sqlite_spans import (
+    Listing,
+    add_spans,
+    change_span,
+    count_events,
+    segments_of,
+    tenant_number,
+)
 
 __all__ = ["SqliteStore"]
 
@@ -90,12 +97,12 @@ class SqliteStore:
 
     def _append(self, db: sqlite3.Connection, rows: Sequence[Row], keys: Sequence[int]) -> None:
         first = next_number(db)
-        names, sources, _, types, times, _, bodies, *_ = zip(*rows, strict=True)
+        names, sources, _, types, times, received, bodies, *_ = zip(*rows, strict=True)
         numbers = {name: self._tenant_number(db, name) for name in set(names)}
         tenants = [numbers[name] for name in names]
         kinds = list(zip(tenants, types, sources, strict=True))
         for start, end in append_segments(db, first, kinds, times, bodies):
-            add_spans(db, first + start, tenants[start:end], times[start:end])
+            add_spans(db, first + start, tenants[start:end], times[start:end], received[start:end])
         self._identities.add(db, first, keys)
 
     def _tenant_number(self, db: sqlite3.Connection, tenant: str) -> int:
@@ -176,25 +183,23 @@ class SqliteStore:
             return [name for (name,) in db.execute(query)]
 
     def expire(self, tenant: str, received_before: int) -> int:
-        return self._delete(tenant, lambda body: received_time(body) < received_before, first_only=True)
+        return self._delete(tenant, received_before)
 
     def erase(self, tenant: str) -> int:
-        return self._delete(tenant, lambda body: True, first_only=False)
+        return self._delete(tenant, None)
 
-    def _delete(self, tenant: str, goes: Callable[[bytes], bool], *, first_only: bool) -> int:
-        """Segment by segment, so that nobody waits long to write. Later segments hold what was received later, so an
-        expiry ends with the first that loses nothing."""
+    def _delete(self, tenant: str, received_before: int | None) -> int:
+        """Segment by segment, so that nobody waits long to write."""
         with self._database.reading() as db:
-            number, segments = oldest_segments(db, tenant)
+            number = tenant_number(db, tenant)
+            segments = [] if number is None else segments_of(db, number, received_before)
         total = 0
         for segment in segments:
+            assert number is not None
             with self._database.overwriting() as db:
-                deleted, staying = delete_from_segment(db, segment, number, goes)
-                if deleted:
-                    change_span(db, number, segment, staying)
+                deleted, staying = delete_from_segment(db, segment, number, received_before)
+                change_span(db, number, segment, staying)
             total += deleted
-            if first_only and not deleted:
-                break
         if total:
             self._database.truncate_log()
         return total

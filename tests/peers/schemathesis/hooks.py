@@ -28,6 +28,7 @@ BEYOND_SCHEMA: Final = {
     "rules-put": ".*",
     "rules-dry-run": rf"{_TIMES}|cursor|events.*|text|tenant|.*:\d+:\d+",
     "rules-explain": r"event.*|text|.*:\d+:\d+",
+    "rules-explain-all": "event.*",
     "tenants-put": "id|plan|adapters.*|routes.*|",
     "tenants-delete": "confirm",
     "plans-put": r"name|charges\[\d+\]\.tiers.*",

@@ -14,9 +14,9 @@ from eventrunner.cli.platform_process import make_folder
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
+from tests.pipeline.faults.recovery import Struck
 from tests.pipeline.faults.report import Report
 from tests.pipeline.faults.run import Plan, run
-from tests.pipeline.faults.scheduler import Struck
 
 
 @click.command()
@@ -28,10 +28,21 @@ from tests.pipeline.faults.scheduler import Struck
 @click.option(
     "--rate", type=click.FloatRange(1), default=3000, show_default=True, envvar="FAULTS_RATE", help="Events/s."
 )
+@click.option(
+    "--report",
+    "report_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="faults-report.json",
+    show_default=True,
+    envvar="FAULTS_REPORT",
+    help="File for the result as JSON; `python -m tests.pipeline.faults.summary` sums several.",
+)
 @click.option("--keep", type=click.Path(path_type=Path), help="Keep the platform's state in this new folder.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def main(seconds: float, seed: int | None, store: str, rate: float, keep: Path | None, as_json: bool) -> None:
-    """Runs the platform under load and injects faults; exit code 1 when anything is lost, doubled or wrong."""
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON too.")
+def main(
+    seconds: float, seed: int | None, store: str, rate: float, report_path: Path, keep: Path | None, as_json: bool
+) -> None:
+    """Runs the platform under load and injects faults; exit code 1 when anything is lost, doubled, late or wrong."""
     folder = keep or make_folder("faults")
     folder.mkdir(parents=True, exist_ok=True)
     plan = Plan(folder.resolve(), random.randrange(10**6) if seed is None else seed, seconds, store, rate)
@@ -41,6 +52,7 @@ def main(seconds: float, seed: int | None, store: str, rate: float, keep: Path |
     finally:
         if keep is None and report is not None and report.passed:
             shutil.rmtree(folder, ignore_errors=True)
+    report.write(report_path)
     if as_json:
         click.echo(json.dumps(report.to_json()))
     else:
@@ -60,7 +72,7 @@ def _run(plan: Plan, console: Console) -> Report:
         def show(struck: Struck) -> None:
             nonlocal count
             count += 1
-            last = f"{struck.fault}: {struck.recovery:.2f} s"
+            last = f"{struck.kind} {struck.detail}: {struck.recovery:.2f} s"
             progress.update(task, description=f"faults: {count}", last=last)
             if not console.is_terminal:
                 console.print(f"{struck.at:7.1f} s  {last}")

@@ -1,7 +1,8 @@
-"""The clock of the gateway and the functions, which can be set while they run (`clock.c` is put before the C library).
+"""The time of day of the platform, which can be set while it runs (`clock.c` is put before the C library).
 
-Everything else keeps the machine's own time, as other machines would: nats-server and Cassandra ignore it anyway, and
-ClickHouse waits by the time of day, for which only the kernel's own would do.
+Whatever the platform starts inherits it: the gateway, the functions and the source adapter go by it. nats-server (which
+asks the kernel itself), ClickHouse's engine (which brings its own C library) and Cassandra (which is started beside)
+keep the machine's own time, as other machines would.
 """
 
 from __future__ import annotations

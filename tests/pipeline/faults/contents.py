@@ -1,229 +1,158 @@
-"""What the platform holds at the end, read the way its users read it."""
+"""What the platform holds of a tenant at the end, asked for the way its users ask."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import urllib.request
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aiohttp
 import msgspec
 from eventrunner.clock import utc_now
-from eventrunner.events.packing import ENCODING, unpack
-from eventrunner.storage.jetstream import JetStreamApi, JetStreamError, connect, disconnect
+from eventrunner.storage.analytics import Analytics, EventCounts
 
-from tests.pipeline.faults.probe import Stuck
+from tests.pipeline.faults.letters import Letter, Letters
+from tests.pipeline.faults.places import Found, Place
+from tests.pipeline.faults.streams import Streams
 from tests.pipeline.faults.target import Target
 
-__all__ = ["Contents", "Event", "Letters", "Usage", "read_contents"]
+__all__ = ["Contents", "Reader"]
 
+T = TypeVar("T")
 _PAGE: Final = 1000
-_LIMIT: Final = 64 * 1024 * 1024
-_PATIENCE: Final = 180.0
-
-
-class Event(msgspec.Struct, frozen=True):
-    id: str
-    type: str = ""
-    causeid: str = ""
-    tenantid: str = ""
+_TIMEOUT: Final = 300
 
 
 class _Page(msgspec.Struct):
-    events: list[Event]
+    events: list[Found]
     next: str | None
 
 
-class _Letter(msgspec.Struct):
+class _LetterPage(msgspec.Struct):
+    dead_letters: list[Letter]
+    next: str | None
+
+
+class _Row(msgspec.Struct):
     id: str
-    tenantid: str
+    source: str
     type: str
-    data: msgspec.Raw = msgspec.Raw(b"null")
-    knativeerrorcode: int = 0
-    knativeerrordata: str = ""
+    subject: str
+    data: str
+    causeid: str
+    replayid: str
+
+    def event(self) -> Found:
+        data = msgspec.Raw(self.data.encode())
+        return Found(self.id, self.source, self.type, self.subject, data, self.causeid, self.replayid)
 
 
 @dataclass(slots=True)
-class Letters:
-    """Dead letters of a tenant."""
-
-    failing: Counter[str] = field(default_factory=Counter)
-    """Id → letters; likewise the others."""
-    conflicts: Counter[str] = field(default_factory=Counter)
-    unfit: dict[str, set[str]] = field(default_factory=dict)
-    """Mark → ids."""
-    others: list[str] = field(default_factory=list)
-
-    def add(self, letter: _Letter) -> None:
-        if letter.type == "loop":
-            self.failing[letter.id] += 1
-        elif letter.type == "eventrunner.raw":
-            self.unfit.setdefault(msgspec.json.decode(letter.data)["mark"], set()).add(letter.id)
-        elif letter.knativeerrorcode == 409:
-            self.conflicts[letter.id] += 1
-        else:
-            self.others.append(f"{letter.type} {letter.id}: {letter.knativeerrorcode} {letter.knativeerrordata[:200]}")
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    events: Decimal
-    derived: Decimal
-    ingress: Decimal
-    billed_events: Decimal
-    billed_derived: Decimal
-    billed_gib: Decimal
-
-
-@dataclass(frozen=True, slots=True)
 class Contents:
     """Of one tenant."""
 
-    stored: list[Event]
-    """All pages of the event store, as they came."""
-    results: list[Event]
-    """Each of RESULTS once: between stages an event may come again."""
-    analysed: list[Event]
-    """Each key of ClickHouse once, as every query of ours takes it."""
-    letters: Letters
-    usage: Usage
+    stored: Place = field(default_factory=lambda: Place("the event store"))
+    """What `GET /api/v1/events` lists."""
+    results: Place = field(default_factory=lambda: Place("RESULTS", once=False))
+    analysed: Place = field(default_factory=lambda: Place("ClickHouse", once=False))
+    """The rows as they were written; what users are told of them is in `answers`."""
+    letters: Letters = field(default_factory=Letters)
+    answers: dict[str, Decimal] = field(default_factory=dict)
+    """Numbers that users ask for, by what they say."""
 
 
-async def read_contents(target: Target, tenants: Sequence[str]) -> dict[str, Contents]:
-    """By tenant, when nothing is on its way any more. Raises Stuck."""
-    await _drained(target)
-    letters = await _dead_letters(target)
-    results = _by_tenant(set(await _results(target)))
-    analysed = _by_tenant(await _analysed(target))
-    async with aiohttp.ClientSession() as session:
+@dataclass(slots=True)
+class Reader:
+    """Use when nothing is on its way any more. Every method may raise Unavailable."""
+
+    target: Target
+    streams: Streams
+
+    async def read(self, tenant: str) -> Contents:
+        contents = Contents()
+        async with aiohttp.ClientSession() as session:
+            async for page in self._pages(session, f"/api/v1/events/{tenant}", _Page):
+                for event in page.events:
+                    contents.stored.add(event)
+            async for letters in self._pages(session, f"/api/v1/dead-letters/{tenant}", _LetterPage):
+                for letter in letters.dead_letters:
+                    contents.letters.add(letter)
+            contents.answers |= await self._usage(session, tenant)
+            contents.answers |= await self._invoice(session, tenant)
+        async for event in self.streams.results(tenant):
+            contents.results.add(event)
+        contents.answers |= await asyncio.to_thread(self._analytics, tenant, contents.analysed)
+        return contents
+
+    async def _pages(self, session: aiohttp.ClientSession, path: str, kind: type[T]) -> AsyncIterator[T]:
+        decoder = msgspec.json.Decoder(kind)
+        cursor: str | None = ""
+        while cursor is not None:
+            question = f"{path}?limit={_PAGE}" + (f"&cursor={cursor}" if cursor else "")
+            page: Any = decoder.decode(await self.target.ask(session, question))
+            yield page
+            cursor = page.next
+
+    async def _usage(self, session: aiohttp.ClientSession, tenant: str) -> dict[str, Decimal]:
+        answers = {}
+        now = utc_now()
+        span = f"from={_time(now - timedelta(days=2))}&to={_time(now + timedelta(days=2))}"
+        for name, parameters in (("", ""), (" by minute", "&window=minute"), (" by type", "&group_by=type")):
+            answer = json.loads(await self.target.ask(session, f"/api/v1/usage/{tenant}?{span}{parameters}"))
+            for what, key in (("events", "events"), ("derived events", "derived"), ("bytes", "network_ingress")):
+                answers[f"{what} in usage{name}"] = sum((Decimal(row[key]) for row in answer["usage"]), Decimal())
+        answers["orders in usage by type"] = sum(
+            (Decimal(row["events"]) for row in answer["usage"] if row["type"] == "order"), Decimal()
+        )
+        return answers
+
+    async def _invoice(self, session: aiohttp.ClientSession, tenant: str) -> dict[str, Decimal]:
+        path = f"/api/v1/invoice/{tenant}?period={utc_now():%Y-%m}"
+        lines = json.loads(await self.target.ask(session, path))["lines"]
+
+        def billed(meter: str) -> Decimal:
+            return sum((Decimal(line["quantity"]) for line in lines if line["meter"] == meter), Decimal())
+
         return {
-            tenant: Contents(
-                await _stored(target, session, tenant),
-                results.get(tenant, []),
-                analysed.get(tenant, []),
-                letters.get(tenant, Letters()),
-                await _usage(target, session, tenant),
-            )
-            for tenant in tenants
+            "events on the invoice": billed("events"),
+            "derived events on the invoice": billed("derived_events"),
+            "GiB on the invoice": billed("ingress_gib"),
         }
 
-
-def _by_tenant(events: Iterable[Event]) -> dict[str, list[Event]]:
-    found: dict[str, list[Event]] = {}
-    for event in events:
-        found.setdefault(event.tenantid, []).append(event)
-    return found
-
-
-async def _drained(target: Target) -> None:
-    """Returns when nothing is on its way any more. Raises Stuck."""
-    client = await connect(target.platform.nats, name="faults")
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            while left := await _left(JetStreamApi(client)):
-                await asyncio.sleep(0.5)
-    except TimeoutError:
-        raise Stuck(f"after the load had ended, {left} were not worked off within {_PATIENCE:g} s") from None
-    finally:
-        await disconnect(client)
-
-
-async def _left(api: JetStreamApi) -> dict[str, int]:
-    """Messages that wait or are being worked on, by consumer."""
-    left: dict[str, int] = {}
-    for stream, consumer in (
-        ("RAW", "event-runner"),
-        ("EVENTS", "event-engine"),
-        ("RESULTS", "analytics"),
-        ("USAGE", "metering"),
-    ):
+    def _analytics(self, tenant: str, rows: Place) -> dict[str, Decimal]:
+        for row in self._query(
+            f"SELECT id, source, type, subject, data, causeid, replayid FROM events WHERE tenantid = '{tenant}'", _Row
+        ):
+            rows.add(row.event())
+        view = (
+            f"SELECT toString(toDecimal64(sum(network_ingress), 0)) AS n FROM tenant_usage WHERE tenant_id = '{tenant}'"
+        )
+        (total,) = self._query(view, dict[str, str])
+        analytics = Analytics(self.target.platform.clickhouse)
         try:
-            info = await api.request(f"CONSUMER.INFO.{stream}.{consumer}")
-        except JetStreamError as error:
-            if error.http_code != 404:
-                raise
-            continue
-        if waiting := info["num_pending"] + info["num_ack_pending"]:
-            left[consumer] = waiting
-    return left
+            counts = analytics.counts().get(tenant, EventCounts(0, 0))
+        finally:
+            analytics.close()
+        return {
+            "events of Analytics.counts()": Decimal(counts.events),
+            "derived events of Analytics.counts()": Decimal(counts.derived),
+            "bytes in the view tenant_usage": Decimal(total["n"]),
+        }
+
+    def _query(self, sql: str, kind: type[T]) -> Iterator[T]:
+        decoder = msgspec.json.Decoder(kind)
+        server, _, database = self.target.platform.clickhouse.rpartition("/")
+        body = f"{sql} FORMAT JSONEachRow".encode()
+        request = urllib.request.Request(f"{server}/?database={database}", data=body)
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:
+            for line in response:
+                yield decoder.decode(line)
 
 
-async def _stored(target: Target, session: aiohttp.ClientSession, tenant: str) -> list[Event]:
-    decoder = msgspec.json.Decoder(_Page)
-    events: list[Event] = []
-    cursor = ""
-    while True:
-        path = f"/api/v1/events/{tenant}?limit={_PAGE}{cursor}"
-        page = decoder.decode(await target.ask(session, path))
-        events += page.events
-        if page.next is None:
-            return events
-        cursor = f"&cursor={page.next}"
-
-
-async def _usage(target: Target, session: aiohttp.ClientSession, tenant: str) -> Usage:
-    now = utc_now()
-    span = [f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in (now - timedelta(days=2), now + timedelta(days=2))]
-    answer = json.loads(await target.ask(session, f"/api/v1/usage/{tenant}?from={span[0]}&to={span[1]}"))
-    (row,) = answer["usage"]
-    lines = json.loads(await target.ask(session, f"/api/v1/invoice/{tenant}?period={now:%Y-%m}"))["lines"]
-
-    def billed(meter: str) -> Decimal:
-        return sum((Decimal(line["quantity"]) for line in lines if line["meter"] == meter), Decimal())
-
-    return Usage(
-        Decimal(row["events"]),
-        Decimal(row["derived"]),
-        Decimal(row["network_ingress"]),
-        billed("events"),
-        billed("derived_events"),
-        billed("ingress_gib"),
-    )
-
-
-async def _analysed(target: Target) -> list[Event]:
-    sql = "SELECT DISTINCT tenantid, source, id, type, causeid FROM events FORMAT JSONEachRow"
-    server, _, database = target.platform.clickhouse.rpartition("/")
-    request = urllib.request.Request(f"{server}/?database={database}", data=sql.encode())
-
-    def read() -> bytes:
-        with urllib.request.urlopen(request, timeout=120) as response:
-            body: bytes = response.read()
-            return body
-
-    return msgspec.json.Decoder(Event).decode_lines(await asyncio.to_thread(read))
-
-
-async def _results(target: Target) -> list[Event]:
-    decoder = msgspec.json.Decoder(list[Event])
-    return [event for body in await _messages(target, "RESULTS", "results.>") for event in decoder.decode(body)]
-
-
-async def _dead_letters(target: Target) -> dict[str, Letters]:
-    decoder = msgspec.json.Decoder(_Letter)
-    found: dict[str, Letters] = {}
-    for body in await _messages(target, "DEADLETTER", "deadletter.>"):
-        letter = decoder.decode(body)
-        found.setdefault(letter.tenantid, Letters()).add(letter)
-    return found
-
-
-async def _messages(target: Target, stream: str, subject: str) -> list[bytes]:
-    client = await connect(target.platform.nats, name="faults")
-    try:
-        state: dict[str, Any] = (await JetStreamApi(client).request(f"STREAM.INFO.{stream}"))["state"]
-        subscription = await client.jetstream().subscribe(subject, ordered_consumer=True)
-        bodies: list[bytes] = []
-        while len(bodies) < state["messages"]:
-            message = await subscription.next_msg(timeout=20)
-            packed = (message.headers or {}).get("Content-Encoding") == ENCODING
-            bodies.append(unpack(message.data, _LIMIT) if packed else message.data)
-        return bodies
-    finally:
-        await disconnect(client)
+def _time(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"

@@ -1,4 +1,4 @@
-"""What can happen to the platform. A new fault is a class with a `name` and a `strike`, and a line in `catalogue`."""
+"""What can happen to the platform: what a fault is, and those of processes. `catalogue` lists all of them."""
 
 from __future__ import annotations
 
@@ -9,24 +9,37 @@ import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
-from typing import Final, Protocol
-
-from eventrunner.errors import EventRunnerError
-from eventrunner.storage.jetstream import JetStreamApi, connect, disconnect
+from typing import ClassVar, Final, Protocol
 
 from tests.pipeline.faults.clock import MachineClock
-from tests.pipeline.faults.proxy import MISBEHAVIOURS, Proxy
+from tests.pipeline.faults.proxy import Proxy
 from tests.pipeline.faults.target import Target
 from tests.support_cassandra import CassandraNode
 
-__all__ = ["Fault", "NotPossible", "World", "catalogue"]
+__all__ = [
+    "GATEWAY",
+    "LIMIT",
+    "SERVERS",
+    "Deploy",
+    "Fault",
+    "Kill",
+    "KillCassandra",
+    "KillEverything",
+    "KillSome",
+    "NotPossible",
+    "Pause",
+    "World",
+]
 
-FUNCTIONS: Final = ("ingest-http", "event-runner", "event-engine", "analytics", "metering", "api", "billing")
-_SERVERS: Final = ("source adapter", "nats-server", "clickhouse (chdb)")
-_STREAMS: Final = ("RAW", "EVENTS", "RESULTS", "USAGE", "DEADLETTER")
+SERVERS: Final = ("source adapter", "nats-server", "clickhouse (chdb)")
+GATEWAY: Final = "gateway, activator"
+LIMIT: Final = 15.0
+"""Seconds within which events have to flow again on a machine that is not overloaded."""
+_RESTART_LIMIT: Final = 30.0
 _PAUSE_SECONDS: Final = 12.0
-"""Longer than the source's ack wait of 10 s."""
+"""Longer than the source's ack wait (3 s) and than what it gives a request in these runs (10 s)."""
 
 
 class NotPossible(Exception):
@@ -36,14 +49,32 @@ class NotPossible(Exception):
 @dataclass(frozen=True, slots=True)
 class World:
     target: Target
+    manifests: Path
     proxies: Mapping[str, Proxy]
+    """By service, between it and the adapter."""
     clock: MachineClock | None
     node: CassandraNode | None
 
 
 class Fault(Protocol):
+    limit: ClassVar[float]
+    """Seconds, from the end of the fault, within which events have to flow again, see `recovery`."""
+    single: ClassVar[bool]
+    """Whether it is the end of one process, for which there is a figure to reach."""
+    starts_anew: ClassVar[bool]
+    """Whether a process of ours starts then, so that a cold start measures how long that may take."""
+
     @property
-    def name(self) -> str: ...
+    def kind(self) -> str: ...
+
+    @property
+    def detail(self) -> str:
+        """What in particular, if the kind does not tell."""
+        ...
+
+    def missing(self, world: World) -> str:
+        """Why this cannot happen in this run; empty when it can."""
+        ...
 
     async def strike(self, world: World, random: Random) -> float:
         """Returns when the fault is over: the moment from which on events should flow again, by the monotonic clock.
@@ -55,10 +86,19 @@ class Fault(Protocol):
 @dataclass(frozen=True, slots=True)
 class Kill:
     part: str
+    detail: str = ""
+    absent: str = ""
+    """Why it never runs."""
+    limit: ClassVar[float] = LIMIT
+    single: ClassVar[bool] = True
+    starts_anew: ClassVar[bool] = True
 
     @property
-    def name(self) -> str:
+    def kind(self) -> str:
         return f"kill -9 {self.part}"
+
+    def missing(self, world: World) -> str:
+        return self.absent
 
     async def strike(self, world: World, random: Random) -> float:
         _kill_one(world.target, self.part, random)
@@ -68,7 +108,17 @@ class Kill:
 @dataclass(frozen=True, slots=True)
 class KillSome:
     parts: tuple[str, ...]
-    name: str = "kill -9 several at once"
+    kind: str = "kill -9 several at once"
+    limit: ClassVar[float] = LIMIT
+    single: ClassVar[bool] = False
+    starts_anew: ClassVar[bool] = False
+
+    @property
+    def detail(self) -> str:
+        return ", ".join(self.parts)
+
+    def missing(self, world: World) -> str:
+        return ""
 
     async def strike(self, world: World, random: Random) -> float:
         for part in self.parts:
@@ -82,36 +132,41 @@ class KillSome:
 class Deploy:
     """A new deployment ends the old processes politely, under load."""
 
-    part: str
+    detail: str
+    kind: str = "replace a function"
+    limit: ClassVar[float] = LIMIT
+    single: ClassVar[bool] = False
+    starts_anew: ClassVar[bool] = False
 
-    @property
-    def name(self) -> str:
-        return f"replace {self.part}"
+    def missing(self, world: World) -> str:
+        return ""
 
     async def strike(self, world: World, random: Random) -> float:
-        processes = world.target.processes(self.part)
-        if not processes:
-            raise NotPossible(self.part)
-        os.kill(processes[0].pid, signal.SIGTERM)
+        _send(_pids(world.target, self.detail)[0], signal.SIGTERM)
         return time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    part: str
+    detail: str
+    seconds: float = _PAUSE_SECONDS
+    limit: ClassVar[float] = LIMIT
+    single: ClassVar[bool] = False
+    starts_anew: ClassVar[bool] = False
 
     @property
-    def name(self) -> str:
-        return f"SIGSTOP {self.part} for {_PAUSE_SECONDS:g} s"
+    def kind(self) -> str:
+        return f"SIGSTOP for {self.seconds:g} s"
+
+    def missing(self, world: World) -> str:
+        return ""
 
     async def strike(self, world: World, random: Random) -> float:
-        pids = [process.pid for process in world.target.processes(self.part)]
-        if not pids:
-            raise NotPossible(self.part)
+        pids = _pids(world.target, self.detail)
         for pid in pids:
             _send(pid, signal.SIGSTOP)
         try:
-            await asyncio.sleep(_PAUSE_SECONDS)
+            await asyncio.sleep(self.seconds)
         finally:
             for pid in pids:
                 _send(pid, signal.SIGCONT)
@@ -120,7 +175,14 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class KillEverything:
-    name: str = "kill -9 everything"
+    kind: str = "kill -9 everything"
+    detail: str = ""
+    limit: ClassVar[float] = _RESTART_LIMIT
+    single: ClassVar[bool] = False
+    starts_anew: ClassVar[bool] = False
+
+    def missing(self, world: World) -> str:
+        return ""
 
     async def strike(self, world: World, random: Random) -> float:
         killed = time.monotonic()
@@ -131,7 +193,14 @@ class KillEverything:
 
 @dataclass(frozen=True, slots=True)
 class KillCassandra:
-    name: str = "kill -9 Cassandra"
+    kind: str = "kill -9 Cassandra"
+    detail: str = ""
+    limit: ClassVar[float] = LIMIT
+    single: ClassVar[bool] = True
+    starts_anew: ClassVar[bool] = False
+
+    def missing(self, world: World) -> str:
+        return "" if world.node else "the event store is SQLite"
 
     async def strike(self, world: World, random: Random) -> float:
         """Recovery counts from when the node answers again."""
@@ -144,82 +213,16 @@ class KillCassandra:
         return time.monotonic()
 
 
-@dataclass(frozen=True, slots=True)
-class BadSink:
-    how: str
-
-    @property
-    def name(self) -> str:
-        return f"sink {self.how}"
-
-    async def strike(self, world: World, random: Random) -> float:
-        proxy = world.proxies[random.choice(sorted(world.proxies))]
-        proxy.misbehave(MISBEHAVIOURS[self.how])
-        try:
-            await asyncio.sleep(random.uniform(1, 6))
-        finally:
-            proxy.behave()
-        return time.monotonic()
-
-
-@dataclass(frozen=True, slots=True)
-class FullStream:
-    stream: str
-
-    @property
-    def name(self) -> str:
-        return f"stream {self.stream} full"
-
-    async def strike(self, world: World, random: Random) -> float:
-        client = await connect(world.target.platform.nats, name="faults")
-        try:
-            await self._fill(JetStreamApi(client), random.uniform(2, 6))
-        except EventRunnerError as error:
-            raise NotPossible(str(error)) from error
-        finally:
-            await disconnect(client)
-        return time.monotonic()
-
-    async def _fill(self, api: JetStreamApi, seconds: float) -> None:
-        config = (await api.request(f"STREAM.INFO.{self.stream}"))["config"]
-        await api.request(f"STREAM.UPDATE.{self.stream}", {**config, "max_bytes": 1})
-        try:
-            await asyncio.sleep(seconds)
-        finally:
-            await api.request(f"STREAM.UPDATE.{self.stream}", config)
-
-
-@dataclass(frozen=True, slots=True)
-class ClockJump:
-    name: str = "clock jumps"
-
-    async def strike(self, world: World, random: Random) -> float:
-        if world.clock is None:
-            raise NotPossible("there is no C compiler")
-        world.clock.jump(random)
-        return time.monotonic()
-
-
-def catalogue(random: Random, *, cassandra: bool) -> list[Fault]:
-    """Each kind at least once, in a new order."""
-    deck: list[Fault] = [Kill(part) for part in FUNCTIONS + _SERVERS]
-    deck += [BadSink(how) for how in random.sample(sorted(MISBEHAVIOURS), 5)]
-    deck += [FullStream(stream) for stream in random.sample(_STREAMS, 2)]
-    deck += [Deploy(part) for part in random.sample(FUNCTIONS, 3)]
-    deck += [Pause(part) for part in random.sample(FUNCTIONS + _SERVERS + ("gateway, activator",), 2)]
-    deck += [KillSome(tuple(random.sample(FUNCTIONS + _SERVERS, random.randint(2, 4)))) for _ in range(2)]
-    deck += [KillEverything(), ClockJump(), ClockJump()]
-    if cassandra:
-        deck.append(KillCassandra())
-    random.shuffle(deck)
-    return deck
-
-
 def _kill_one(target: Target, part: str, random: Random) -> None:
-    processes = target.processes(part)
-    if not processes:
-        raise NotPossible(part)
-    _send(random.choice(processes).pid, signal.SIGKILL)
+    _send(random.choice(_pids(target, part)), signal.SIGKILL)
+
+
+def _pids(target: Target, part: str) -> list[int]:
+    """Parents first. Raises NotPossible."""
+    pids = [process.pid for process in target.processes(part)]
+    if not pids:
+        raise NotPossible(f"{part} does not run just now")
+    return pids
 
 
 def _send(pid: int, number: signal.Signals) -> None:

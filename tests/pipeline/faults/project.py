@@ -9,12 +9,27 @@ from pathlib import Path
 from typing import Final
 
 import yaml
+from eventrunner.local.manifests import load_manifests
+from eventrunner.source.streams import read_streams
 
-__all__ = ["SERVICES", "make_project"]
+from tests.pipeline.faults.catalogue import Parts
 
-_ROOT: Final = Path(__file__).parents[3]
-SERVICES: Final = ("event-runner", "event-engine", "analytics", "metering")
-"""Those on the way of every event, each fed by a source."""
+__all__ = ["ROOT", "make_project", "project_parts"]
+
+ROOT: Final = Path(__file__).parents[3]
+_BASE: Final = Path("knative", "base")
+_STORES: Final = ("KV_", "OBJ_")
+"""How the streams begin that hold buckets and object stores."""
+_SLICES: Final = ("replayer",)
+"""Services whose requests are slices of work of some ten seconds, and keep the time that they have."""
+_IDLE: Final = {"authorizer": "the gateway of one machine decides by itself"}
+
+
+def project_parts() -> Parts:
+    manifests = load_manifests(ROOT / _BASE)
+    streams = [stream.name for stream in read_streams(manifests.streams) if not stream.name.startswith(_STORES)]
+    functions = sorted(manifests.services.keys() - _IDLE.keys())
+    return Parts(functions, _IDLE, sorted(set(manifests.sources.values())), streams)
 
 
 def make_project(folder: Path, proxies: Mapping[str, str], timeout: str) -> Path:
@@ -22,15 +37,16 @@ def make_project(folder: Path, proxies: Mapping[str, str], timeout: str) -> Path
     an ISO 8601 duration."""
     for name in ("functions", "policies", "rules"):
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).symlink_to(_ROOT / name)
-    manifests = folder / "knative" / "base"
-    shutil.copytree(_ROOT / "knative" / "base", manifests)
+        (folder / name).symlink_to(ROOT / name)
+    manifests = folder / _BASE
+    shutil.copytree(ROOT / _BASE, manifests)
     for path in (manifests / "sources").glob("*.yaml"):
         document = yaml.safe_load(path.read_text())
         spec = document["spec"]
         service = spec["sink"]["ref"]["name"]
         if service in proxies:
             spec["sink"]["uri"] = proxies[service]
-            spec["delivery"]["timeout"] = timeout
+            if service not in _SLICES:
+                spec["delivery"]["timeout"] = timeout
             path.write_text(yaml.safe_dump(document))
     return manifests

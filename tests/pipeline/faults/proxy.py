@@ -12,6 +12,7 @@ from aiohttp import web
 from eventrunner.errors import Unavailable
 from eventrunner.events.headers import COUNT_HEADER
 from eventrunner.local.http_body import read_body
+from eventrunner.local.upstream import Body
 from multidict import CIMultiDict
 
 __all__ = ["MISBEHAVIOURS", "Misbehaviour", "Proxy"]
@@ -152,7 +153,7 @@ class Proxy:
     async def _forward(self, request: web.BaseRequest, body: bytes) -> web.Response:
         assert self._session is not None
         headers = _end_to_end(request.headers.items())
-        async with self._session.post(self.upstream(), data=body, headers=headers) as answer:
+        async with self._session.post(self.upstream(), data=Body(body), headers=headers) as answer:
             return web.Response(
                 status=answer.status, headers=_end_to_end(answer.headers.items()), body=await answer.read()
             )

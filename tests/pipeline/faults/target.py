@@ -11,10 +11,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
-from eventrunner.cli.connection import Api, Connection
+from eventrunner.cli.connection import Api, ApiError, Connection
 from eventrunner.cli.platform_process import RunningPlatform, running_platform
 from eventrunner.cli.processes import ProcessSample, sample_tree
 from eventrunner.errors import Unavailable
@@ -22,6 +22,7 @@ from eventrunner.errors import Unavailable
 __all__ = ["Target"]
 
 _PATIENCE: Final = 60.0
+_AGAIN: Final = (429, 502, 503, 504)
 
 
 @dataclass(slots=True)
@@ -71,6 +72,22 @@ class Target:
 
     def api(self) -> Api:
         return Api(Connection(self.url, self.platform.admin_key))
+
+    async def insist(self, method: str, path: str, body: object = None, *, text: str | None = None) -> Any:
+        """The decoded answer of the API, asked for until it comes. Raises ApiError for an answer that means no, and
+        Unavailable."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                async with self.api() as api:
+                    return await api.call(method, path, body, text=text)
+            except ApiError as error:
+                if error.http_status not in _AGAIN or time.monotonic() > deadline:
+                    raise
+            except Unavailable:
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(0.2)
 
     async def ask(self, session: aiohttp.ClientSession, path: str) -> bytes:
         """An answer of the API, asked for until it comes. Raises Unavailable."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import subprocess
 import sys
@@ -14,12 +15,13 @@ from random import Random
 
 import aiohttp
 import pytest
+import yaml
 from aiohttp import web
 from eventrunner.events.headers import COUNT_HEADER
 from support_source import LocalSink, Request
 
 from tests.pipeline.faults.clock import MachineClock
-from tests.pipeline.faults.project import SERVICES, make_project
+from tests.pipeline.faults.project import make_project, project_parts
 from tests.pipeline.faults.proxy import MISBEHAVIOURS, Proxy
 from tests.support import require
 
@@ -52,6 +54,18 @@ def test_a_proxy_that_behaves_passes_on_what_comes() -> None:
             assert (request.body, request.headers[COUNT_HEADER]) == (b"[]", "100")
 
     asyncio.run(run())
+
+
+def test_a_proxy_passes_on_a_backlog_too(caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        async with _proxied() as (_, url, sink):
+            body = io.BytesIO(bytes(5_000_000))
+            async with aiohttp.ClientSession() as session, session.post(url, data=body) as response:
+                assert await response.read() == _ANSWER
+            assert len(sink.requests[0].body) == 5_000_000
+
+    asyncio.run(run())
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(
@@ -137,8 +151,12 @@ def test_a_clock_jumps_for_a_running_program_and_durations_do_not(tmp_path: Path
     assert after[2] - before[2] < 30
 
 
-def test_the_sources_on_the_way_of_every_event_post_to_their_proxies(tmp_path: Path) -> None:
-    urls = {service: f"http://127.0.0.1:{port}" for port, service in enumerate(SERVICES, 1)}
+def test_all_sources_post_to_their_proxies(tmp_path: Path) -> None:
+    urls = {service: f"http://127.0.0.1:{port}" for port, service in enumerate(project_parts().sinks, 1)}
     manifests = make_project(tmp_path / "project", urls, "PT1S")
-    text = "".join(path.read_text() for path in sorted((manifests / "sources").glob("*.yaml")))
-    assert all(url in text for url in urls.values())
+    documents = {
+        path.stem: yaml.safe_load(path.read_text())["spec"] for path in sorted((manifests / "sources").glob("*.yaml"))
+    }
+    assert {name: spec["sink"]["uri"] for name, spec in documents.items()} == urls
+    short = [name for name, spec in documents.items() if spec["delivery"]["timeout"] == "PT1S"]
+    assert short == sorted(urls.keys() - {"replayer"})

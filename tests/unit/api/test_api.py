@@ -80,6 +80,8 @@ def _store_events(url: str) -> None:
 @pytest.fixture
 def call(platform: Caller) -> Caller:
     """With the tenants acme and globex, as if new."""
+    for rules in platform.json("GET", "rules/_platform")["rules"]:
+        platform("DELETE", f"rules/_platform/{rules['name']}")
     for tenant in ("acme", "globex"):
         for key in platform.json("PUT", f"tenants/{tenant}", {}, status=None)["keys"]:
             platform("DELETE", f"tenants/{tenant}/keys/{key['id']}")
@@ -233,6 +235,14 @@ class TestRules:
         assert int(column) > 1
         call.problem(404, "GET", "rules/acme/flights")
 
+    def test_what_surely_does_not_work_is_answered_as_a_warning(self, call):
+        text = 'rule A { when Event.type == 5 then Retract("A"); }'
+        message = "a string == an integer is never true: they are of different kinds"
+        warnings = [{"field": "flights:1:26", "message": message}]
+        assert call.json("PUT", "rules/acme/flights", text, status=201)["warnings"] == warnings
+        assert call.json("PUT", "rules/acme/flights", text)["warnings"] == warnings
+        assert call.json("PUT", "rules/acme/flights", RULE, status=201)["warnings"] == []
+
     def test_json_rules_are_kept_as_grl(self, call):
         rule = {
             "name": "Late",
@@ -244,6 +254,8 @@ class TestRules:
         assert shown["format"] == "grl"
         assert shown["text"].startswith("rule Late")
         assert call.problem(422, "PUT", "rules/acme/flights", {"name": "Late"})["errors"]
+        (error,) = call.problem(422, "PUT", "rules/acme/flights", rule | {"when": "Event.x = 1"})["errors"]
+        assert error["field"] == "flights (as GRL):3:17"
 
     def test_a_text_without_rules_is_refused(self, call):
         call.problem(422, "PUT", "rules/acme/flights", "// nothing")
@@ -283,6 +295,22 @@ class TestRules:
         assert (shown["active"], shown["version"], shown["newest"]) == (1, 1, 5)
         assert [item["version"] for item in shown["versions"]] == [1, 4, 5]
 
+    def test_a_text_that_the_registry_cannot_hold_is_413_and_changes_nothing(self, call):
+        padding = "//" + "\x01" * 135_000
+        call.problem(413, "PUT", "rules/acme/one", RULE + padding)
+        call.problem(404, "GET", "rules/acme/one")
+        call("PUT", "rules/acme/one", RULE + padding[:60_000])
+        call("POST", "rules/acme/one/activate")
+        call.problem(413, "PUT", "rules/acme/one", RULE + padding[:100_000])
+        assert call.json("GET", "rules/acme/one")["newest"] == 1
+
+    def test_sets_in_force_have_no_more_rules_together_than_one_may_have(self, call):
+        for name in ("one", "two"):
+            text = "".join(f"rule {name}{number} {{ when false then Complete(); }}" for number in range(3000))
+            assert call("PUT", f"rules/acme/{name}", text).status_code == 201
+        call.json("POST", "rules/acme/one/activate")
+        assert "5000 rules" in call.problem(422, "POST", "rules/acme/two/activate")["detail"]
+
     def test_a_dry_run_says_what_the_rules_would_do(self, call):
         call("PUT", "rules/acme/flights", RULE)
         event = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"}
@@ -291,6 +319,13 @@ class TestRules:
         assert answer["version"] == 1
         assert [item["fired"] for item in answer["results"]] == [["Late"], []]
         assert answer["results"][0]["emitted"][0]["type"] == "flight.late"
+
+    def test_a_dry_run_that_takes_too_long_is_refused(self, call, monkeypatch):
+        monkeypatch.setattr("eventrunner.api.rule_trials._SECONDS", 0.1)
+        call("PUT", "rules/acme/slow", 'rule Slow { when true then Out.x = "a".Repeat(1000000); }')
+        events = [{"specversion": "1.0", "id": str(number), "source": "/s", "type": "t"} for number in range(500)]
+        detail = call.problem(413, "POST", "rules/acme/slow/dry-run", {"events": events})["detail"]
+        assert "send fewer" in detail
 
     def test_a_dry_run_names_the_wrong_event(self, call):
         call("PUT", "rules/acme/flights", RULE)
@@ -341,6 +376,50 @@ class TestRules:
         assert "/s0, /s1" in call.problem(409, "POST", "rules/acme/flights/explain", {"id": "e0"})["detail"]
         call.json("POST", "rules/acme/flights/explain", {"id": "e0", "source": "/s0"})
         call.problem(404, "POST", "rules/acme/flights/explain", {"id": "e0", "source": "/s9"})
+
+    def test_what_an_event_goes_through_is_explained_stage_by_stage(self, call):
+        first = 'rule First { when true then Event.data.delay = 20; Tag("by", "p"); Retract("First"); }'
+        for name, text in (("_platform/guard", first), ("acme/one", RULE), ("acme/two", OTHER)):
+            call("PUT", f"rules/{name}", text)
+            call("POST", f"rules/{name}/activate")
+        call("PUT", "rules/acme/three", 'rule Draft { when true then Tag("d", 1); Retract("Draft"); }')
+        event = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "data": {"delay": 2}}
+        answer = call.json("POST", "rules/acme/explain", {"event": event})
+        platform, own = answer["stages"]
+        assert (platform["owner"], platform["sets"], platform["result"]["fired"]) == ("_platform", ["guard"], ["First"])
+        assert (own["owner"], own["sets"], own["result"]["fired"]) == ("acme", ["one", "two"], ["Late"])
+        assert [item["set"] for item in own["conditions"]] == ["one", "two"]
+        assert answer["result"]["fired"] == ["_platform.First", "Late"]
+        tried = call.json("POST", "rules/acme/three/explain", {"event": event, "together": True})["stages"][1]
+        assert (tried["sets"], tried["result"]["fired"]) == (["one", "three", "two"], ["Late", "Draft"])
+        text = OTHER.replace("Early", "Late")
+        clash = {"event": event, "together": True, "text": text}
+        assert "defined in one" in call.problem(422, "POST", "rules/acme/two/explain", clash)["detail"]
+        mine = call.json("POST", "rules/acme/explain", {"event": event}, who=ALICE)
+        assert mine["stages"][0]["result"]["tags"] == {"by": "p"}
+        assert mine["stages"][0].keys() == {"owner", "result"}
+        assert mine["stages"][1] == own
+
+    def test_where_nothing_is_in_force_that_is_said(self, call):
+        event = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "data": {"delay": 20}}
+        assert call.json("POST", "rules/acme/explain", {"event": event})["stages"] == []
+        call.problem(422, "POST", "rules/acme/explain", {"event": event, "text": RULE})
+        call.problem(403, "POST", "rules/acme/explain", {"event": event}, who=BOB)
+        call.problem(422, "POST", "rules/_platform/explain", {"id": "e1"})
+
+    def test_a_draft_is_tried_among_what_is_in_force(self, call):
+        call("PUT", "rules/_platform/guard", 'rule P { when true then Tag("p", 1); Retract("P"); }')
+        call("POST", "rules/_platform/guard/activate")
+        text = 'rule Late { when Event.p == "1" then Tag("q", 1); Retract("Late"); }'
+        body = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T00:01:00Z", "text": text}
+        assert call.json("POST", "rules/acme/new/dry-run", body)["matched"] == 0
+        together = call.json("POST", "rules/acme/new/dry-run", body | {"together": True})
+        assert together["draft"]["fired"] == {"_platform.P": 60, "Late": 60}
+        assert together["in_force"]["fired"] == {"_platform.P": 60}
+        assert together["different"] == 60
+        event = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "data": {"delay": 2}}
+        answer = call.json("POST", "rules/acme/new/dry-run", {"events": [event], "text": text, "together": True})
+        assert answer["results"][0]["fired"] == ["_platform.P", "Late"]
 
     def test_the_platforms_rules_are_an_admins(self, call):
         assert call.json("PUT", "rules/_platform/guard", RULE, status=201)["newest"] == 1

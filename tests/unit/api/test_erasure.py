@@ -17,12 +17,15 @@ from eventrunner.api import erasure
 from eventrunner.cli.main import cli
 from eventrunner.clock import format_time, utc_now
 from eventrunner.events import decode_batch
+from eventrunner.source.letter_box import LetterBox
+from eventrunner.source.letters import LetterFilter
 from eventrunner.storage.analytics import Analytics, EventCounts
 from eventrunner.storage.analytics_model import Totals
 from eventrunner.storage.event_store import EventStore, Row
 from eventrunner.storage.jetstream import connect
 from eventrunner.storage.registry import Mirror
 from eventrunner.storage.stores import open_store
+from nats.aio.client import Client
 from support_api import api_function
 from support_clickhouse import chdb_process
 from support_identity import sign
@@ -76,14 +79,24 @@ def run(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     return lambda *arguments, **more: CliRunner().invoke(cli, ["tenant", *arguments], **more)
 
 
-def publish(world: World, *subjects: str) -> None:
+def publish(world: World, *subjects: str, body: bytes = SECRET_TEXT.encode()) -> None:
     async def work() -> None:
         client = await connect(world.registry._nats_url, name="test")
         for subject in subjects:
-            await client.jetstream().publish(subject, SECRET_TEXT.encode())
+            await client.jetstream().publish(subject, body)
         await client.close()
 
     asyncio.run(work())
+
+
+def letters(world: World, tenant: str) -> list[str]:
+    """Ids of the events in the tenant's dead letters."""
+
+    async def read(client: Client) -> list[str]:
+        page = await LetterBox(client).page(LetterFilter(tenant), 1000, None)
+        return [letter.text("id") for letter in page.letters]
+
+    return world.registry.run(read)
 
 
 def test_nothing_of_an_erased_tenant_is_left_but_final_invoices(run: Callable[..., Result], world: World) -> None:
@@ -148,14 +161,38 @@ def test_a_sweep_deletes_what_its_tenant_no_longer_wants_to_keep(run: Callable[.
     before = world.analytics.totals("short", utc_now() - timedelta(days=60), utc_now())
     assert before == Totals(15, ingress=105)
     swept: dict[str, Any] = json.loads(run("sweep", "--json").output)["tenants"]
-    assert swept == {"short": {"events": 10, "rows": 10}, "long": {"events": 5, "rows": 5}}
-    assert json.loads(run("sweep", "--json").output)["tenants"]["short"] == {"events": 0, "rows": 0}
+    assert swept == {
+        "short": {"events": 10, "rows": 10, "dead_letters": 0},
+        "long": {"events": 5, "rows": 5, "dead_letters": 0},
+    }
+    nothing = {"events": 0, "rows": 0, "dead_letters": 0}
+    assert json.loads(run("sweep", "--json").output)["tenants"]["short"] == nothing
     assert [world.store.count(tenant) for tenant in ("short", "long", "ever")] == [5, 10, 15]
     # It is still billed.
     assert world.analytics.totals("short", utc_now() - timedelta(days=60), utc_now()) == before
     query = "SELECT countIf(data != '') FROM events WHERE tenantid = {tenant:String}"
     assert world.analytics._clickhouse.query(query, {"tenant": "short"}) == [(5,)]
     assert run("retention", "short", "--none").output == "for ever\n"
+
+
+def test_a_sweep_drops_dead_letters_of_events_received_too_long_ago(run: Callable[..., Result], world: World) -> None:
+    ages = (40, 1, 20, 9)
+    for tenant in ("brief", "patient"):
+        run("create", tenant)
+        for days_ago in ages:
+            received = format_time(utc_now() - timedelta(days=days_ago))
+            # Given up just now: after a long time in a stream, or once more by a replay.
+            letter = {"id": f"{days_ago}", "source": "/s", "type": "t", "receivedtime": received, "data": SECRET_TEXT}
+            publish(world, f"deadletter.event-engine.{tenant}", body=json.dumps(letter).encode())
+        publish(world, f"deadletter.event-runner.{tenant}", body=b'{"id":"undated"}')
+    run("retention", "brief", "--days", "10")
+    assert "brief: 0 events, 0 rows, 2 dead letters" in run("sweep").output
+    assert letters(world, "brief") == ["1", "9", "undated"]
+    assert letters(world, "patient") == [*map(str, ages), "undated"]
+    run("retention", "brief", "--days", "5")
+    assert json.loads(run("sweep", "--json").output)["tenants"]["brief"]["dead_letters"] == 1
+    assert letters(world, "brief") == ["1", "undated"]
+    run("retention", "brief", "--none")
 
 
 @pytest.mark.parametrize("days", ["0", "x"])

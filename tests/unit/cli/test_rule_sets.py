@@ -162,7 +162,50 @@ class TestExplain:
         invoke("explain", rules, "--id", "1", status=2)
         invoke("explain", rules, "--event", event, "--tenant", "plan", status=2)
         invoke("explain", "acme/big", "--event", event, "--tenant", "plan=gold", status=2)
-        assert "is no file and not TENANT/NAME" in invoke("explain", "none.grl", "--event", event, status=2).stderr
+        assert "is no file and neither" in invoke("explain", "none.grl", "--event", event, status=2).stderr
+
+
+class TestWay:
+    @pytest.fixture
+    def in_force(self, rules: Path, tmp_path: Path) -> None:
+        guard, other = tmp_path / "guard.grl", tmp_path / "other.grl"
+        guard.write_text('rule Guard { when true then Tag("seen", "yes"); Retract("Guard"); }')
+        other.write_text('rule Other { when Event.seen == "yes" then Tag("other", 1); Retract("Other"); }')
+        invoke("put", "_platform/guard", guard, "--activate")
+        invoke("put", "acme/big", rules, "--activate")
+        invoke("put", "acme/other", other, "--activate")
+
+    @pytest.mark.usefixtures("in_force")
+    def test_all_that_an_event_goes_through_is_explained(self, event: Path) -> None:
+        lines = invoke("explain", "acme", "--event", event).stdout.splitlines()
+        assert [line for line in lines if line[0] not in " "] == [
+            "== rules of the platform: guard",
+            "rule Guard (guard): holds",
+            "cycle 1: Guard fires",
+            "end: no further rule matches",
+            "== rules of acme: big, other",
+            "rule Big (big): holds",
+            "rule Other (other): holds",
+            "cycle 1: Big fires; also matching: Other",
+            "cycle 2: Other fires",
+            "end: no further rule matches",
+        ]
+        assert as_json("explain", "acme", "--id", "e95")["result"]["fired"] == ["_platform.Guard", "Big", "Other"]
+
+    @pytest.mark.usefixtures("in_force")
+    def test_a_version_is_explained_among_what_is_in_force(self, rules: Path, event: Path) -> None:
+        rules.write_text(BIG.format(99))
+        invoke("put", "acme/big", rules)
+        found = as_json("explain", "acme/big", "--event", event, "--version", 2, "--together")
+        assert (found["version"], found["result"]["fired"]) == (2, ["_platform.Guard", "Other"])
+
+    def test_where_nothing_is_in_force_that_is_said(self, event: Path) -> None:
+        assert invoke("explain", "acme", "--event", event).stdout == "nothing is in force\n"
+
+    def test_wrong_use_is_told(self, rules: Path, event: Path) -> None:
+        invoke("explain", "acme", "--event", event, "--version", 1, status=2)
+        invoke("explain", "acme", "--event", event, "--together", status=2)
+        invoke("explain", rules, "--event", event, "--together", status=2)
 
 
 class TestDryRun:
@@ -197,6 +240,14 @@ class TestDryRun:
         assert "100 events, 100 evaluated, 13 match" in text
         assert "fired Big                                       10         9" in text
         assert "failed: e3 of /s: Bad fails: there is no field none" in text
+
+    def test_a_draft_is_tried_among_what_is_in_force(self, rules: Path, tmp_path: Path) -> None:
+        guard = tmp_path / "guard.grl"
+        guard.write_text('rule Half { when Event.data.amount > 50 then Event.data.amount /= 2; Retract("Half"); }')
+        invoke("put", "_platform/guard", guard, "--activate")
+        assert as_json("dry-run", "acme/big", rules, *self.RANGE)["matched"] == 9
+        found = as_json("dry-run", "acme/big", rules, *self.RANGE, "--together")
+        assert (found["matched"], found["draft"]["fired"]) == (49, {"_platform.Half": 49})
 
     def test_a_stored_version_is_tried_and_filters_hold(self, rules: Path) -> None:
         invoke("put", "acme/big", rules)

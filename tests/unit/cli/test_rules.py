@@ -38,6 +38,33 @@ def test_check_reads_json_rules(tmp_path: Path) -> None:
     assert invoke("check", str(path)).exit_code == 0
 
 
+def test_check_warns_of_what_cannot_work_and_exits_0(tmp_path: Path) -> None:
+    path = tmp_path / "a.grl"
+    path.write_text('rule A { when Event.type == 5 then Retract("A"); }')
+    result = invoke("check", str(path))
+    assert result.exit_code == 0
+    assert result.stdout == (
+        f"{path}:1:26: warning: a string == an integer is never true: they are of different kinds\n"
+        '    rule A { when Event.type == 5 then Retract("A"); }\n'
+        "                             ^\n"
+        f"{path}: 1 rule, no errors, 1 warning\n"
+    )
+    report = json.loads(invoke("check", "--json", str(path)).stdout)
+    assert (report["ok"], report["problems"]) == (True, [])
+    assert report["warnings"][0] == {
+        "line": 1,
+        "column": 26,
+        "message": "a string == an integer is never true: they are of different kinds",
+        "hint": "",
+    }
+
+
+def test_an_error_in_the_grl_of_json_rules_says_where_that_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"name": "A", "when": "Event.tpye = 1", "then": ["Complete()"]}')
+    assert f"{path} (as GRL):3:20: expected 'then', found '='" in invoke("check", str(path)).stderr
+
+
 def test_run_answers_each_request_on_a_line() -> None:
     result = invoke(
         "run",

@@ -167,6 +167,14 @@ class TestBadSets:
         found = results(run(engine(store, records), event("1"), event("2", tenant="globex")))
         assert [item.extensions for item in found] == [{"good": "yes"}, None]
 
+    def test_an_attribute_that_an_event_cannot_have_is_a_failure_of_the_rule(self, store: EventStore) -> None:
+        records = registry_of(
+            acme__a=rule("A", "true", 'Event.time = "yesterday";'), globex__a=rule("B", "true", 'Tag("b", "yes");')
+        )
+        outcomes = run(engine(store, records), event("1"), event("2", tenant="globex"))
+        assert [item.id for item in results(outcomes)] == ["2"]
+        assert [item.reason for item in outcomes.failures] == ["rule A: Event.time must be an RFC 3339 timestamp"]
+
     def test_a_fault_of_the_compiler_stops_nobody(self, store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
         import eventrunner.handlers.active_rules as module
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from support_nats import NatsServer, eventually, nats_server
 
 
-def record(quota: Quota | None) -> bytes:
-    return Tenant(id="acme", quota=quota).to_json()
+def record(quota: Quota | None, name: str = "") -> bytes:
+    return Tenant(id="acme", name=name, quota=quota).to_json()
 
 
 class World:
@@ -66,11 +66,55 @@ def test_a_batch_larger_than_the_burst_is_taken_and_paid_for_afterwards() -> Non
     assert world.wait() == pytest.approx(49.0)
 
 
-def test_a_changed_quota_counts_at_once() -> None:
-    world = World(Quota(events_per_second=1, bytes_per_second=10**9))
+def test_a_changed_quota_counts_at_once_for_what_is_owed() -> None:
+    world = World(Quota(events_per_second=1, bytes_per_second=10**9, burst=2.0))
+    world.quotas.charge("acme", 102, 1)
+    assert world.wait() == pytest.approx(100)
+    world.record = record(Quota(events_per_second=1000, bytes_per_second=10**9, burst=2.0))
+    assert world.wait() == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("overdrawn", [0.4, 40])
+def test_another_change_of_the_tenants_record_fills_no_bucket(overdrawn: float) -> None:
+    quota = Quota(events_per_second=10, bytes_per_second=1000, burst=1.0)
+    for events, size in ((10 + round(10 * overdrawn), 1), (1, 1000 + round(1000 * overdrawn))):
+        world = World(quota)
+        world.quotas.charge("acme", events, size)
+        for number in range(5):
+            world.record = record(quota, name=f"name {number}")
+            assert world.wait() == pytest.approx(overdrawn)
+        world.now += overdrawn / 2
+        world.record = record(quota, name="another")
+        assert world.wait() == pytest.approx(overdrawn / 2)
+
+
+@pytest.mark.parametrize("rate", [5, 10, 400])
+def test_a_bucket_is_as_full_after_a_change_of_the_quota(rate: int) -> None:
+    world = World(Quota(events_per_second=100, bytes_per_second=10**9, burst=1.0))
+    world.quotas.charge("acme", 75, 1)
+    world.record = record(Quota(events_per_second=rate, bytes_per_second=10**9, burst=2.0))
+    # A quarter of two seconds' worth, and one second's worth is owed.
+    world.quotas.charge("acme", round(1.5 * rate), 1)
+    assert world.wait() == pytest.approx(1.0, abs=0.11)
+
+
+def test_changing_the_quota_to_and_fro_yields_nothing() -> None:
+    world = World(Quota(events_per_second=10, bytes_per_second=10**9, burst=1.0))
+    world.quotas.charge("acme", 8, 1)
+    for rate in (1000, 10, 1, 500, 10):
+        world.record = record(Quota(events_per_second=rate, bytes_per_second=10**9, burst=1.0))
+        assert world.wait() == 0
+    world.quotas.charge("acme", 4, 1)
+    assert world.wait() == pytest.approx(0.2)
+
+
+def test_a_quota_that_was_taken_away_and_comes_back_begins_full() -> None:
+    quota = Quota(events_per_second=10, bytes_per_second=10**9, burst=1.0)
+    world = World(quota)
     world.quotas.charge("acme", 100, 1)
-    assert world.wait() > 0
-    world.record = record(Quota(events_per_second=1000, bytes_per_second=10**9))
+    world.record = record(None)
+    assert world.wait() == 0
+    world.record = record(quota)
     assert world.wait() == 0
 
 

@@ -33,6 +33,8 @@ from eventrunner.storage.stores import open_store
 from nats.aio.client import Client
 from support_nats import NatsServer, nats_server
 
+from tests.replay_suite import ReplaySuite
+
 STREAMS = Path(__file__).parents[3] / "knative" / "base" / "streams.yaml"
 RULES = """
 rule Big { when Event.data.amount >= 90 then
@@ -65,6 +67,15 @@ class Clock:
 
     def sleep(self, seconds: float) -> None:
         self.seconds += seconds
+
+
+class TestInSqlite(ReplaySuite):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[EventStore]:  # type: ignore[override]
+        store = open_store(f"sqlite:///{tmp_path / 'events.db'}")
+        store.migrate()
+        yield store
+        store.close()
 
 
 @dataclass
@@ -341,6 +352,15 @@ class TestCrash:
         assert not lab.worker().work("acme", replay.id)
         assert 14 <= lab.clock.seconds <= 16
         assert lab.get(replay).state is State.DONE
+
+    def test_a_lease_of_a_dead_worker_runs_out_although_the_clock_was_set_back(self, lab: Lab) -> None:
+        replay = lab.replay(TO_CONSUMER)
+        with pytest.raises(CrashError):
+            lab.worker(CrashingOutbox(lab.registry, 0, before=True)).work("acme", replay.id)
+        lab.clock.seconds -= 3600
+        before = lab.clock.seconds
+        assert lab.finish(replay).counts.sent == 100
+        assert lab.clock.seconds - before < 60
 
     def test_one_that_takes_over_ends_the_slower_one(self, lab: Lab) -> None:
         replay = lab.replay(TO_CONSUMER, rate=80.0)

@@ -1,4 +1,4 @@
-"""Firing, GRL.md sections 7 and 8, on plain facts."""
+"""Errors and firing, on plain facts."""
 
 from __future__ import annotations
 

@@ -50,6 +50,29 @@ def test_a_rule_becomes_the_text_that_grule_makes() -> None:
 
 
 @pytest.mark.parametrize(
+    ("document", "place", "message"),
+    [
+        ('[\n{"name": "A",}]', (2, 14), "JSON is malformed"),
+        ('{"name": "A"', (1, 13), "truncated"),
+        (
+            '[{"name": "A", "when": "true", "then": []},\n  {"name": "B", "when": 1, "then": []}]',
+            (2, 3),
+            "rule B: when",
+        ),
+        ('[{"name": "A", "when": "true", "then": []}, 5]', (1, 45), "rule 2: a rule must be an object"),
+        ('{"name": "Ä", "when": {"xor": [1]}, "then": []}', (1, 1), "rule Ä: unknown operator xor"),
+    ],
+)
+def test_an_error_says_where_it_is(document: str, place: tuple[int, int], message: str) -> None:
+    with pytest.raises(RuleSyntaxError) as caught:
+        json_to_grl(document)
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.column) == place
+    assert message in problem.message
+    assert problem.source_line == document.split("\n")[place[0] - 1]
+
+
+@pytest.mark.parametrize(
     "document",
     [
         *(

@@ -6,11 +6,12 @@ import json
 import random
 import time
 import tracemalloc
+from importlib import import_module
 from typing import Any
 
 import msgspec
 import pytest
-from eventrunner.rules import Limits, Verdict, compile_rules
+from eventrunner.rules import Limits, Verdict, compile_rules, explain
 
 from tests.unit.rules.support import FakeEvent, fire, value_of
 
@@ -44,6 +45,7 @@ SLOW_CONDITIONS = {
     "joining": repeated('Event.data.s + "{0}" + Event.data.n == "x"', 480),
     "splitting": repeated('Event.data.s.Split("a").Len() == {0}', 900),
     "a large array": repeated("Event.data.list.Append({0}).Len() == 1", 900),
+    "functions that count": repeated("Jn(9{0:03}, 9999.5) > 1.0", 900),
     "texts of a Split": repeated('ContainsStr(Event.data.s.Split("a"), "{0}")', 900),
 }
 
@@ -56,6 +58,22 @@ def test_a_slow_condition_ends_and_its_rule_is_named(condition):
     assert verdict.error is not None
     assert (verdict.error.rule, verdict.fired) == ("Slow", ())
     assert "time limit" in verdict.error.message
+
+
+@pytest.mark.parametrize("condition", [pytest.param(text, id=name) for name, text in SLOW_CONDITIONS.items()])
+def test_the_explanation_of_a_slow_condition_ends_and_says_so(condition, monkeypatch):
+    # The package has a function of the module's name.
+    monkeypatch.setattr(import_module("eventrunner.rules.explain"), "SECONDS", SECONDS)
+    text = f'rule Slow {{ when {condition} then Retract("Slow"); }}'
+    rules = compile_rules(text, limits=Limits(seconds=SECONDS))
+    event = FakeEvent(msgspec.json.encode({"s": LONG, "n": 1, "list": [0] * 90_000}))
+    started = time.thread_time()
+    explanation = explain(rules, event, {})
+    assert time.thread_time() - started < PATIENCE
+    assert explanation.verdict is not None
+    assert explanation.verdict.error is not None
+    assert explanation.end == f"rule Slow failed: over the time limit of {SECONDS} s"
+    assert "time limit" in explanation.conditions[0].when.error
 
 
 @pytest.mark.parametrize("condition", [pytest.param(text, id=name) for name, text in SLOW_CONDITIONS.items()])

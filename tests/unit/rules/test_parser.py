@@ -5,7 +5,7 @@ from eventrunner.rules import Limits, Problem, RuleSyntaxError
 from eventrunner.rules.nodes import Binary, Const, Member, Method, Node, Not, Root
 from eventrunner.rules.parser import parse
 from eventrunner.rules.values import Int64
-from hypothesis import given
+from hypothesis import given, settings
 
 from tests.unit.rules.strategies import arbitrary, rule_around, wordy
 
@@ -136,6 +136,7 @@ def test_source_and_rules_are_limited() -> None:
         parse("rule A { when true then F.x(); } rule B { when true then F.x(); }", limits=Limits(rules=1))
 
 
+@settings(max_examples=3_000, derandomize=True, deadline=None)
 @given(arbitrary | wordy | arbitrary.map(rule_around) | wordy.map(rule_around))
 def test_every_text_is_rules_or_a_syntax_error(text: str) -> None:
     problems = _problems(text)

@@ -75,6 +75,15 @@ def test_data_that_is_no_object_has_no_fields(data: bytes) -> None:
     assert evaluate(rule("Event.data.amount > 1", "Complete();"), data) is None
 
 
+@pytest.mark.parametrize("depth", [2_000, 100_000])
+def test_data_that_nests_too_deep_has_no_fields(depth: int) -> None:
+    data = b'{"amount": 2, "deep": ' + b"[" * depth + b"]" * depth + b"}"
+    assert evaluate(rule("Event.data.amount > 1", "Complete();"), data) is None
+    verdict = fire(rule('Event.type == "order.placed"', "Event.data.n = 1;"), data)
+    assert verdict.error is not None
+    assert "no JSON data" in verdict.error.message
+
+
 def test_changed_data_is_written_back_and_the_rest_kept_as_it_was() -> None:
     verdict = fire(
         rule("Event.data.n > 1", 'Event.data.n += 1; Event.data.new.x = 1; Event.data.tag = "v";'),
@@ -146,6 +155,20 @@ def test_attributes_are_changed_and_removed() -> None:
             'Event.type = "eventrunner.usage";',
             'Emit("eventrunner.usage");',
         ),
+        *(
+            'Event.time = "yesterday";',
+            'Event.time = "2026-01-01T00:00:00";',
+            'Event.subject = "";',
+            "Event.time = Now();",
+        ),
+        *('Event.subject = "a\nb";', 'Event.dataschema = "x";', 'Event.datacontenttype = "x";', 'Event.x = "\\x00";'),
+        *(
+            'Event.type = "a\\r\\nb";',
+            'Emit("a\\u0085");',
+            'Tag("k", "a\\r\\nx: y");',
+            'RouteTo("a\\n");',
+            'Drop("a\\n");',
+        ),
         *("Emit(1);", 'Emit("");', 'Tag(1, "x");', 'Tag("k", Event.data);', "Drop(Event.data.missing);"),
         *("Out.x = Event.data.missing;", "Event.data.missing.x = 1;", "Retract(1);", "Event.data.missing;"),
     ],
@@ -211,6 +234,13 @@ def test_combined_rule_sets_see_each_other() -> None:
     assert verdict.fired == ("A", "B")
     with pytest.raises(RuleSyntaxError, match=r"rule A is defined in first.grl too"):
         combine([first, compile_rules(rule("true", "Complete();"), name="third.grl")])
+
+
+def test_combined_rule_sets_are_limited_like_one() -> None:
+    sets = [compile_rules(rule("true", "Complete();", name), limits=Limits(rules=2)) for name in "ABC"]
+    assert combine(sets[:2]).conditions == 2
+    with pytest.raises(RuleSyntaxError, match="more than 2 rules"):
+        combine(sets)
 
 
 def test_no_rules_do_nothing() -> None:

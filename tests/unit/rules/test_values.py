@@ -1,4 +1,4 @@
-"""Kinds and operators, GRL.md sections 3 to 6; every expectation was checked against Grule v1.20.4."""
+"""Kinds, operators, methods and functions; every expectation was checked against Grule v1.20.4."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.rules.support import holds, value_of
+from tests.unit.rules.support import execute, holds, value_of
 
 FACT: dict[str, Any] = {
     **{"n": 7, "m": -2.5, "z": 0, "s": "abc", "u": "Äb", "t": True, "nul": None},
@@ -160,11 +160,55 @@ def test_methods_follow_go(call: str, value: object) -> None:
         ("IsTimeBefore(MakeTime(2024,1,1,0,0,0), MakeTime(2024,1,1,0,0,1))", True),
         ("MakeTime(2024,1,1,0,0,0).Year()", 2024),
         ("MakeTime(F.n,1,1,0,0,0)", "error"),
+        ("MakeTime(2024,1,3,0,0,0).Sub(MakeTime(2024,1,2,0,0,1)) / 1000000000", 86_399.0),
+        ("MakeTime(2024,1,2,0,0,0).Add(MakeTime(2024,1,3,0,0,0).Sub(MakeTime(2024,1,2,0,0,0))).Day()", 3),
+        ("MakeTime(2024,1,2,0,0,0).Add(5)", "error"),
+        ("MakeTime(2024,1,2,0,0,0).UTC() == MakeTime(2024,1,2,0,0,0)", False),
+        ("MakeTime(2024,1,2,0,0,0).UTC().Equal(MakeTime(2024,1,2,0,0,0))", True),
+        ("MakeTime(1,1,1,0,0,0).Year()", 1),
+        ('TimeFormat(MakeTime(2024, 2, 3, 14, 5, 6), "_2 _2006")', " 3 _2024"),
+        ("J0(1.0)", 0.7651976865579666),
+        ("J1(0.0)", 0),
+        ("Jn(50, 2.5)", 2.2341702499526e-60),
+        ("Jn(50, 60.0)", -0.13798273148535212),
+        ("Jn(-3, 2.5)", -0.216600391),
+        ("Jn(10001, 1.0)", "error"),
+        ("Cosh(710.0) > 1e300", True),
     ],
 )
 def test_functions_take_go_kinds_without_conversion(call: str, value: object) -> None:
     result = value_of(call, FACT)
     assert result == pytest.approx(value) if isinstance(value, float) else result == value
+
+
+@pytest.mark.parametrize(
+    ("layout", "value", "text"),
+    [
+        ("%v %v", "F.n", "7 %!v(MISSING)"),
+        ("%d", "F.n", "%!d(float64=7)"),
+        ("%05.1f|%[1]g", "F.m", "-02.5|-2.5"),
+        ("%+d|%[1]x|%#[1]x|%[1]b", "5", "+5|5|0x5|101"),
+        ("%v|%q|%x|%10s|%-5.2s|", '""', "|%!q(MISSING)|%!x(MISSING)|%!s(MISSING)|%!s(MISSING)|"),
+        ("%q", "F.u", '"Äb"'),
+        ("%+q", "F.u", '"\\u00c4b"'),
+        ("%v", "F.a", "[1 x <nil> map[k:3]]"),
+        ("%#v", "F.a", '[]interface {}{1, "x", interface {}(nil), map[string]interface {}{"k":3}}'),
+        ("%T", "F.o", "map[string]interface {}"),
+        ("%v", "MakeTime(2024,2,1,0,0,0).Month()", "February"),
+        ("%v", "MakeTime(2024,1,2,0,0,0).Sub(MakeTime(2024,1,1,22,30,1))", "1h29m59s"),
+        ("%x", "1.5", "0x1.8p+00"),
+        ("%b", "1.0", "4503599627370496p-52"),
+        ("%", "1", "%!(NOVERB)%!(EXTRA int64=1)"),
+        ("x", "F.t", "x%!(EXTRA bool=true)"),
+        ("%[2]d", "1", "%!d(BADINDEX)"),
+        ("%*d", "5", "%!d(MISSING)"),
+        ("%.1f|%%", "F.m", "-2.5|%"),
+        ("%6.2f|", "5 / 0", "  +Inf|"),
+    ],
+)
+def test_log_format_writes_what_go_writes(layout: str, value: str, text: str) -> None:
+    outcome = execute(f'rule A {{ when true then LogFormat("{layout}", {value}); Retract("A"); }}', {"F": FACT})
+    assert outcome.logs == [text]
 
 
 def test_a_value_keeps_the_kind_it_was_assigned_with() -> None:

@@ -14,10 +14,12 @@ import aiohttp
 import pytest
 import yaml
 from aiohttp import web
+from eventrunner.cli.processes import cpu_by_part
 from eventrunner.source import runner
 from eventrunner.source.adapter import Adapter
 from eventrunner.source.courier import Courier
 from eventrunner.source.spec import parse_source
+from prometheus_client import REGISTRY
 from support_nats import NatsServer, eventually, free_port
 from support_source import BATCH, Lab, Request, batch, echo, event, manifest, open_lab
 
@@ -122,24 +124,34 @@ class TestPoison:
                 assert await lab.ids("DEADLETTER") == ["1"]
                 assert await lab.stored("RAW") == []
 
-    async def test_that_came_too_often_is_not_sent_again(
-        self, server: NatsServer, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(runner, "_MAX_DELIVERIES", 0)
-        async with open_lab(server) as lab, lab.adapter():
+    async def test_that_came_too_often_is_not_sent_again(self, server: NatsServer) -> None:
+        async with open_lab(server) as lab:
+            async with lab.adapter():
+                await eventually(lambda: consumer_exists(lab))
             await lab.publish(event(1))
-            await lab.finished()
+            taker = await lab.client.jetstream().pull_subscribe_bind("stage", stream="RAW")
+            for _ in range(2):
+                (message,) = await taker.fetch(1)
+                await message.nak()
+            async with lab.adapter(delivery={"maxDeliver": 2}):
+                await lab.finished()
             assert lab.sink.requests == []
-            assert len(await lab.events("DEADLETTER")) == 1
+            (letter,) = await lab.events("DEADLETTER")
+            assert letter["knativeerrordata"] == "delivered 3 times without any outcome"
 
 
 class TestOutageOfTheSink:
     async def test_of_whatever_length_makes_no_dead_letters_and_few_requests(self, server: NatsServer) -> None:
-        async with open_lab(server) as lab, lab.adapter(inFlight=4, batch={"maxEvents": 5}) as _:
+        async with open_lab(server) as lab, lab.adapter(inFlight=4, batch={"maxEvents": 5}):
             await lab.sink.stop()
+            before = unanswered()
             for number in range(100):
                 await lab.publish(event(number))
             await asyncio.sleep(3)
+            # Those in flight when it began, and then one probe at a time, each after a longer pause.
+            assert 4 < unanswered() - before < 20
+            await asyncio.sleep(2)
+            assert unanswered() - before < 22
             await lab.sink.start()
             await lab.finished()
             assert await lab.stored("DEADLETTER") == []
@@ -204,6 +216,21 @@ class TestOutageOfTheSink:
             first, second = lab.sink.requests
             assert 1.0 <= second.at - first.at < 2.0
 
+    @pytest.mark.parametrize("alone", [True, False], ids=["of an event", "of the sink"])
+    async def test_honours_retry_after_no_longer_than_the_source_says(self, server: NatsServer, alone: bool) -> None:
+        status = 500 if alone else 503
+        answers = [web.Response(status=status, headers={"Retry-After": "100"})]
+
+        def answer(request: Request) -> web.Response:
+            return answers.pop() if answers else echo(request)
+
+        delivery = {"retry": 3, "backoffDelay": "PT0.02S", "retryAfterMax": "PT0.5S"}
+        async with open_lab(server, answer) as lab, lab.adapter(delivery=delivery):
+            await lab.publish(event(1))
+            await lab.finished()
+            first, second = lab.sink.requests
+            assert 0.5 <= second.at - first.at < 1.5
+
     @pytest.mark.parametrize(
         ("body", "headers"),
         [
@@ -242,6 +269,37 @@ class TestOutageOfTheSink:
             await lab.publish([event(1), event(2)])
             await lab.finished()
             assert await lab.ids("EVENTS") == ["1", "2"]
+
+    async def test_costs_a_fraction_of_a_core_beside_a_busy_source(
+        self, server: NatsServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        async with open_lab(server) as lab:
+            dead = manifest(f"http://127.0.0.1:{free_port()}/", stream="USAGE", filterSubject="usage.>", inFlight=4)
+            dead["metadata"]["name"] = "dead"
+            path = tmp_path / "sources.yaml"
+            path.write_text(yaml.safe_dump_all([dead, manifest(lab.sink.url)]))
+            for number in range(5000):
+                await lab.client.publish("usage.acme", json.dumps(event(number)).encode())
+            process = adapter_of(path, server)
+            try:
+                await lab.publish(event("first"))
+                await eventually(lambda: len(lab.sink.requests) == 1)
+                await asyncio.sleep(1)
+                spent, started = cpu_by_part(process.pid)["source adapter"], time.monotonic()
+                for number in range(200):
+                    await lab.publish(event(number))
+                    await lab.publish(event(number), "usage.acme")
+                    await asyncio.sleep(0.02)
+                await lab.finished()
+                percent = 100 * (cpu_by_part(process.pid)["source adapter"] - spent) / (time.monotonic() - started)
+                with capsys.disabled():
+                    print(f"{percent:.1f} % of a core", end=" ")
+                # The other source's work included.
+                assert percent < 20
+                assert len(await lab.ids("EVENTS")) == 201
+            finally:
+                process.kill()
+                process.wait()
 
     async def test_does_not_slow_other_sources(self, server: NatsServer) -> None:
         async with open_lab(server) as lab, open_lab(server) as dead:
@@ -462,6 +520,16 @@ def command(lab: Lab, folder: Path, metrics_port: int, **spec: object) -> subpro
     code = "from eventrunner.cli.main import main; main()"
     options = ["--sources", str(path), "--nats", lab.server.url, "--sink", f"stage={lab.sink.url}"]
     return subprocess.Popen([sys.executable, "-c", code, "source", *options, "--metrics-port", str(metrics_port)])
+
+
+def adapter_of(sources: Path, server: NatsServer) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "eventrunner", "source", "--sources", str(sources), "--nats", server.url]
+    return subprocess.Popen(command)
+
+
+def unanswered() -> float:
+    """Requests so far to a sink that gave no answer."""
+    return REGISTRY.get_sample_value("eventrunner_source_requests_total", {"source": "stage", "status": "0"}) or 0.0
 
 
 async def scrape(port: int, path: str) -> bytes:

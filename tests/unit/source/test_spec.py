@@ -55,6 +55,7 @@ def test_what_a_manifest_leaves_out_has_a_default() -> None:
     assert spec.filter_subject == ">"
     assert spec.batch == BatchLimits()
     assert spec.delivery == Delivery()
+    assert (spec.delivery.retry_after_max, spec.delivery.max_deliver) == (300.0, 50)
     assert spec.ordering is Ordering.UNORDERED
     assert spec.reply is None
     assert spec.dead_letter.of("acme") == "deadletter.engine.acme"
@@ -70,7 +71,14 @@ def test_reads_every_field() -> None:
             inFlight=3,
             ordering="ByTenant",
             format="binary",
-            delivery={"retry": 0, "backoffPolicy": "linear", "backoffDelay": "PT2S", "timeout": "PT1M"},
+            delivery={
+                "retry": 0,
+                "backoffPolicy": "linear",
+                "backoffDelay": "PT2S",
+                "timeout": "PT1M",
+                "retryAfterMax": "PT10M",
+                "maxDeliver": 7,
+            },
             sink={"ref": {"apiVersion": "v1", "kind": "Service", "name": "s"}, "uri": "/path"},
             reply={"ref": {"kind": "Broker", "name": "b", "namespace": "other"}},
             usage={"subject": "u.{tenantid}"},
@@ -80,7 +88,7 @@ def test_reads_every_field() -> None:
     )
     assert (spec.filter_subject, spec.consumer, spec.in_flight) == ("events.*", "c", 3)
     assert spec.batch == BatchLimits(7, 2048, 1.5)
-    assert spec.delivery == Delivery(0, Backoff.LINEAR, 2.0, 60.0)
+    assert spec.delivery == Delivery(0, Backoff.LINEAR, 2.0, 60.0, 600.0, 7)
     assert (spec.ordering, spec.format) == (Ordering.BY_TENANT, Format.BINARY)
     assert spec.sink == Destination(Reference("Service", "s", "er", "v1"), "/path")
     assert spec.reply == Destination(Reference("Broker", "b", "other", "-"))
@@ -97,7 +105,7 @@ def test_every_wrong_field_is_named() -> None:
         inFlight="two",
         ordering="Sorted",
         format="avro",
-        delivery={"retry": -1, "backoffPolicy": "wild", "timeout": "PT0S"},
+        delivery={"retry": -1, "backoffPolicy": "wild", "timeout": "PT0S", "retryAfterMax": "5m", "maxDeliver": 0},
         sink={"uri": "ftp://x"},
         reply={"subject": "events.all"},
         deadLetter={"subject": "a b"},
@@ -121,6 +129,8 @@ def test_every_wrong_field_is_named() -> None:
         "spec.delivery.retry",
         "spec.delivery.backoffPolicy",
         "spec.delivery.timeout",
+        "spec.delivery.retryAfterMax",
+        "spec.delivery.maxDeliver",
         "spec.sink.uri",
         "spec.reply.subject",
         "spec.deadLetter.subject",

@@ -12,6 +12,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
+from eventrunner.billing.invoices import make_invoice
+from eventrunner.billing.periods import Period
+from eventrunner.billing.plans import shipped_plan
 from eventrunner.clock import format_time
 from eventrunner.errors import ConfigurationError, InvalidInput, Unavailable
 from eventrunner.events import Event, decode_batch, encode_batch
@@ -26,6 +29,7 @@ from support_clickhouse import ChdbProcess, chdb_process
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 END = datetime(2026, 12, 1, tzinfo=UTC)
+GIB = 2**30
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +53,12 @@ def event(id: str, received: datetime = START, **attributes: Any) -> Event:
     return Event(id=id, receivedtime=format_time(received), **values)
 
 
+def micros(moment: datetime) -> int:
+    return int(moment.timestamp()) * 1_000_000
+
+
 def record(id: str, kind: str, subject: str = "", received: datetime = START, **usage: int) -> UsageRecord:
-    micros = int(received.timestamp()) * 1_000_000
-    return UsageRecord("acme", id, micros, kind, subject_source="/s", subject_id=subject, **usage)
+    return UsageRecord("acme", id, micros(received), kind, subject_source="/s", subject_id=subject, **usage)
 
 
 class TestSchema:
@@ -191,6 +198,42 @@ class TestUsage:
         analytics.insert_usage([record("a", "failed", "1", usagein=3, usagecpu=4)])
         analytics.insert_events([event("1", usagein=3, usagecpu=5)])
         assert analytics.totals("acme", START, END) == Totals(1, cpu=9, ingress=3)
+
+    def test_the_view_has_what_is_on_the_invoice(self, analytics: Analytics) -> None:
+        later = START + timedelta(days=2)
+        used = {"usagein": 3 * GIB, "usageout": 2 * GIB, "usagecpu": 4 * 10**9, "usagemem": 2**20 * 1500}
+        failed = {name: usage for name, usage in used.items() if name != "usageout"}
+        # Failed at first, let pass when it came again: by the same delivery, by another, with more bytes than before.
+        for id, again in (("same", START), ("later", later), ("larger", later)):
+            analytics.insert_usage([record(f"f-{id}", "failed", id, **failed)] * 2)
+            more = {"usagein": 5 * GIB} if id == "larger" else {}
+            analytics.insert_events([event(id, again, **used | more)] * 2)
+        # Failed for good, in two stages; dropped at first; derived, and derived by a replay.
+        analytics.insert_usage([record(f"{stage}-bad", "failed", "bad", **failed) for stage in "ab"])
+        analytics.insert_usage(
+            [record("d", "dropped", "dropped", **failed), record("c", "consumer", "same", usagecpu=7)]
+        )
+        analytics.insert_events(
+            [event("dropped", later, **used), event("derived", extensions={"causeid": "1"}, **used)]
+        )
+        replayed = event("new", extensions={"causeid": "1", "replayid": "r"}, **used)
+        analytics.insert_events([replayed, event("same", tenantid="globex", **used)])
+        analytics.insert_usage([UsageRecord("globex", "f-same", micros(START), "failed", "x", "/s", "same", **failed)])
+        plan = shipped_plan("standard")
+        assert plan is not None
+        for tenant in ("acme", "globex"):
+            totals = analytics.totals(tenant, START, END)
+            invoice = make_invoice(tenant, Period.of(START), plan, totals, status="final", issued=END).to_document()
+            view = "sum(cpu_usage), sum(memory_usage), sum(network_ingress), sum(network_egress)"
+            (sums,) = rows(analytics, f"SELECT {view} FROM tenant_usage WHERE tenant_id = '{tenant}'")
+            names = ("cpu_usage", "memory_usage", "network_ingress", "network_egress")
+            assert sums == pytest.approx([float(invoice["usage"][name]) for name in names])
+        assert [row[4] / GIB for row in rows(analytics, "SELECT * FROM tenant_usage WHERE tenant_id = 'globex'")] == [
+            3.0
+        ]
+        days = analytics.usage("acme", START, END, window="day")
+        by_day = "SELECT sum(network_ingress) FROM tenant_usage WHERE tenant_id = 'acme' GROUP BY toDate(timestamp)"
+        assert sorted(row[0] for row in rows(analytics, by_day)) == sorted(day.totals.ingress for day in days)
 
     def test_what_was_written_first_counts_whatever_comes_later(self, analytics: Analytics) -> None:
         for cpu in (7, 3, 9):

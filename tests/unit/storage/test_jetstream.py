@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from pathlib import Path
 
@@ -20,6 +21,55 @@ def test_disconnects_though_the_server_is_gone_and_something_waits_to_be_sent(tm
             assert client.is_closed
 
     asyncio.run(lose_the_server())
+
+
+def test_leaves_no_connection_to_a_server_that_does_not_greet(tmp_path: Path) -> None:
+    async def fail_over(server: NatsServer) -> None:
+        left: list[bool] = []
+
+        async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+            left.append(True)
+            writer.close()
+
+        silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+        host, port = silent.sockets[0].getsockname()
+        client = await connect(f"{server.url}, nats://{host}:{port}", name="test")
+        left.clear()
+        server.stop()
+        await eventually(lambda: bool(left))
+        server.start()
+        await eventually(lambda: client.is_connected)
+        await disconnect(client)
+        silent.close()
+        await silent.wait_closed()
+        gc.collect()
+
+    with nats_server(tmp_path) as server:
+        asyncio.run(fail_over(server))
+
+
+def test_leaves_no_connection_when_it_is_not_waited_for_any_more(tmp_path: Path) -> None:
+    async def give_up() -> None:
+        left = asyncio.Event()
+
+        async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+            left.set()
+            writer.close()
+
+        silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+        host, port = silent.sockets[0].getsockname()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await connect(f"nats://{host}:{port}", name="test")
+        async with asyncio.timeout(5):
+            await left.wait()
+        silent.close()
+        await silent.wait_closed()
+        gc.collect()
+
+    asyncio.run(give_up())
 
 
 def test_says_once_that_it_waits_for_a_server(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,11 +9,19 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from eventrunner.errors import ConfigurationError, Unavailable
 from eventrunner.events.packing import unpack
-from eventrunner.storage import sqlite_database, sqlite_filter, sqlite_identities, sqlite_segments, sqlite_spans
+from eventrunner.storage import (
+    sqlite_database,
+    sqlite_filter,
+    sqlite_identities,
+    sqlite_segments,
+    sqlite_spans,
+    sqlite_store,
+)
 from eventrunner.storage.event_store import EventStore, PutReport, Row
 from eventrunner.storage.migrations import migrations
 from eventrunner.storage.sqlite_filter import KeyFilter
@@ -21,7 +29,7 @@ from eventrunner.storage.stores import open_store
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.storage.event_store_suite import NOON, EventStoreSuite, ids, make_row
+from tests.unit.storage.event_store_suite import DAY, NOON, EventStoreSuite, ids, make_row, rfc3339
 
 
 @pytest.fixture
@@ -108,6 +116,34 @@ def test_each_migration_is_recorded_once(store: EventStore, path: Path) -> None:
     db.close()
     assert versions == [migration.version for migration in migrations("sqlite")]
     assert versions == list(range(1, len(versions) + 1))
+
+
+def test_an_expiry_unpacks_only_segments_that_may_lose_something(
+    store: EventStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+
+    def count(db: sqlite3.Connection, first: int, *more: Any) -> Any:
+        looked.append(first)
+        return sqlite_segments.delete_from_segment(db, first, *more)
+
+    monkeypatch.setattr(sqlite_store, "delete_from_segment", count)
+    for number in range(5):
+        received = NOON + number * DAY
+        row = make_row("T", f"{number}", received=received, receivedtime=rfc3339(received))
+        store.put([row, row._replace(tenant="U")])
+    assert store.expire("T", NOON) == 0
+    assert looked == []
+    assert store.expire("T", NOON + DAY + 1) == 2
+    assert (store.count("T"), store.count("U"), len(looked)) == (3, 5, 2)
+    # As in a file from before it was noted when events were received: looked into once.
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("update spans set first_received = 0")
+    for expected in (5, 5):
+        assert store.expire("T", NOON + DAY + 1) == 0
+        assert len(looked) == expected
+    assert store.expire("T", NOON + 9 * DAY) == 3
+    assert ids(store.list("U").bodies) == [f"{number}" for number in range(5)]
 
 
 def test_nothing_is_opened_before_the_first_call(tmp_path: Path) -> None:

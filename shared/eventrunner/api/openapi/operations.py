@@ -14,6 +14,27 @@ from eventrunner.api.openapi.parameters import FROM, IF_NONE_MATCH, NOT_MODIFIED
 __all__ = ["CALLS"]
 
 
+class StreamReader(msgspec.Struct):
+    name: str
+    unread: int
+    since: str | None
+    """Of the oldest unread message."""
+
+
+class StreamLevel(msgspec.Struct):
+    name: str
+    messages: int
+    bytes: int
+    max_bytes: int
+    readers: list[StreamReader]
+
+
+class StatusDocument(msgspec.Struct):
+    streams: list[StreamLevel]
+    problems: list[str]
+    """What to do something about."""
+
+
 class AuditEntries(msgspec.Struct):
     entries: list[AuditEntry]
     next: str | None
@@ -49,6 +70,14 @@ CALLS: Final = (
         path_parameters=(OWNER,),
         parameters=(FROM, TO, *PAGE),
         answers={200: json_answer(AuditEntries)},
+        problems=(422,),
+    ),
+    Call(
+        id="status-get",
+        method="get",
+        path="/api/v1/status",
+        summary="How full the streams are and what holds events up",
+        answers={200: json_answer(StatusDocument)},
         problems=(422,),
     ),
     Call(

@@ -8,7 +8,9 @@ import msgspec
 
 from eventrunner.api.openapi.call import Answer, Body, Call, Parameter, json_answer, json_body
 from eventrunner.api.openapi.parameters import IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, OWNER, PAGE, SET_NAME, tagged
-from eventrunner.api.rule_trials import DryRunBody, ExplainBody
+from eventrunner.api.openapi.problems import FieldProblem
+from eventrunner.api.rule_explanations import EventBody, ExplainBody
+from eventrunner.api.rule_trials import DryRunBody
 from eventrunner.api.rules import Activation
 from eventrunner.api.texts import Time
 from eventrunner.rules.explain import Condition, Firing
@@ -22,6 +24,11 @@ class RuleSummary(msgspec.Struct):
     """The version in force; 0: none."""
     newest: int
     updated: Time
+
+
+class RulePut(RuleSummary):
+    warnings: list[FieldProblem]
+    """What surely does not work."""
 
 
 class RuleSummaries(msgspec.Struct):
@@ -108,6 +115,30 @@ class ExplanationDocument(msgspec.Struct):
     result: RuleVerdict
 
 
+class StageExplanation(msgspec.Struct, omit_defaults=True):
+    """The platform's rules or the tenant's; of the platform's, others than an admin see the result only."""
+
+    owner: str
+    result: RuleVerdict
+    sets: list[str] = []
+    id: str = ""
+    conditions: list[Condition] = []
+    firings: list[Firing] = []
+    not_shown: int = 0
+    end: str = ""
+
+
+class WayDocument(msgspec.Struct):
+    """What an event goes through in the engine."""
+
+    stages: list[StageExplanation]
+    result: RuleVerdict
+
+
+class WayOfVersion(WayDocument):
+    version: int | None
+
+
 _ALL: Final = "/api/v1/rules/{tenant}"
 _ONE: Final = f"{_ALL}/{{name}}"
 _VERSION: Final = Parameter("version", {"type": "integer", "minimum": 1, "maximum": 999_999_999})
@@ -144,8 +175,8 @@ CALLS: Final = (
         parameters=(IF_MATCH, IF_NONE_MATCH),
         body=Body({"text/plain": _GRL, "application/json": {"type": ["object", "array"]}}),
         answers={
-            200: tagged(RuleSummary, "The newest version has this text already"),
-            201: tagged(RuleSummary, "A version was added"),
+            200: tagged(RulePut, "The newest version has this text already"),
+            201: tagged(RulePut, "A version was added"),
         },
         problems=(404, 409, 412, 413, 422),
     ),
@@ -187,7 +218,17 @@ CALLS: Final = (
         summary="What each condition yields for an event, and what each firing did",
         path_parameters=_ONE_PARAMETERS,
         body=json_body(ExplainBody),
-        answers={200: json_answer(ExplanationDocument)},
+        answers={200: json_answer((ExplanationDocument, WayOfVersion))},
+        problems=(404, 409, 422),
+    ),
+    Call(
+        id="rules-explain-all",
+        method="post",
+        path=f"{_ALL}/explain",
+        summary="What an event goes through: the platform's rules, then all of the tenant's that are in force",
+        path_parameters=(OWNER,),
+        body=json_body(EventBody),
+        answers={200: json_answer(WayDocument)},
         problems=(404, 409, 422),
     ),
 )

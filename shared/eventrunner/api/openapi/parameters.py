@@ -80,7 +80,7 @@ TENANT: Final = in_path("tenant", pattern=TENANT_PATTERN)
 OWNER: Final = in_path(
     "tenant", f"A tenant, or {PLATFORM} for the rules of the platform", f"{TENANT_PATTERN}|^{PLATFORM}$"
 )
-SET_NAME: Final = in_path("name", pattern=NAME_PATTERN)
+SET_NAME: Final = in_path("name", pattern=f"^(?!explain$){NAME_PATTERN[1:]}")
 EVENT_ID: Final = in_path("id", "Of the event", r"^(?!\.{1,2}$)(?!stream$)[^\u0000-\u001f\u007f/\\]+$")
 EVENT_SOURCE: Final = text("source", "Of events from this source only")
 EVENT_TYPE: Final = text("type", "Of events of this type only")

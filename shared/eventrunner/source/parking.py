@@ -22,7 +22,7 @@ __all__ = ["Parking"]
 
 _log = logging.getLogger(__name__)
 
-_DELAY = {Ordering.UNORDERED: 60.0, Ordering.BY_TENANT: 30.0}
+_DELAY = {Ordering.UNORDERED: 300.0, Ordering.BY_TENANT: 30.0}
 """Seconds after which a parked message comes by itself. Who takes over a source in which order matters waits for it."""
 _INTERVAL = 1.0
 

@@ -43,7 +43,7 @@ def rounds(parts: Parts, random: Random) -> Iterator[list[Fault]]:
     replaced = _shuffled(parts.functions, random)
     paused = _shuffled((*everything, GATEWAY), random)
     sinks = _shuffled(parts.sinks, random)
-    # Not DEADLETTER: what waits for room there comes again a quarter of an hour after a kill (source/parking.py).
+    # Not DEADLETTER: what waits for room there comes again five minutes after a kill (source/parking.py).
     filled = _shuffled([stream for stream in parts.streams if stream != DEADLETTER_STREAM], random)
     number = 0
     while True:

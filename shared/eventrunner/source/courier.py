@@ -19,7 +19,7 @@ from eventrunner.events.json_format import split_batch
 from eventrunner.source.deadletter import Verdict, dead_letter, letter_of_reply
 from eventrunner.source.intake import Held
 from eventrunner.source.letter_room import LetterRoom
-from eventrunner.source.message import Message, Parcel, Part
+from eventrunner.source.message import Message, Parcel, Part, singles
 from eventrunner.source.metrics import SourceMetrics
 from eventrunner.source.outcomes import (
     DeadLetter,
@@ -90,6 +90,10 @@ class Courier:
         """Takes a message that no sink can be given."""
         parts = [Part.of(message)]
         self._spawn(self._settle_dead(Parcel(parts), HTTPStatus.BAD_REQUEST, message.problem), parts)
+
+    def give_up(self, parts: Sequence[Part], reason: str) -> None:
+        """Takes the events of a message that has come too often."""
+        self._spawn(self._settle_dead(Parcel(parts), HTTPStatus.BAD_REQUEST, reason), parts)
 
     def park(self, message: Message) -> None:
         """Takes a message of a tenant that is stopped."""
@@ -314,16 +318,17 @@ class Courier:
         await self.publisher.store(letters)
 
     async def _settle_dead(self, parcel: Parcel, status: int, reason: str) -> None:
+        """A letter for each event; what cannot be read as events has one for all of it."""
         attempts = parcel.inherited + parcel.attempts
         verdict = Verdict(status, reason, attempts, self.sink.url)
-        letters = [dead_letter(part, verdict, self.spec, self.publisher.max_payload) for part in parcel.parts]
+        # Into the parcel, because each part counts once among those of its message, however often this is tried.
+        parts = parcel.parts = [single for part in parcel.parts for single in singles(part)]
+        letters = [dead_letter(part, verdict, self.spec, self.publisher.max_payload) for part in parts]
         refused = await self._refused(letters, parcel)
-        settled = [part for part in parcel.parts if part.message.tenant not in refused]
+        settled = [part for part in parts if part.message.tenant not in refused]
         for part in settled:
             part.message.buried = True
-        stored = [
-            letter for part, letter in zip(parcel.parts, letters, strict=True) if part.message.tenant not in refused
-        ]
+        stored = [letter for part, letter in zip(parts, letters, strict=True) if part.message.tenant not in refused]
         if stored:
             _log.warning("%s: dead letter after %d attempts: %d %s", self.spec.name, attempts, status, reason)
         self.metrics.dead_letters.inc(len(stored))

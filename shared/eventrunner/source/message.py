@@ -35,6 +35,7 @@ __all__ = [
     "delivery_number",
     "read_message",
     "read_stored",
+    "singles",
 ]
 
 UNPACK_LIMIT = 64 * 1024 * 1024
@@ -340,6 +341,18 @@ def _cut(part: Part) -> list[Part]:
     # The message stays open until each of its parts is settled.
     part.message.open += len(halves) - 1
     return halves
+
+
+def singles(part: Part) -> list[Part]:
+    """Each event of the part by itself, or the part where it holds one event or cannot be read as several."""
+    if part.count == 1 or part.message.problem:
+        return [part]
+    try:
+        events = part.split()
+    except InvalidInput:
+        return [part]
+    part.message.open += len(events) - 1
+    return events
 
 
 def _merge(parts: Sequence[Part]) -> Part:

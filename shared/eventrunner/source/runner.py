@@ -39,6 +39,8 @@ _GRACE = 20.0
 """Seconds that requests under way get to end after SIGTERM; Kubernetes allows 30 in all."""
 _GRACE_WITHOUT_PIN = 2.0
 """The same when another adapter is to take over an ordered source: it waits for what is under way here."""
+_UNREAD = 10
+"""More deliveries, and a message that was given up is not even read, as that may be what kills the adapters."""
 _PAUSE_MAX = 0.5
 _API_TIMEOUT = 1.0
 """Short, because what was asked of a server that has died is not answered by the next leader."""
@@ -235,11 +237,17 @@ class SourceRunner:
             self._courier.bury(message)
         elif not parts:
             self._courier.ack(message)
+        elif self._is_given_up(message):
+            message.open = len(parts)
+            self._courier.give_up(parts, _given_up(message))
         else:
             message.open = len(parts)
             for part in parts:
                 self._buffer.add(part)
             self._arrived.set()
+
+    def _is_given_up(self, message: Message) -> bool:
+        return message.deliveries > self._spec.delivery.max_deliver and not self._parking.was_stopped(message.tenant)
 
     def _read(self, message: Message) -> Sequence[Part]:
         """The parts to send; notes in the message why it cannot be sent."""
@@ -249,8 +257,8 @@ class SourceRunner:
             return ()
         if not message.count or self._held.was_settled(message):
             return ()
-        if message.deliveries > self._spec.delivery.max_deliver and not self._parking.was_stopped(message.tenant):
-            message.problem = f"delivered {message.deliveries} times without any outcome"
+        if message.deliveries > self._spec.delivery.max_deliver + _UNREAD and self._is_given_up(message):
+            message.problem = _given_up(message)
         if message.problem:
             return ()
         try:
@@ -303,6 +311,10 @@ class SourceRunner:
             await self._held.keep(now, ACK_WAIT * 3 / 8)
             if self._pin is not None:
                 await self._pin.confirm(now)
+
+
+def _given_up(message: Message) -> str:
+    return f"delivered {message.deliveries} times without any outcome"
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:

@@ -15,9 +15,12 @@ import pytest
 import yaml
 from aiohttp import web
 from eventrunner.cli.processes import cpu_by_part
+from eventrunner.events.packing import pack
 from eventrunner.source import runner
 from eventrunner.source.adapter import Adapter
 from eventrunner.source.courier import Courier
+from eventrunner.source.letter_box import LetterBox
+from eventrunner.source.letters import LetterFilter
 from eventrunner.source.spec import parse_source
 from prometheus_client import REGISTRY
 from support_nats import NatsServer, eventually, free_port
@@ -138,6 +141,35 @@ class TestPoison:
             assert lab.sink.requests == []
             (letter,) = await lab.events("DEADLETTER")
             assert letter["knativeerrordata"] == "delivered 3 times without any outcome"
+
+    @pytest.mark.parametrize("packed", [False, True])
+    async def test_that_came_too_often_can_be_replayed_event_by_event(self, server: NatsServer, packed: bool) -> None:
+        async with open_lab(server) as lab:
+            async with lab.adapter():
+                await eventually(lambda: consumer_exists(lab))
+            body = json.dumps([event(number, data="x" * 600) for number in range(500)]).encode()
+            headers = {"Content-Type": BATCH, "Eventrunner-Count": "500"}
+            if packed:
+                body, headers["Content-Encoding"] = pack(b"[") + pack(body[1:-1]) + pack(b"]"), "zstd"
+            await lab.client.jetstream().publish("raw.acme", body, headers=headers)
+            taker = await lab.client.jetstream().pull_subscribe_bind("stage", stream="RAW")
+            for _ in range(2):
+                (message,) = await taker.fetch(1)
+                await message.nak()
+            async with lab.adapter(delivery={"maxDeliver": 2}):
+                await lab.finished()
+            letters = await lab.events("DEADLETTER")
+            assert sorted(int(letter["id"]) for letter in letters) == list(range(500))
+            assert {letter["knativeerrordata"] for letter in letters} == {"delivered 3 times without any outcome"}
+            box = LetterBox(lab.client)
+            cursor = None
+            while True:
+                replayed = await box.replay_all(LetterFilter("acme"), cursor)
+                if (cursor := replayed.next_cursor) is None:
+                    break
+            async with lab.adapter():
+                await lab.finished()
+            assert len(await lab.ids("EVENTS")) == 500
 
 
 class TestOutageOfTheSink:

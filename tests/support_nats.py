@@ -57,6 +57,15 @@ class NatsServer:
         self._process.wait(10)
         self._process = None
 
+    def pause(self) -> None:
+        """Returns when the process has stopped: its threads run on for a moment after the signal."""
+        os.kill(self.pid, signal.SIGSTOP)
+        threads = list(Path(f"/proc/{self.pid}/task").iterdir())
+        deadline = time.monotonic() + 10
+        while not all(_is_stopped(thread) for thread in threads):
+            assert time.monotonic() < deadline, "nats-server does not stop"
+            time.sleep(0.01)
+
     def wipe(self) -> None:
         """Forgets every stream; only while stopped."""
         assert self._process is None
@@ -70,6 +79,10 @@ class NatsServer:
                     return
             time.sleep(0.02)
         raise TimeoutError("nats-server did not greet: " + (self.folder / "nats.log").read_text())
+
+
+def _is_stopped(thread: Path) -> bool:
+    return (thread / "stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 @contextlib.contextmanager

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -37,7 +35,7 @@ def test_who_waits_for_an_answer_is_told_when_the_server_dies(tmp_path: Path, co
         async with _publisher(server) as publisher:
             events = {"acme": [Event(id=f"{n}", source="/s", type="t", tenantid="acme") for n in range(count)]}
             await publisher.store(events)
-            os.kill(server.pid, signal.SIGSTOP)
+            server.pause()
             waiting = asyncio.create_task(publisher.store(events))
             await asyncio.sleep(0.2)
             died = time.monotonic()

@@ -75,7 +75,8 @@ def test_data_that_is_no_object_has_no_fields(data: bytes) -> None:
     assert evaluate(rule("Event.data.amount > 1", "Complete();"), data) is None
 
 
-@pytest.mark.parametrize("depth", [2_000, 100_000])
+# Deeper than what a process can read that reads events: another test may have raised the limit of this one.
+@pytest.mark.parametrize("depth", [10_000, 100_000])
 def test_data_that_nests_too_deep_has_no_fields(depth: int) -> None:
     data = b'{"amount": 2, "deep": ' + b"[" * depth + b"]" * depth + b"}"
     assert evaluate(rule("Event.data.amount > 1", "Complete();"), data) is None

@@ -20,6 +20,7 @@ EventRunnerError
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, ClassVar
@@ -61,6 +62,10 @@ class EventRunnerError(Exception):
 
     def __str__(self) -> str:
         return self.detail
+
+    def retry_header(self) -> dict[str, str]:
+        """`Retry-After` in whole seconds, where waiting helps; else empty."""
+        return {}
 
     def problem(self) -> dict[str, Any]:
         """The error as the members of an RFC 9457 problem document."""
@@ -145,6 +150,9 @@ class QuotaExceeded(EventRunnerError):
     status = HTTPStatus.TOO_MANY_REQUESTS
     retryable = True
 
+    def retry_header(self) -> dict[str, str]:
+        return _retry_header(self.retry_after)
+
 
 @dataclass(eq=False)
 class Unavailable(EventRunnerError):
@@ -155,7 +163,14 @@ class Unavailable(EventRunnerError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     retryable = True
 
+    def retry_header(self) -> dict[str, str]:
+        return _retry_header(self.retry_after)
+
 
 @dataclass(eq=False)
 class ConfigurationError(EventRunnerError):
     code = "configuration"
+
+
+def _retry_header(seconds: float) -> dict[str, str]:
+    return {"Retry-After": str(max(1, math.ceil(seconds)))}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ import grpc
 from eventrunner.access.access_rules import Credential, Permission, TenantFrom
 from eventrunner.access.authorizer import Authorizer
 from eventrunner.access.identity import Identity
-from eventrunner.errors import EventRunnerError, QuotaExceeded, Unavailable
+from eventrunner.errors import EventRunnerError
 from eventrunner.ingest.door import Door, Visit
 from eventrunner.ingest.inbox import Inbox
 from eventrunner.ingest.intake import Intake, Request, read_events, read_payload
@@ -184,7 +183,6 @@ def _rejected(intake: Intake, offset: int) -> Sequence[pb.Rejection]:
 
 async def _abort(context: _Context, status: grpc.StatusCode, error: EventRunnerError) -> NoReturn:
     trailing = [("problem", json.dumps(error.problem()))]
-    if isinstance(error, QuotaExceeded | Unavailable):
-        trailing.append(("retry-after", str(max(1, math.ceil(error.retry_after)))))
+    trailing += [(name.lower(), value) for name, value in error.retry_header().items()]
     await context.abort(status, error.detail, tuple(trailing))
     raise AssertionError("abort does not return")

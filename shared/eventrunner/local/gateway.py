@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
@@ -28,7 +27,6 @@ from eventrunner.errors import (
     EventRunnerError,
     MalformedBody,
     NotFound,
-    QuotaExceeded,
     Unauthenticated,
     Unavailable,
 )
@@ -246,8 +244,7 @@ def _problem(error: EventRunnerError, path: str) -> web.Response:
         response.headers["WWW-Authenticate"] = 'Bearer realm="eventrunner"'
     elif isinstance(error, MethodNotAllowed):
         response.headers["Allow"] = ", ".join(error.allow)
-    elif isinstance(error, Unavailable | QuotaExceeded):
-        response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    response.headers.update(error.retry_header())
     return response
 
 

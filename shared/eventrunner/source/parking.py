@@ -31,10 +31,8 @@ _INTERVAL = 1.0
 class _Stopped:
     size: int
     """Of the letters that were refused last."""
-    acks: dict[str, str] = field(default_factory=dict)
-    """Key of each parked message → where to say that it may come again."""
-    sequences: dict[str, int] = field(default_factory=dict)
-    """Key → its place in the stream."""
+    parked: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """Key of each parked message → where to say that it may come again, and its stream sequence."""
 
 
 class Parking:
@@ -94,13 +92,12 @@ class Parking:
                 # Released meanwhile.
                 await self._held.recall([message.ack_subject])
                 return
-            stopped.acks[message.key] = message.ack_subject
-            stopped.sequences[message.key] = int(message.sequence)
-            self._metrics.waiting(message.tenant, len(stopped.acks))
+            stopped.parked[message.key] = message.ack_subject, int(message.sequence)
+            self._metrics.waiting(message.tenant, len(stopped.parked))
 
     def sequences(self) -> list[int]:
         """Stream sequences of the parked messages."""
-        return [sequence for stopped in self._stopped.values() for sequence in stopped.sequences.values()]
+        return [sequence for stopped in self._stopped.values() for _, sequence in stopped.parked.values()]
 
     async def run(self) -> None:
         """Lets go on who has room again. Runs until it is cancelled."""
@@ -122,4 +119,4 @@ class Parking:
         self._on_release()
         stopped = self._stopped.pop(tenant)
         self._metrics.waiting(tenant, None)
-        await self._held.recall(list(stopped.acks.values()))
+        await self._held.recall([ack_subject for ack_subject, _ in stopped.parked.values()])

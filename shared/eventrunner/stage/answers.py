@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import time
 from collections.abc import Callable
 
 from flask import Request, Response
 
-from eventrunner.errors import EventRunnerError, QuotaExceeded, Unauthenticated, Unavailable
+from eventrunner.errors import EventRunnerError, Unauthenticated
 from eventrunner.telemetry import METRICS_CONTENT_TYPE, REQUEST_SECONDS, current_traceparent, metrics_page
 
 __all__ = ["guarded", "json_response", "problem_response"]
@@ -60,8 +59,7 @@ def problem_response(error: EventRunnerError) -> Response:
         status=int(error.status),
         content_type="application/problem+json",
     )
-    if isinstance(error, QuotaExceeded | Unavailable):
-        response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    response.headers.update(error.retry_header())
     if isinstance(error, Unauthenticated):
         response.headers["WWW-Authenticate"] = "Bearer"
     return response

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -12,7 +11,7 @@ from http import HTTPStatus
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from eventrunner.errors import BodyTooLarge, EventRunnerError, NotFound, QuotaExceeded, Unauthenticated, Unavailable
+from eventrunner.errors import BodyTooLarge, EventRunnerError, NotFound, Unauthenticated
 from eventrunner.telemetry import METRICS_CONTENT_TYPE, REQUEST_SECONDS, metrics_page
 
 __all__ = ["answered", "page", "read_body"]
@@ -69,8 +68,7 @@ def _too_large(limit: int) -> BodyTooLarge:
 def _problem(error: EventRunnerError) -> Response:
     body = json.dumps(error.problem(), ensure_ascii=False)
     response = Response(body, status_code=int(error.status), media_type="application/problem+json")
-    if isinstance(error, QuotaExceeded | Unavailable):
-        response.headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+    response.headers.update(error.retry_header())
     if isinstance(error, Unauthenticated):
         response.headers["www-authenticate"] = "Bearer"
     return response

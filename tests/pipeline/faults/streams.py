@@ -25,6 +25,9 @@ __all__ = ["Streams"]
 
 _LIMIT: Final = 64 * 1024 * 1024
 _PATIENCE: Final = 180.0
+_LOOKS: Final = 2
+"""At empty streams: a message may go from one that is still to be looked at to one that was, and the server counts what
+is published for its consumers a little later than it confirms it."""
 _FETCH: Final = 200
 _ACK_WAIT: Final = 60 * 10**9
 
@@ -60,12 +63,15 @@ class Streams:
         """Returns when nothing is on its way any more. Raises Stuck."""
         client = await connect(self.target.platform.nats, name="faults")
         sources = read_sources([self.manifests])
+        work, looks = "", 0
         try:
             async with asyncio.timeout(_PATIENCE):
-                while left := await self.left(JetStreamApi(client), sources):
+                while looks < _LOOKS:
+                    left = await self.left(JetStreamApi(client), sources)
+                    work = ", ".join(f"{name}: {what}" for name, what in left.items()) or work
+                    looks = 0 if left else looks + 1
                     await asyncio.sleep(0.5)
         except TimeoutError:
-            work = ", ".join(f"{name}: {what}" for name, what in left.items())
             raise Stuck(f"after the load had ended, not all was worked off within {_PATIENCE:g} s: {work}") from None
         finally:
             await disconnect(client)

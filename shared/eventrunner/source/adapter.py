@@ -66,11 +66,21 @@ class Adapter:
             for runner in runners.values():
                 runner.reconnected()
 
+        async def disconnected() -> None:
+            for runner in runners.values():
+                runner.disconnected()
+
         async def on_closed() -> None:
             closed.set()
 
         connecting = asyncio.create_task(
-            connect(self.nats_url, name="eventrunner source", on_reconnect=reconnected, on_closed=on_closed)
+            connect(
+                self.nats_url,
+                name="eventrunner source",
+                on_disconnect=disconnected,
+                on_reconnect=reconnected,
+                on_closed=on_closed,
+            )
         )
         if not await _first(connecting, stopping.wait()):
             return

@@ -7,8 +7,9 @@ or for their reply to be stored, others go on.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -78,9 +79,16 @@ class Courier:
     """A place for each request that may be in flight."""
     _leaving: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _tasks: set[asyncio.Task[None]] = field(init=False, default_factory=set)
+    _waiting: int = field(init=False, default=0)
+    """Parcels that are sent as soon as the sink can be tried."""
 
     def __post_init__(self) -> None:
         self.window = asyncio.Semaphore(self.spec.in_flight)
+
+    @property
+    def is_probing(self) -> bool:
+        """Whether the sink is away and is tried by what was taken before."""
+        return self.sink.health.down and (self.sink.health.probing or self._waiting > 0)
 
     def send(self, parcel: Parcel) -> None:
         """Takes the parcel, for which the caller has acquired a place in the window."""
@@ -177,8 +185,17 @@ class Courier:
                     return True
                 case RetryAfter():
                     await self._or_leave(asyncio.sleep(decision.seconds))
-                    await self.window.acquire()
+                    with self._counted():
+                        await self.window.acquire()
                     self.metrics.retries.inc()
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
 
     async def _attempt(self, parcel: Parcel) -> tuple[Decision, Sequence[Publication]]:
         """One request; gives its place in the window back when the answer is there."""
@@ -186,7 +203,8 @@ class Courier:
         probe = False
         try:
             if health.down:
-                probe = await self._or_leave(health.turn())
+                with self._counted():
+                    probe = await self._or_leave(health.turn())
             if self.pin is not None and not self.pin.is_good():
                 await self._or_leave(self.pin.good())
             loop = asyncio.get_running_loop()

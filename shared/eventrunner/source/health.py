@@ -11,6 +11,7 @@ When many parts have failed in a row, it is the sink.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from http import HTTPStatus
 
@@ -30,7 +31,7 @@ from eventrunner.source.spec import Delivery
 
 __all__ = ["SinkHealth"]
 
-_PROBE_MAX = 2.0
+_PROBE_MAX = 1.0
 """Longest pause between two probes: what an outage costs on top of its length."""
 _FAULTS_BEFORE_HALVING = 2
 _FAILURES_IN_A_ROW = 30
@@ -60,6 +61,17 @@ class SinkHealth:
     @property
     def down(self) -> bool:
         return self._down
+
+    @property
+    def probing(self) -> bool:
+        return self._probing
+
+    async def change(self) -> None:
+        """Returns when something has become known about the sink, at the latest after the pause between probes."""
+        changed = self._changed
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PROBE_MAX):
+                await changed.wait()
 
     async def turn(self) -> bool:
         """Returns when a request may be sent, while the sink is away one at a time: then true, and the caller has to

@@ -38,7 +38,7 @@ _FEW = 5
 """One tenant in so many is few."""
 _LONG = 5 * 10**9
 """Nanoseconds."""
-_SHORT = 8
+_SHORT = 4
 """A queue is short when another is so many times as long."""
 _MESSAGES = 256
 """Read at one look, so that many small messages do not keep the loop from its requests."""

@@ -76,6 +76,12 @@ class Pin:
         self._good_until = 0.0
         self._wake.set()
 
+    def doubt(self) -> None:
+        """Nothing may be sent before the server has confirmed the pin anew. One that was started again has forgotten
+        it, and when it was last told of the messages, so that it gives both to another adapter at once."""
+        self._good_until = 0.0
+        self._wake.set()
+
     def is_good(self) -> bool:
         """Whether a request may be sent to the sink now."""
         return asyncio.get_running_loop().time() < self._good_until

@@ -137,6 +137,11 @@ class SourceRunner:
                 await self._pin.release()
             await _cancel([keeping])
 
+    def disconnected(self) -> None:
+        """The server may have ended, and with it what it knew of this adapter."""
+        if self._pin is not None:
+            self._pin.doubt()
+
     def reconnected(self) -> None:
         """The server knows nothing of what was asked before."""
         self._pull.forget()
@@ -278,8 +283,13 @@ class SourceRunner:
             await self._ready_to_send()
             # Only now, because a place held while nothing comes would be lacking to what is sent again.
             await self._courier.window.acquire()
-            if self._fenced:
+            if self._fenced or not self._buffer.ready:
                 self._courier.window.release()
+                continue
+            if self._courier.is_probing:
+                # What is taken now would be sent before what comes while the sink is away, whosoever that is.
+                self._courier.window.release()
+                await self._links.sink.health.change()
                 continue
             parcel = Parcel(self._buffer.take())
             self._metrics.lag.set(self._held.pending)

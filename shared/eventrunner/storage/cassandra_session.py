@@ -40,7 +40,7 @@ __all__ = ["CassandraSession", "CassandraUrl"]
 _KEYSPACE = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _DATACENTER = re.compile(r"[A-Za-z0-9_.-]+")
 _TIMEOUT_SECONDS = 10.0
-_RECONNECT_SECONDS = 0.5
+_RECONNECT_SECONDS = 0.25
 """Between two tries to reach a node that is away. The driver's own pauses grow to ten minutes."""
 _IN_FLIGHT = 64
 """Statements of one call that run side by side: enough to keep a node busy, few enough for it to hold."""

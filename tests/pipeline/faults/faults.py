@@ -62,7 +62,8 @@ class Fault(Protocol):
     single: ClassVar[bool]
     """Whether it is the end of one process, for which there is a figure to reach."""
     starts_anew: ClassVar[bool]
-    """Whether a process of ours starts then, so that a cold start measures how long that may take."""
+    """Whether one process starts cold then and no more has to happen, so that a cold start measures how long that may
+    take."""
 
     @property
     def kind(self) -> str: ...
@@ -197,7 +198,7 @@ class KillCassandra:
     detail: str = ""
     limit: ClassVar[float] = LIMIT
     single: ClassVar[bool] = True
-    starts_anew: ClassVar[bool] = False
+    starts_anew: ClassVar[bool] = True
 
     def missing(self, world: World) -> str:
         return "" if world.node else "the event store is SQLite"

@@ -134,6 +134,47 @@ def test_the_buffer_serves_tenants_in_turn() -> None:
     assert "quiet" in {part.message.tenant for parts in taken for part in parts}
 
 
+@pytest.mark.parametrize("mixed", [True, False])
+def test_who_had_nothing_waiting_is_served_before_many_with_a_backlog(mixed: bool) -> None:
+    buffer = Buffer(BatchLimits(20, 10_000), Ordering.UNORDERED, mixed=mixed)
+    for number in range(1000):
+        buffer.add(Part.of(message(event(number), tenant=f"loud-{number % 20}", sequence=number)))
+    for _ in range(50):
+        buffer.take()
+    buffer.add(Part.of(message(event("q"), tenant="quiet", sequence=2000)))
+    assert buffer.take()[0].message.tenant == "quiet"
+
+
+def test_newcomers_leave_half_of_a_request_to_those_that_wait() -> None:
+    buffer = Buffer(BatchLimits(20, 10_000), Ordering.UNORDERED, mixed=True)
+    for number in range(100):
+        buffer.add(Part.of(message(event(number), tenant="loud", sequence=number)))
+    buffer.take()
+    for number in range(100):
+        buffer.add(Part.of(message(event("q"), tenant=f"quiet-{number}", sequence=100 + number)))
+    for _ in range(4):
+        tenants = [part.message.tenant for part in buffer.take()]
+        assert (len(tenants), tenants.count("loud")) == (20, 10)
+
+
+def test_newcomers_alone_fill_a_request() -> None:
+    buffer = Buffer(BatchLimits(20, 10_000), Ordering.UNORDERED, mixed=True)
+    for number in range(100):
+        buffer.add(Part.of(message(event("q"), tenant=f"quiet-{number}", sequence=number)))
+    assert [len(buffer.take()) for _ in range(5)] == [20] * 5
+
+
+def test_what_does_not_fit_keeps_its_turn() -> None:
+    buffer = Buffer(BatchLimits(10, 10_000), Ordering.UNORDERED, mixed=True)
+    large = [event(number) for number in range(8)]
+    buffer.add(Part.of(message(*large, tenant="large", sequence=1)))
+    buffer.add(Part.of(message(*large, tenant="large", sequence=2)))
+    for number in range(3, 6):
+        buffer.add(Part.of(message(*large[:3], tenant="small", sequence=number)))
+    taken = [[int(part.message.sequence) for part in buffer.take()] for _ in range(4)]
+    assert taken == [[1], [3], [2], [4, 5]]
+
+
 def test_an_ordered_tenant_waits_for_what_was_taken() -> None:
     buffer = Buffer(BatchLimits(1, 10_000), Ordering.BY_TENANT, mixed=False)
     for number in range(2):

@@ -27,15 +27,25 @@ _log = logging.getLogger(__name__)
 _DELAY = 30.0
 """Seconds after which a parked message comes by itself: the longest that it waits, with room, after a kill of the
 adapter that knows of it. Who takes over a source in which order matters waits for it too."""
+_OVERDUE = 5.0
 _INTERVAL = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Parked:
+    ack_subject: str
+    """Where to say that it may come again."""
+    sequence: int
+    """Of the stream."""
+    comes_at: float
 
 
 @dataclass(slots=True)
 class _Stopped:
     size: int
     """Of the letters that were refused last."""
-    parked: dict[str, tuple[str, int]] = field(default_factory=dict)
-    """Key of each parked message → where to say that it may come again, and its stream sequence."""
+    parked: dict[str, _Parked] = field(default_factory=dict)
+    """By the message's key."""
 
 
 class Parking:
@@ -103,18 +113,20 @@ class Parking:
                 # Released meanwhile.
                 await self._held.recall([message.ack_subject])
                 return
-            stopped.parked[message.key] = message.ack_subject, int(message.sequence)
+            comes_at = asyncio.get_running_loop().time() + _DELAY
+            stopped.parked[message.key] = _Parked(message.ack_subject, int(message.sequence), comes_at)
             self._metrics.waiting(message.tenant, len(stopped.parked))
 
     def sequences(self) -> list[int]:
         """Stream sequences of the parked messages."""
-        return [sequence for stopped in self._stopped.values() for _, sequence in stopped.parked.values()]
+        return [parked.sequence for stopped in self._stopped.values() for parked in stopped.parked.values()]
 
     async def run(self) -> None:
         """Lets go on who has room again. Runs until it is cancelled."""
         while True:
             await self._follow_others()
             for tenant, stopped in list(self._stopped.items()):
+                self._drop_overdue(tenant, stopped)
                 if await self._room.has_room(tenant, stopped.size) and self._stopped.get(tenant) is stopped:
                     _log.warning(
                         "%s: there is room for dead letters of %s again; its messages go on", self._spec.name, tenant
@@ -144,6 +156,15 @@ class Parking:
                 _log.warning("%s: another adapter lets %s go on", self._spec.name, tenant)
                 await self._release(tenant)
 
+    def _drop_overdue(self, tenant: str, stopped: _Stopped) -> None:
+        """What came again to another adapter is that one's now."""
+        since = asyncio.get_running_loop().time() - _OVERDUE
+        overdue = [key for key, parked in stopped.parked.items() if parked.comes_at < since]
+        for key in overdue:
+            del stopped.parked[key]
+        if overdue:
+            self._metrics.waiting(tenant, len(stopped.parked))
+
     def _begin(self, tenant: str, size: int) -> None:
         self._stopped[tenant] = _Stopped(size)
         self._metrics.waiting(tenant, 0)
@@ -153,4 +174,4 @@ class Parking:
         self._metrics.waiting(tenant, None)
         if stopped.parked:
             self._on_release()
-            await self._held.recall([ack_subject for ack_subject, _ in stopped.parked.values()])
+            await self._held.recall([parked.ack_subject for parked in stopped.parked.values()])

@@ -147,6 +147,7 @@ class SourceStops:
         self.arrived.clear()
         news, self._news = self._news, {}
         for tenant, stop in news.items():
+            self._marks.pop(tenant, None)
             if stop is not None:
                 deliveries = max(stop.deliveries, self.deliveries(tenant))
                 self._known[tenant] = Stop(stop.adapter, stop.size, deliveries)
@@ -215,7 +216,7 @@ class SourceStops:
                 mark = self._marks.setdefault(tenant, delivered)
                 # A consumer that has delivered less than before was made anew, and remembers nothing.
                 if (acked >= mark or delivered < mark) and await self._remove(tenant):
-                    del self._marks[tenant]
+                    self._marks.pop(tenant, None)
         except EventRunnerError as error:
             _log.debug("%s: cannot forget who was stopped: %s", self._spec.name, error)
 

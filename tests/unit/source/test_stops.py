@@ -23,6 +23,7 @@ from eventrunner.source.stops import SourceStops, Stops
 from eventrunner.storage.jetstream import connect, disconnect
 from eventrunner.storage.records import STOPS
 from eventrunner.storage.registry import Registry
+from prometheus_client import REGISTRY
 from support_nats import NatsServer, eventually
 from support_source import Lab, event, manifest, open_lab
 
@@ -159,6 +160,34 @@ async def test_the_bucket_is_made_by_an_adapter_that_has_the_manifests(server: N
             await publish_poison(lab, 80)
             await until_stopped(lab, 80)
             assert set(await Registry(lab.client).items(STOPS)) == {"RAW.stage.bad"}
+
+
+async def test_two_adapters_share_what_waits_and_go_on_together(
+    server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parking, "_DELAY", _DELAY)
+    monkeypatch.setattr(parking, "_OVERDUE", 0.5)
+    few = {"batch": {"maxEvents": 10}}
+    async with small_lab(server) as lab:
+        other = start(lab, tmp_path, **few)
+        try:
+            async with lab.adapter(**few):
+                await publish_poison(lab, 120)
+                await until_stopped(lab, 120)
+                # Rounds in which each message comes to either of the two.
+                await asyncio.sleep(3 * _DELAY)
+                tried = len(lab.sink.requests)
+                await asyncio.sleep(_DELAY)
+                assert len(lab.sink.requests) == tried
+                labels = {"source": "stage", "tenant": "bad"}
+                here = REGISTRY.get_sample_value("eventrunner_dead_letters_waiting_messages", labels) or 0
+                assert 0 < here < len(await waiting(lab, "bad"))
+                await resize(lab, 1_000_000)
+                await lab.finished(4)
+                assert Counter(await letters(lab, "bad")) == Counter(f"poison-bad-{number}" for number in range(120))
+        finally:
+            other.kill()
+            other.wait()
 
 
 class TestTwoAdapters:

@@ -232,6 +232,18 @@ class TestTwoAdapters:
             assert not two.news()
             assert not two.deliveries("bad")
 
+    async def test_tell_a_source_that_is_started_again_what_it_wrote_itself(self, server: NatsServer) -> None:
+        async with open_lab(server), self.stops(server) as one:
+            await one.stop("bad", 700, 3)
+            again = one._stops.of(_SPEC)
+
+            async def is_known() -> bool:
+                await again.load()
+                return "bad" in again.news()
+
+            await eventually(is_known)
+            assert again.deliveries("bad") == one.deliveries("bad")
+
     async def test_write_little_however_often_messages_come_and_go(self, server: NatsServer) -> None:
         async with open_lab(server) as lab, self.stops(server) as one:
             await one.stop("bad", 700, 1)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import click
+import msgspec
 import uvloop
 
 from eventrunner.cli.connection import DEFAULT_DATA_DIR
@@ -55,13 +56,17 @@ def command(port: int, data_dir: Path, manifests: Path | None) -> None:
 
 async def _serve(project: Project, data: DataDir, port: int, settings: Settings) -> None:
     _stop_on_signals()
+    asked = _reload_on_signal()
     with contextlib.suppress(asyncio.CancelledError):
         async with Platform(project, data, port, settings) as platform:
             keep_memory()
             data.write_ready(platform.ready_line | {"pid": os.getpid()})
             click.echo(json.dumps(platform.ready_line))
             _log.info("ready at %s", platform.ready_line["url"])
-            await asyncio.Event().wait()
+            while True:
+                await asked.wait()
+                asked.clear()
+                data.write_reloaded(msgspec.json.encode(await platform.reload()))
     _log.info("stopped")
 
 
@@ -81,6 +86,13 @@ def _stop_on_signals() -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
+def _reload_on_signal() -> asyncio.Event:
+    """Not SIGHUP, which comes when a terminal is closed."""
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, asked.set)
+    return asked
 
 
 def _allow_many_files() -> None:

@@ -21,6 +21,7 @@ _COMMANDS = {
     "doctor": ("eventrunner.cli.doctor", "check what the gateway lets through; print who may do what"),
     "emit": ("eventrunner.cli.emit", "send events from a file or standard input"),
     "events": ("eventrunner.cli.events", "list stored events, show one, follow its way"),
+    "reload": ("eventrunner.cli.reload", "take changed code into the platform that runs here"),
     "replay": ("eventrunner.cli.replay", "send stored events through rules or to a consumer once more"),
     "rules": ("eventrunner.cli.rules", "check, run and manage GRL rule sets"),
     "source": ("eventrunner.cli.source", "run the JetStreamSource adapter"),

@@ -34,6 +34,8 @@ class DataDir:
             lock.close()
             raise Conflict(f"Another platform runs over {self.path}: stop it, or use another --data-dir.") from None
         self._lock = lock
+        # Of a platform that was killed.
+        self.ready_file.unlink(missing_ok=True)
         return self
 
     def __exit__(
@@ -64,6 +66,22 @@ class DataDir:
         """What the ready line says, for the command line to find."""
         return self.path / "dev.json"
 
+    @property
+    def reload_file(self) -> Path:
+        """What the last reload has done, for who asked for it."""
+        return self.path / "reload.json"
+
+    def is_in_use(self) -> bool:
+        """Whether a platform runs over the folder."""
+        try:
+            with (self.path / "lock").open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
     def gateway_keys(self) -> str:
         """The key set that the gateway signs identities with."""
         return self._secret("gateway.jwks", lambda: make_keys(secrets.token_hex(8)))
@@ -77,6 +95,9 @@ class DataDir:
 
     def write_ready(self, line: dict[str, Any]) -> None:
         write_private(self.ready_file, json.dumps(line) + "\n")
+
+    def write_reloaded(self, answer: bytes) -> None:
+        write_private(self.reload_file, answer.decode() + "\n")
 
     def _secret(self, name: str, make: Callable[[], str]) -> str:
         path = self.path / name

@@ -14,10 +14,9 @@ from eventrunner.local.process import Child, Command, spawn
 from eventrunner.local.project import Project
 from eventrunner.local.services import Server, Service
 from eventrunner.local.supervisor import Probe, until_ready
+from eventrunner.local.upstream import is_healthy
 
 __all__ = ["FunctionLauncher", "Launcher"]
-
-_HEALTH_TIMEOUT = aiohttp.ClientTimeout(total=1)
 
 
 class Launcher(Protocol):
@@ -80,13 +79,6 @@ class FunctionLauncher:
             # A connection that is refused costs a tenth of a request that fails.
             if not await is_listening(port):
                 return False
-            return not service.health or await self._is_healthy(port, service.health)
+            return not service.health or await is_healthy(self._session, port, service.health)
 
         return probe
-
-    async def _is_healthy(self, port: int, path: str) -> bool:
-        try:
-            async with self._session.get(f"http://{HOST}:{port}{path}", timeout=_HEALTH_TIMEOUT) as response:
-                return response.status < 400
-        except (aiohttp.ClientError, TimeoutError):
-            return False

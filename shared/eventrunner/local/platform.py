@@ -34,6 +34,7 @@ from eventrunner.local.manifests import Manifests, load_manifests
 from eventrunner.local.nats_server import NatsServer
 from eventrunner.local.ports import HOST
 from eventrunner.local.project import Project
+from eventrunner.local.reload import Reloaded, reload
 from eventrunner.local.retention import sweep_regularly
 from eventrunner.local.revision import Limits
 from eventrunner.local.sinks import Sinks
@@ -68,6 +69,8 @@ class Platform:
         self._signer = Signer(data.gateway_keys())
         self._parts = contextlib.AsyncExitStack()
         self._is_ready = False
+        self._activator: Activator | None = None
+        self._adapter: SourceAdapter | None = None
         self.ready_line: dict[str, Any] = {}
 
     async def __aenter__(self) -> Platform:
@@ -85,6 +88,12 @@ class Platform:
         self._is_ready = False
         await self._parts.aclose()
 
+    async def reload(self) -> Reloaded:
+        """Takes changed code in, see `local.reload`; inside the context only."""
+        assert self._activator is not None
+        assert self._adapter is not None
+        return await reload(self._activator, self._adapter)
+
     async def _start(self, manifests: Manifests) -> None:
         session = await self._parts.enter_async_context(new_probe_session())
         clickhouse = await self._run(ClickHouseServer(self._data, session))
@@ -93,7 +102,8 @@ class Platform:
         key = admin_key(self._data)
         registry = await self._registry(nats.url, manifests, key)
         activator = self._functions(manifests, session, self._addresses(nats.url, clickhouse.url))
-        adapter = await self._sources(manifests, activator, nats.url)
+        adapter = await self._sources(manifests, activator, nats.url, session)
+        self._activator, self._adapter = activator, adapter
         broker = await self._broker(manifests, activator)
         grpc = await self._grpc(activator)
         url = await self._gateway(registry, activator)
@@ -131,11 +141,14 @@ class Platform:
         activator.start()
         return activator
 
-    async def _sources(self, manifests: Manifests, activator: Activator, nats_url: str) -> SourceAdapter:
+    async def _sources(
+        self, manifests: Manifests, activator: Activator, nats_url: str, session: aiohttp.ClientSession
+    ) -> SourceAdapter:
         sinks = Sinks(activator)
         self._parts.push_async_callback(sinks.close)
         urls = await sinks.start(sorted(set(manifests.sources.values())))
-        return await self._run(SourceAdapter(self._project, self._data, nats_url, urls, self._settings.log_level))
+        level = self._settings.log_level
+        return await self._run(SourceAdapter(self._project, self._data, nats_url, urls, level, session))
 
     async def _broker(self, manifests: Manifests, activator: Activator) -> str:
         broker = BrokerEndpoint(

@@ -102,6 +102,27 @@ class Revision:
         if self._ticker is None and not self._closed:
             self._ticker = start_task(self._tick())
 
+    async def replace(self) -> int:
+        """Starts a new replica beside each that is there, and when all of them are ready lets the old ones end. Returns
+        how many. Raises Unavailable when one does not become ready: then the old ones stay."""
+        if self._starting:
+            # They may have read the old code.
+            await asyncio.wait(self._starting, timeout=self._limits.start_seconds)
+        old = list(self._ready)
+        launches = (self._launch(self.service, self._limits.start_seconds) for _ in old)
+        launched = await asyncio.gather(*launches, return_exceptions=True)
+        if failed := [error for error in launched if isinstance(error, BaseException)]:
+            for new in launched:
+                if not isinstance(new, BaseException):
+                    await new[0].stop(self._limits.stop_seconds)
+            raise failed[0]
+        for new in launched:
+            assert not isinstance(new, BaseException)
+            self._add(*new)
+        for replica in old:
+            self._retire(replica)
+        return len(old)
+
     async def close(self) -> None:
         """Lets requests end, then stops every replica."""
         self._closed = True
@@ -181,15 +202,18 @@ class Revision:
                 self._refuse_waiting(f"{self.service.name} could not be started.")
             return
         self._delay = 0.0
-        replica = Replica(child, port, new_session(), self._time())
-        self._ready.append(replica)
-        self._mind(self._watch(replica))
+        self._add(child, port)
         _log.info(
             "%s: a replica is ready after %.2f s, %d in all",
             self.service.name,
             self._time() - started,
             len(self._ready),
         )
+
+    def _add(self, child: Child, port: int) -> None:
+        replica = Replica(child, port, new_session(), self._time())
+        self._ready.append(replica)
+        self._mind(self._watch(replica))
         self.wake()
         self._serve_waiting()
 

@@ -77,6 +77,24 @@ class Supervised:
         if self._child is not None:
             await self._child.stop(grace)
 
+    async def replace(self, command: Command, probe: Probe, patience: float, grace: float) -> None:
+        """Starts another process beside this one, ends this one when that is ready, and from then on keeps that one
+        running. Raises Unavailable when it is not ready within `patience` seconds; then this one stays."""
+        new = await spawn(command)
+        try:
+            await until_ready(new, probe, patience)
+        except BaseException:
+            await new.stop(0)
+            raise
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait([self._keeper])
+        old, self._child = self._child, new
+        self.command, self._probe = command, probe
+        self._keeper = start_task(self._keep())
+        if old is not None:
+            await old.stop(grace)
+
     async def stop(self, grace: float) -> None:
         if self._keeper is not None:
             self._keeper.cancel()

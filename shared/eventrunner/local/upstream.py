@@ -7,8 +7,11 @@ from typing import Final
 
 import aiohttp
 
-__all__ = ["Body", "Response", "new_probe_session", "new_session"]
+from eventrunner.local.ports import HOST
 
+__all__ = ["Body", "Response", "is_healthy", "new_probe_session", "new_session"]
+
+_HEALTH_TIMEOUT: Final = aiohttp.ClientTimeout(total=1)
 # The function sees the caller's headers and none that this client would make up.
 _NO_HEADERS_OF_ITS_OWN: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
@@ -58,3 +61,12 @@ def new_session() -> aiohttp.ClientSession:
 def new_probe_session() -> aiohttp.ClientSession:
     """For health checks: no connection is kept, for a server that is stopped would wait for it."""
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
+
+
+async def is_healthy(session: aiohttp.ClientSession, port: int, path: str) -> bool:
+    """`session` as from `new_probe_session`."""
+    try:
+        async with session.get(f"http://{HOST}:{port}{path}", timeout=_HEALTH_TIMEOUT) as response:
+            return response.status < 400
+    except (aiohttp.ClientError, TimeoutError):
+        return False

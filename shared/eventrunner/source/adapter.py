@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from eventrunner.source.publisher import Publisher
 from eventrunner.source.runner import Links, SourceRunner
 from eventrunner.source.sink import Sink, make_session, sink_url
 from eventrunner.source.spec import Destination, SourceSpec
+from eventrunner.source.stops import Stops
 from eventrunner.source.streams import StreamSpec, apply_streams
 from eventrunner.storage.jetstream import JetStreamApi, connect, disconnect
 from eventrunner.telemetry import METRICS_CONTENT_TYPE, metrics_page
@@ -57,14 +58,12 @@ class Adapter:
     async def _run_connection(self, session: aiohttp.ClientSession, stopping: asyncio.Event) -> None:
         """Until stopped, or until the client has given the connection up for good, which it does on some errors."""
         runners: dict[str, SourceRunner] = {}
-        publishers: list[Publisher] = []
+        listeners: list[Publisher | Stops] = []
         closed = asyncio.Event()
 
         async def reconnected() -> None:
-            for publisher in publishers:
-                publisher.reconnected()
-            for runner in runners.values():
-                runner.reconnected()
+            for listener in (*listeners, *runners.values()):
+                listener.reconnected()
 
         async def disconnected() -> None:
             for runner in runners.values():
@@ -86,16 +85,17 @@ class Adapter:
             return
         client = self._client = await connecting
         publisher = Publisher(client)
-        publishers.append(publisher)
         await publisher.start()
-        room = LetterRoom(client)
-        tasks = [
-            asyncio.create_task(
-                self._run_source(spec, self._links(spec, publisher, room, client, session), runners, stopping)
-            )
-            for spec in self.sources
-        ]
-        works = [room.run(), *(keeper.run() for keeper in self._keepers(client))]
+        room, make_streams = LetterRoom(client), self._stream_maker(client)
+        stops = Stops(client, make_streams)
+        listeners += [publisher, stops]
+
+        def links(spec: SourceSpec) -> Links:
+            reply = self._sink(spec.reply, session) if isinstance(spec.reply, Destination) else None
+            return Links(client, publisher, room, stops, self._sink(spec.sink, session), reply, make_streams)
+
+        tasks = [asyncio.create_task(self._run_source(spec, links(spec), runners, stopping)) for spec in self.sources]
+        works = [room.run(), stops.run(), *(keeper.run() for keeper in self._keepers(client))]
         keepers = [asyncio.create_task(work) for work in works]
         await _first(asyncio.gather(*tasks), closed.wait())
         for task in tasks + keepers:
@@ -129,16 +129,12 @@ class Adapter:
             consumers.setdefault(spec.stream, set()).add(spec.consumer)
         return [StreamKeeper(client, stream, names) for stream, names in consumers.items()]
 
-    def _links(
-        self, spec: SourceSpec, publisher: Publisher, room: LetterRoom, client: Client, session: aiohttp.ClientSession
-    ) -> Links:
+    def _stream_maker(self, client: Client) -> Callable[[], Awaitable[None]] | None:
         async def make_streams() -> None:
             # An operator may have changed one that is there.
             await apply_streams(JetStreamApi(client), self.streams, replicas=self.stream_replicas, only_missing=True)
 
-        reply = self._sink(spec.reply, session) if isinstance(spec.reply, Destination) else None
-        sink = self._sink(spec.sink, session)
-        return Links(client, publisher, room, sink, reply, make_streams if self.streams else None)
+        return make_streams if self.streams else None
 
     def _sink(self, destination: Destination, session: aiohttp.ClientSession) -> Sink:
         """One for each URL, so that sources share what is known of its health."""

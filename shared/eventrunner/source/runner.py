@@ -28,6 +28,7 @@ from eventrunner.source.pin import Pin, PinLost
 from eventrunner.source.publisher import Publisher
 from eventrunner.source.sink import Sink
 from eventrunner.source.spec import Compression, Format, Ordering, SourceSpec
+from eventrunner.source.stops import Stops
 from eventrunner.storage.jetstream import NOT_FOUND, JetStreamApi, JetStreamError
 from eventrunner.storage.pull import PullEnded, PullSubscription
 
@@ -53,6 +54,7 @@ class Links:
     client: Client
     publisher: Publisher
     room: LetterRoom
+    stops: Stops
     sink: Sink
     reply_sink: Sink | None = None
     """For a reply that is a Destination."""
@@ -80,7 +82,10 @@ class SourceRunner:
         self._ask = asyncio.Event()
         self._no_consumer = True
         self._too_large = False
-        self._parking = Parking(spec, links.room, self._held, self._metrics, self._take_back, self._close_fence)
+        self._stops = links.stops.of(spec)
+        self._parking = Parking(
+            spec, links.room, self._held, self._metrics, self._stops, self._take_back, self._close_fence
+        )
         self._overtaking = Overtaking(
             self._api,
             spec,
@@ -106,6 +111,7 @@ class SourceRunner:
     async def run(self, stopping: asyncio.Event) -> None:
         """Returns when `stopping` is set and all is finished or given back. Raises PinLost when that is so because
         another adapter is to go on, and what should not be possible."""
+        await self._parking.load()
         self._ask.set()
         stop = asyncio.create_task(stopping.wait())
         works: list[asyncio.Task[Any]] = [
@@ -114,6 +120,7 @@ class SourceRunner:
             asyncio.create_task(self._keep_sending()),
             asyncio.create_task(self._overtaking.run()),
             asyncio.create_task(self._parking.run()),
+            asyncio.create_task(self._stops.keep()),
         ]
         if self._fence is not None:
             works.append(asyncio.create_task(self._fence.run()))
@@ -132,7 +139,7 @@ class SourceRunner:
             await self._pull.stop()
             await self._held.give_back(self._buffer.clear())
             await self._courier.leave(_GRACE if stopping.is_set() else grace)
-            await self._parking.release_all()
+            await self._parking.give_back_all()
             if self._pin is not None:
                 await self._pin.release()
             await _cancel([keeping])
@@ -242,7 +249,7 @@ class SourceRunner:
             self._courier.bury(message)
         elif not parts:
             self._courier.ack(message)
-        elif self._is_given_up(message):
+        elif self._excess(message) > 0:
             message.open = len(parts)
             self._courier.give_up(parts, _given_up(message))
         else:
@@ -251,8 +258,9 @@ class SourceRunner:
                 self._buffer.add(part)
             self._arrived.set()
 
-    def _is_given_up(self, message: Message) -> bool:
-        return message.deliveries > self._spec.delivery.max_deliver and not self._parking.was_stopped(message.tenant)
+    def _excess(self, message: Message) -> int:
+        """Deliveries beyond those that a message may have before it is given up."""
+        return message.deliveries - self._spec.delivery.max_deliver - self._parking.in_vain(message.tenant)
 
     def _read(self, message: Message) -> Sequence[Part]:
         """The parts to send; notes in the message why it cannot be sent."""
@@ -262,7 +270,7 @@ class SourceRunner:
             return ()
         if not message.count or self._held.was_settled(message):
             return ()
-        if message.deliveries > self._spec.delivery.max_deliver + _UNREAD and self._is_given_up(message):
+        if self._excess(message) > _UNREAD:
             message.problem = _given_up(message)
         if message.problem:
             return ()

@@ -10,6 +10,7 @@
 | consumers | `<tenant>.<name>` | Consumer            |
 | replays | `<tenant>.<id>`   | `replay.Replay`       |
 | idempotency | digest of who, what call, which key | kept for a day |
+| stops   | `<stream>.<consumer>.<tenant>` | `source.stops.Stop` |
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ __all__ = [
     "PLANS",
     "REPLAYS",
     "RULES",
+    "STOPS",
     "TENANTS",
     "Consumer",
     "Key",
@@ -51,7 +53,7 @@ __all__ = [
 ]
 
 TENANTS, KEYS, PLANS, RULES, CONSUMERS, REPLAYS = "tenants", "keys", "plans", "rules", "consumers", "replays"
-IDEMPOTENCY, KEY_USES = "idempotency", "key_uses"
+IDEMPOTENCY, KEY_USES, STOPS = "idempotency", "key_uses", "stops"
 """Names of the buckets."""
 
 _KEY_PREFIX = "er_"

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from eventrunner.tenancy import DEADLETTER_STREAM
-
 from tests.pipeline.faults.disturbances import BadSink, ClockJump, FullStream, KillWriter
 from tests.pipeline.faults.faults import (
     GATEWAY,
@@ -19,6 +17,7 @@ from tests.pipeline.faults.faults import (
     KillEverything,
     KillSome,
     Pause,
+    Terminate,
 )
 from tests.pipeline.faults.proxy import MISBEHAVIOURS
 
@@ -40,11 +39,10 @@ class Parts:
 def rounds(parts: Parts, random: Random) -> Iterator[list[Fault]]:
     """Without end. Where a kind may strike one of several parts, another one comes in each round until all had it."""
     everything = (*parts.functions, *SERVERS)
-    replaced = _shuffled(parts.functions, random)
+    terminated = _shuffled(parts.functions, random)
     paused = _shuffled((*everything, GATEWAY), random)
     sinks = _shuffled(parts.sinks, random)
-    # Not DEADLETTER: what waits for room there comes again five minutes after a kill (source/parking.py).
-    filled = _shuffled([stream for stream in parts.streams if stream != DEADLETTER_STREAM], random)
+    filled = _shuffled(parts.streams, random)
     number = 0
     while True:
         faults: list[Fault] = [Kill(part) for part in everything]
@@ -53,9 +51,9 @@ def rounds(parts: Parts, random: Random) -> Iterator[list[Fault]]:
         faults += [BadSink(how, sinks[(number + place) % len(sinks)]) for place, how in enumerate(MISBEHAVIOURS)]
         faults += [FullStream(stream) for stream in parts.streams]
         faults.append(KillWriter(filled[number % len(filled)]))
-        faults += [Deploy(replaced[number % len(replaced)]), Pause(paused[number % len(paused)])]
+        faults += [Terminate(terminated[number % len(terminated)]), Pause(paused[number % len(paused)])]
         faults.append(KillSome(tuple(random.sample(everything, random.randint(2, 4)))))
-        faults += [KillEverything(), KillCassandra(), ClockJump()]
+        faults += [Deploy(), KillEverything(), KillCassandra(), ClockJump()]
         random.shuffle(faults)
         yield faults
         number += 1

@@ -13,6 +13,9 @@ from pathlib import Path
 from random import Random
 from typing import ClassVar, Final, Protocol
 
+from eventrunner.cli.reload import reload_platform
+from eventrunner.errors import EventRunnerError
+
 from tests.pipeline.faults.clock import MachineClock
 from tests.pipeline.faults.proxy import Proxy
 from tests.pipeline.faults.target import Target
@@ -30,6 +33,7 @@ __all__ = [
     "KillSome",
     "NotPossible",
     "Pause",
+    "Terminate",
     "World",
 ]
 
@@ -131,10 +135,32 @@ class KillSome:
 
 @dataclass(frozen=True, slots=True)
 class Deploy:
-    """A new deployment ends the old processes politely, under load."""
+    """New processes of all functions and of the adapter start beside the old ones and take over; the old ones drain."""
 
+    kind: str = "deploy everything anew"
+    detail: str = ""
+    limit: ClassVar[float] = LIMIT
+    single: ClassVar[bool] = False
+    starts_anew: ClassVar[bool] = False
+
+    def missing(self, world: World) -> str:
+        return ""
+
+    async def strike(self, world: World, random: Random) -> float:
+        """Recovery counts from when the new ones are there; that may take as long as their cold starts do."""
+        try:
+            reloaded = await asyncio.to_thread(reload_platform, world.target.folder)
+        except EventRunnerError as error:
+            raise NotPossible(str(error)) from error
+        if reloaded.kept:
+            raise NotPossible(f"not ready in time: {reloaded.kept}")
+        return time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate:
     detail: str
-    kind: str = "replace a function"
+    kind: str = "SIGTERM of a function"
     limit: ClassVar[float] = LIMIT
     single: ClassVar[bool] = False
     starts_anew: ClassVar[bool] = False

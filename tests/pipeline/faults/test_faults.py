@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import time
+from dataclasses import dataclass
 from pathlib import Path
+from random import Random
+from typing import ClassVar
 
 import pytest
 
+from tests.pipeline.faults import run as run_module
+from tests.pipeline.faults.faults import World
 from tests.pipeline.faults.report import Report
 from tests.pipeline.faults.run import Plan, run
 from tests.support import require
@@ -35,6 +42,32 @@ def test_nothing_is_lost_doubled_or_changed_under_every_kind_of_fault(tmp_path: 
     report = _run(Plan(tmp_path, _SEED, seconds=180, rate=_RATE, whole_round=True))
     assert report.skipped.keys() == _IMPOSSIBLE
     assert report.replays > 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Unforgiven:
+    """Nothing happens, and events may take no time at all."""
+
+    kind: str = "nothing"
+    detail: str = ""
+    limit: ClassVar[float] = 0.0
+    single: ClassVar[bool] = False
+    starts_anew: ClassVar[bool] = False
+
+    def missing(self, world: World) -> str:
+        return ""
+
+    async def strike(self, world: World, random: Random) -> float:
+        return time.monotonic()
+
+
+@pytest.mark.timeout(300)
+def test_a_run_fails_when_events_flow_again_too_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "rounds", lambda parts, random: itertools.repeat([_Unforgiven()]))
+    report = asyncio.run(run(Plan(tmp_path, _SEED, seconds=0.1, rate=200, whole_round=True)))
+    (struck,) = report.struck
+    assert report.findings.differences == [f"late: {struck}"]
+    assert not report.passed
 
 
 @pytest.mark.timeout(400)

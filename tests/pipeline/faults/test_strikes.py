@@ -18,7 +18,16 @@ from nats.js.errors import APIError
 from support_nats import eventually
 
 from tests.pipeline.faults.disturbances import BadSink, FullStream, KillWriter
-from tests.pipeline.faults.faults import Deploy, Kill, KillEverything, KillSome, NotPossible, Pause, World
+from tests.pipeline.faults.faults import (
+    Deploy,
+    Kill,
+    KillEverything,
+    KillSome,
+    NotPossible,
+    Pause,
+    Terminate,
+    World,
+)
 from tests.pipeline.faults.project import make_project
 from tests.pipeline.faults.proxy import MISBEHAVIOURS, Proxy
 from tests.pipeline.faults.streams import Streams
@@ -83,7 +92,7 @@ def test_a_process_of_a_function_is_killed_and_the_function_answers_again(world:
 
 
 def test_what_does_not_run_cannot_be_struck(world: World) -> None:
-    for fault in (Kill("replayer"), Deploy("replayer"), Pause("replayer", 0.1)):
+    for fault in (Kill("replayer"), Terminate("replayer"), Pause("replayer", 0.1)):
         with pytest.raises(NotPossible, match="replayer does not run"):
             asyncio.run(fault.strike(world, Random(1)))
 
@@ -113,15 +122,34 @@ def test_a_paused_part_stands_still_for_the_time_and_then_goes_on(world: World) 
     _run(run())
 
 
-def test_a_replaced_function_leaves_politely_and_another_one_answers(world: World) -> None:
+def test_a_function_that_is_terminated_leaves_politely_and_another_one_answers(world: World) -> None:
     async def run() -> None:
         await world.target.insist("GET", _PLAN)
         before = _pids(world, "api")
-        await Deploy("api").strike(world, Random(1))
+        await Terminate("api").strike(world, Random(1))
         await eventually(lambda: not before & _pids(world, "api"), 20)
         await world.target.insist("GET", _PLAN)
         assert _pids(world, "api")
         assert "api: a replica ended with 0" in (world.target.folder / "dev.log").read_text()
+
+    _run(run())
+
+
+def test_a_deployment_replaces_all_that_runs_and_is_answered_all_the_time(world: World) -> None:
+    async def run() -> None:
+        plan = await world.target.insist("GET", _PLAN)
+        before = {part: _pids(world, part) for part in ("api", "source adapter")}
+        kept = {part: _pids(world, part) for part in ("nats-server", "clickhouse (chdb)")}
+        striking = asyncio.create_task(Deploy().strike(world, Random(1)))
+        async with world.target.api() as api:
+            while not striking.done():
+                assert await api.call("GET", _PLAN) == plan
+        await striking
+        for part, pids in before.items():
+            await eventually(
+                lambda part=part, pids=pids: bool(_pids(world, part)) and not pids & _pids(world, part), 30
+            )
+        assert {part: _pids(world, part) for part in kept} == kept
 
     _run(run())
 

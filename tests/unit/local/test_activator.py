@@ -211,3 +211,55 @@ def test_closing_lets_a_request_end(project: Project) -> None:
         assert (await slow)["colour"] == "green"
 
     run(scenario())
+
+
+def test_changed_code_takes_over_under_load_and_no_request_fails(project: Project) -> None:
+    main = project.function("echo")
+
+    async def scenario() -> None:
+        async with running_activator(project) as activator:
+            old = (await call(activator))["pid"]
+            slow = asyncio.create_task(call(activator, "/slow?seconds=3"))
+            loads = [asyncio.create_task(_call_until_new(activator)) for _ in range(4)]
+            await asyncio.sleep(0.3)
+            main.write_text(ECHO.replace('"colour": os.environ["COLOUR"]', '"colour": "red"'))
+            assert await activator.revisions["echo"].replace() >= 1
+            assert (await call(activator))["colour"] == "red"
+            answers = [answer for load in loads for answer in await load]
+            assert {answer["colour"] for answer in answers} == {"green", "red"}
+            # What was under way is answered by who had it.
+            done = await slow
+            assert (done["pid"], done["colour"]) == (old, "green")
+            await until(lambda: not is_alive(old))
+
+    run(scenario())
+
+
+async def _call_until_new(activator: Activator) -> list[dict[str, Any]]:
+    answers = [await call(activator)]
+    while answers[-1]["colour"] == "green":
+        answers.append(await call(activator))
+    return answers
+
+
+def test_code_that_cannot_start_leaves_the_old_one_where_it_is(project: Project) -> None:
+    main = project.function("echo")
+
+    async def scenario() -> None:
+        async with running_activator(project) as activator:
+            old = (await call(activator))["pid"]
+            main.write_text(BROKEN)
+            with pytest.raises(Unavailable, match="cannot be imported"):
+                await activator.revisions["echo"].replace()
+            assert (await call(activator))["pid"] == old
+
+    run(scenario())
+
+
+def test_a_function_without_a_replica_has_none_to_replace(project: Project) -> None:
+    async def scenario() -> None:
+        async with running_activator(project) as activator:
+            assert await activator.revisions["echo"].replace() == 0
+            assert not activator.revisions["echo"].replicas
+
+    run(scenario())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -148,3 +149,51 @@ def _written(folder: Path, number: int) -> list[int]:
             return pids
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_another_process_takes_over_when_it_is_ready_and_is_kept_running(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        part = Supervised(Command("sleeper", SLEEPER, tmp_path / "log"), always)
+        await part.start()
+        old, ready = part.pid, False
+
+        async def is_ready() -> bool:
+            return ready
+
+        new = Command("newer", SLEEPER, tmp_path / "log")
+        replacing = asyncio.create_task(part.replace(new, is_ready, patience=10, grace=5))
+        await asyncio.sleep(0.3)
+        assert old
+        assert is_alive(old)
+        assert part.pid == old
+        ready = True
+        await replacing
+        assert not is_alive(old)
+        assert part.pid
+        assert part.pid != old
+        assert part.restarts == 0
+        first = part.pid
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: part.restarts == 1 and part.pid != first)
+        await part.stop(5)
+
+    run(scenario())
+
+
+def test_a_process_stays_when_the_one_that_should_take_over_does_not_become_ready(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        part = Supervised(Command("sleeper", SLEEPER, tmp_path / "log"), always)
+        await part.start()
+        old = part.pid
+        assert old
+        broken = Command("broken", (sys.executable, "-c", "raise SystemExit('no disk')"), tmp_path / "log")
+        with pytest.raises(Unavailable, match="broken ended with 1: no disk"):
+            await part.replace(broken, never, patience=10, grace=5)
+        assert part.pid == old
+        assert is_alive(old)
+        os.kill(old, signal.SIGKILL)
+        await until(lambda: part.restarts == 1 and part.pid != old)
+        assert part.command.name == "sleeper"
+        await part.stop(5)
+
+    run(scenario())

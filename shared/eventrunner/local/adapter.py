@@ -28,7 +28,11 @@ class SourceAdapter(Supervised):
             argv=(sys.executable, "-m", "eventrunner", "source", *arguments),
             log=data.logs / "source.log",
             # Not an argument: those can be read by everybody on the machine, and the URL holds the server's token.
-            env={"EVENTRUNNER_NATS_URL": nats_url, "EVENTRUNNER_LOG_LEVEL": log_level},
+            env={
+                "EVENTRUNNER_NATS_URL": nats_url,
+                "EVENTRUNNER_LOG_LEVEL": log_level,
+                "EVENTRUNNER_SOURCE_KEYS": data.source_keys(),
+            },
         )
         super().__init__(command, self._listens)
 

@@ -20,6 +20,7 @@ from eventrunner.access.credentials import Authenticator
 from eventrunner.access.identity import Signer
 from eventrunner.access.key_uses import KeyUses
 from eventrunner.access.policy import Policy
+from eventrunner.access.senders import SourceSigner
 from eventrunner.access.tokens import token_verifier
 from eventrunner.errors import ConfigurationError, EventRunnerError, Unavailable
 from eventrunner.local.activator import Activator
@@ -190,12 +191,13 @@ class Platform:
         chosen = {
             field.name: getattr(self._settings, field.name)
             for field in fields(Settings)
-            if field.name not in ("url", "key") and getattr(self._settings, field.name) != field.default
+            if field.name not in ("url", "key", "source_keys") and getattr(self._settings, field.name) != field.default
         }
         here = {
             "nats_url": nats_url,
             "clickhouse_url": clickhouse_url,
             "gateway_jwks": self._signer.public_keys,
+            "sink_jwks": SourceSigner(self._data.source_keys()).public_keys,
             "stream_replicas": 1,
         }
         values = {"store_url": self._data.store_url, **chosen, **here}

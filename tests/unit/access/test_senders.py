@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from eventrunner.access.identity import AUDIENCE, Identity, Signer, Verifier, make_keys
 from eventrunner.access.senders import SOURCE_ISSUER, SourceSigner, audience_of, sender_check
 from eventrunner.errors import ConfigurationError, Unauthenticated
+from eventrunner.ingest.door import Door
 from eventrunner.settings import Settings
 from eventrunner.stage import Outcomes, Stage
 from flask import Flask, request
@@ -148,6 +150,17 @@ def test_wrong_settings_are_answered_like_a_wrong_token(settings: Settings) -> N
     for header in (service_account(), SOURCE.header(SINK)):
         with pytest.raises(Unauthenticated):
             checked(header)
+
+
+def test_a_broker_of_the_cluster_may_send_to_ingest_as_an_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**EVENTING, "sink_audience": SINK, "gateway_jwks": SOURCE.public_keys}.items():
+        monkeypatch.setenv(f"EVENTRUNNER_{name.upper()}", value)
+    monkeypatch.setattr("eventrunner.ingest.door.configure_logging", lambda *_: None)
+    door = Door("ingest-http")
+    assert asyncio.run(door.identify(service_account())) == Identity(TRIGGER, "", ("admin", "event_publisher"))
+    for header in (service_account(sub="mallory"), service_account(aud=[OTHER]), SOURCE.header(SINK), None):
+        with pytest.raises(Unauthenticated):
+            asyncio.run(door.identify(header))
 
 
 def test_without_a_key_set_anybody_may_send() -> None:

@@ -56,6 +56,12 @@ class Settings:
     max_event_bytes: int = 1024 * 1024
     max_body_bytes: int = 8 * 1024 * 1024
     """Limit of a request body, compressed or not."""
+    max_module_bytes: int = 32 * 1024 * 1024
+    """Limit of a consumer's WebAssembly."""
+    max_consumers: int = 100
+    """That one tenant may have."""
+    max_consumer_bytes: int = 256 * 1024 * 1024
+    """Of the WebAssembly of one tenant's consumers, all together."""
     max_held_bytes: int = 128 * 1024 * 1024
     """Of request bodies that one ingest process or gateway works on at once; what is over it is answered 503."""
     max_message_events: int = 500

@@ -174,6 +174,7 @@ class Platform:
             signer=self._signer,
             max_body_bytes=self._settings.max_body_bytes,
             max_held_bytes=self._settings.max_held_bytes,
+            max_bytes_by_rule={"consumers-put": self._settings.max_module_bytes},
             is_ready=lambda: self._is_ready,
         )
         runner = gateway.runner()

@@ -71,13 +71,14 @@ class Stage:
     # and no thread, connection or event loop lives through a fork.
 
     def _ready_settings(self) -> Settings:
-        with self._lock:
-            if self._settings is None:
-                settings = Settings.from_env()
-                configure_logging(self.name, settings.log_level)
-                self._check = sender_check(settings)
-                self._settings = settings
-            return self._settings
+        if self._settings is None:
+            with self._lock:
+                if self._settings is None:
+                    settings = Settings.from_env()
+                    configure_logging(self.name, settings.log_level)
+                    self._check = sender_check(settings)
+                    self._settings = settings
+        return self._settings
 
     def _ready_handler(self, settings: Settings) -> Handler:
         if self._handler is None:

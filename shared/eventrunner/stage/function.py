@@ -41,8 +41,8 @@ class Stage:
         self.name = name
         self._make_handler = make_handler
         self._handler: Handler | None = None
-        self._settings: Settings | None = None
         self._check: Check | None = None
+        self._is_set_up = False
         self._lock = threading.Lock()
 
     def main(self, request: Request) -> Response:
@@ -52,13 +52,13 @@ class Stage:
     def _answer(self, request: Request) -> Response:
         if request.method != "POST":
             return Response(status=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
-        settings = self._ready_settings()
+        self._set_up()
         if self._check is not None:
             self._check(request.headers.get("Authorization"))
         started, cpu = time.monotonic_ns(), time.thread_time_ns()
         headers = dict(request.headers)
         batch = Batch.from_request(headers, request.get_data(cache=False))
-        outcomes = self._ready_handler(settings)(batch)
+        outcomes = self._ready_handler()(batch)
         count = max(batch.count, 1)
         cost = Cost(
             cpu=(time.thread_time_ns() - cpu) // count,
@@ -70,21 +70,20 @@ class Stage:
     # What follows is made on the first request and not at import: functions-framework's server forks after the import,
     # and no thread, connection or event loop lives through a fork.
 
-    def _ready_settings(self) -> Settings:
-        if self._settings is None:
+    def _set_up(self) -> None:
+        if not self._is_set_up:
             with self._lock:
-                if self._settings is None:
+                if not self._is_set_up:
                     settings = Settings.from_env()
                     configure_logging(self.name, settings.log_level)
                     self._check = sender_check(settings)
-                    self._settings = settings
-        return self._settings
+                    self._is_set_up = True
 
-    def _ready_handler(self, settings: Settings) -> Handler:
+    def _ready_handler(self) -> Handler:
         if self._handler is None:
             with self._lock:
                 if self._handler is None:
-                    self._handler = self._make_handler(settings)
+                    self._handler = self._make_handler(Settings.from_env())
                     keep_memory()
                     read_deep_events()
         return self._handler

@@ -26,6 +26,21 @@ class Settings:
     gateway_jwks: str = ""
     """Public key set of the gateway, with which functions check who came through it: a URL, a path, or the JWKS itself.
     Empty: no identity is accepted."""
+    source_keys: str = ""
+    """Private key set (its path, or the JWKS itself) with which the adapter of sources signs what it sends to sinks.
+    Empty: it signs nothing."""
+    sink_jwks: str = ""
+    """Public key set of the adapter of sources, with which a function checks who sends it batches: a URL, a path, or
+    the JWKS itself. Empty: anybody who reaches it may, unless `eventing_jwks` is set."""
+    sink_audience: str = ""
+    """What the tokens of those who send to this function must name: `<group>/<kind>/<namespace>/<name>`, lower case."""
+    eventing_jwks: str = ""
+    """Key set of the cluster's OIDC issuer, whose tokens Knative's own sources, brokers and triggers send. Empty: none
+    are accepted."""
+    eventing_issuer: str = ""
+    """Value of `iss` in them."""
+    eventing_subjects: str = ""
+    """Values of `sub` that are let in, separated by commas: any pod of a cluster can get a token for any audience."""
     opa_url: str = ""
     """URL of the policy's rule in OPA, such as `http://opa:8181/v1/data/eventrunner/authz/allow`. Empty: the authorizer
     decides by the engine in its own process."""
@@ -41,6 +56,12 @@ class Settings:
     max_event_bytes: int = 1024 * 1024
     max_body_bytes: int = 8 * 1024 * 1024
     """Limit of a request body, compressed or not."""
+    max_module_bytes: int = 32 * 1024 * 1024
+    """Limit of a consumer's WebAssembly."""
+    max_consumers: int = 100
+    """That one tenant may have."""
+    max_consumer_bytes: int = 256 * 1024 * 1024
+    """Of the WebAssembly of one tenant's consumers, all together."""
     max_held_bytes: int = 128 * 1024 * 1024
     """Of request bodies that one ingest process or gateway works on at once; what is over it is answered 503."""
     max_message_events: int = 500

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from eventrunner.access.policy import Policy
+from eventrunner.access.wasm_policy import WasmPolicy
 from support import require
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(1500)]
@@ -18,6 +19,7 @@ pytestmark = [pytest.mark.peer, pytest.mark.timeout(1500)]
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / ".cache" / "opa-1.22.2"
 POLICY = [f"policies/{name}" for name in ("authz.rego", "data.json")]
+WASM = [f"policies/{name}" for name in ("wasm.rego", "data.json")]
 
 # Names, and texts that an engine may confuse with them.
 TEXTS: list[Any] = [
@@ -87,24 +89,104 @@ def without_something(document: dict[str, Any], choose: Any) -> dict[str, Any]:
     return smaller
 
 
-def test_the_policys_own_tests_pass(opa):
-    run(opa, "check", "--strict", "policies/authz.rego", "policies/authz_test.rego")
-    assert "PASS" in run(opa, "test", *POLICY, "policies/authz_test.rego")
+@pytest.mark.parametrize("name", ["authz", "wasm"])
+def test_the_policies_own_tests_pass(opa, name):
+    files = (f"policies/{name}.rego", f"policies/{name}_test.rego")
+    run(opa, "check", "--strict", *files)
+    assert "PASS" in run(opa, "test", *files, "policies/data.json")
 
 
 def test_the_policy_is_formatted(opa):
     assert run(opa, "fmt", "--list", "policies") == ""
 
 
+def answers(opa: Path, folder: Path, sources: list[str], rule: str, documents: list[dict[str, Any]]) -> list[bool]:
+    (folder / "cases.json").write_text(json.dumps({"cases": documents}))
+    query = f"[answer | some document in data.cases; answer := data.{rule} with input as document]"
+    arguments = [argument for path in (*sources, folder / "cases.json") for argument in ("--data", path)]
+    answer = json.loads(run(opa, "eval", "--format", "json", *arguments, query))
+    return answer["result"][0]["expressions"][0]["value"]
+
+
 def test_the_embedded_engine_answers_every_question_like_opa(opa, tmp_path):
     documents = questions()
-    (tmp_path / "cases.json").write_text(json.dumps({"cases": documents}))
-    query = "[answer | some document in data.cases; answer := data.eventrunner.authz.allow with input as document]"
-    sources = [argument for path in (*POLICY, tmp_path / "cases.json") for argument in ("--data", path)]
-    answer = json.loads(run(opa, "eval", "--format", "json", *sources, query))
-    theirs = answer["result"][0]["expressions"][0]["value"]
+    theirs = answers(opa, tmp_path, POLICY, "eventrunner.authz.allow", documents)
     policy = Policy.from_folder(ROOT / "policies")
     ours = [policy.evaluate(document) for document in documents]
     different = [item for item in zip(documents, theirs, ours, strict=True) if item[1] is not item[2]]
     assert different == []
     assert 100 < sum(theirs) < len(theirs)
+
+
+INTERFACES: list[Any] = [
+    "wasmcloud:messaging/consumer", "wasmcloud:messaging/types", "wasmcloud:messaging/handler",
+    "wasi:clocks/wall-clock", "wasi:clocks", "wasi:random/random",
+    "wasi:logging/logging", "wasi:io/poll", "wasi:sockets/tcp", "wapc", "env",
+    "__guest_call", "_start", "wasi_snapshot_preview1", "imports", "component", *TEXTS,
+]  # fmt: skip
+VERSIONS: list[Any] = [
+    "0.2", "0.2.0", "0.2.6", "0.20.0", "0.2.", ".", "0.3.0", "0.1.0-draft", "0.2.0+x", "0.2.0 ", "0.2.0\0", *TEXTS,
+]  # fmt: skip
+MEMBERS: list[Any] = ["__host_call", "__console_log", "__guest_call", "fd_write", '"__host_call"', *TEXTS]
+KINDS: list[Any] = ["component", "module", "", None, 1, ["component"]]
+TOKENS = [
+    "events",
+    "results",
+    "raw",
+    "acme",
+    "globex",
+    "order",
+    "",
+    "*",
+    ">",
+    "a b",
+    "a*",
+    "\r\n",
+    "\0",
+    "%2A",
+    "é",
+    '"',
+]
+
+
+def wasm_questions() -> list[dict[str, Any]]:
+    choose = random.Random(20261127).choice
+    documents: list[dict[str, Any]] = []
+    for _ in range(1500):
+        asked = {"tenant": choose(TEXTS), "kind": choose(KINDS[:2] * 4 + KINDS)}
+        named = {"name": choose(INTERFACES), "version": choose(VERSIONS), "member": choose(MEMBERS)}
+        documents.append({"action": choose(["import", "serve", "publish", "", None]), **asked, **named})
+    for kind in ("component", "module"):
+        for action in ("import", "serve"):
+            for name in INTERFACES[:16]:
+                for rest in (
+                    ({"version": item} for item in VERSIONS[:11])
+                    if kind == "component"
+                    else ({"member": item} for item in MEMBERS[:5])
+                ):
+                    documents.append({"action": action, "tenant": "acme", "kind": kind, "name": name, **rest})
+    for _ in range(1500):
+        subject = ".".join(choose(TOKENS) for _ in range(choose([1, 2, 3, 4])))
+        documents.append({"action": "publish", "tenant": choose(["acme", "globex", ""]), "subject": subject})
+    documents += [
+        {"action": "publish", "tenant": tenant, "subject": f"events.{other}.order"}
+        for tenant in TEXTS
+        for other in TEXTS
+    ]
+    documents += [{"action": "publish", "tenant": "acme", "subject": subject} for subject in TEXTS]
+    return documents + [{name: item[name] for name in item if name != choose(list(item))} for item in documents[::7]]
+
+
+def test_the_embedded_engine_judges_consumers_like_opa(opa, tmp_path):
+    sources = [argument for path in (*WASM, "policies/wasm_test.rego") for argument in ("--data", path)]
+    asked = json.loads(run(opa, "eval", "--format", "json", *sources, "data.eventrunner.wasm_test.inputs"))
+    documents = wasm_questions() + (own := asked["result"][0]["expressions"][0]["value"])
+    assert len(own) > 70
+    theirs = answers(opa, tmp_path, WASM, "eventrunner.wasm.allow", documents)
+    policy = WasmPolicy.from_folder(ROOT / "policies")
+    ours = [policy.evaluate(document) for document in documents]
+    different = [item for item in zip(documents, theirs, ours, strict=True) if item[1] is not item[2]]
+    assert different == []
+    allowed = [document["action"] for document, answer in zip(documents, theirs, strict=True) if answer]
+    assert {"import", "serve", "publish"} == set(allowed)
+    assert 50 < len(allowed) < len(documents) / 2

@@ -1,4 +1,5 @@
-"""The gateway's word on who is calling: a short-lived JWT that replaces the caller's credentials on the way in.
+"""The gateway's word on who is calling: a short-lived JWT that replaces the caller's credentials on the way in. Sources
+sign what they send to sinks alike, with keys, an issuer and audiences of their own (`access.senders`).
 
 A function trusts this token only; a request that went around the gateway has none and is answered 401. Functions have
 the gateway's public keys and cannot sign. Signing and checking cost a tenth of a millisecond, so both remember their
@@ -59,28 +60,29 @@ def make_keys(kid: str) -> str:
 class Signer:
     """Signs with the first key of a private key set; the others are there to be believed a while longer."""
 
-    def __init__(self, keys: str, clock: Clock = utc_now) -> None:
+    def __init__(self, keys: str, clock: Clock = utc_now, *, issuer: str = ISSUER) -> None:
         """Raises ConfigurationError for a set without a private key."""
         self._clock = clock
+        self._issuer = issuer
         if not _is_private(keys):
-            raise ConfigurationError("The gateway's key set must have a private key to sign with.")
+            raise ConfigurationError(f"The key set of {issuer} must have a private key to sign with.")
         self._kid, self._key = next(iter(parse_keys(keys).items()))
         self.public_keys = _public(keys)
         """The key set that functions are given."""
-        self._signed: dict[Identity, tuple[str, int]] = {}
+        self._signed: dict[tuple[Identity, str], tuple[str, int]] = {}
         """Tokens with the time of their issue."""
 
-    def sign(self, identity: Identity) -> str:
+    def sign(self, identity: Identity, audience: str = AUDIENCE) -> str:
         """The token itself, without `Bearer`."""
         now = self._clock().timestamp()
-        known = self._signed.get(identity)
+        known = self._signed.get((identity, audience))
         # Not one from the future either, which a clock that was set back leaves here: no function would believe it.
         if known is not None and known[1] <= now < known[1] + LIFETIME_SECONDS - _RENEW_SECONDS:
             return known[0]
         issued = int(now)
         claims = {
-            "iss": ISSUER,
-            "aud": AUDIENCE,
+            "iss": self._issuer,
+            "aud": audience,
             "sub": identity.subject,
             "tenant": identity.tenant,
             "roles": list(identity.roles),
@@ -90,16 +92,28 @@ class Signer:
         token = jwt.encode(claims, self._key, self._key.algorithm_name, headers={"kid": self._kid})
         if len(self._signed) >= _REMEMBERED:
             self._signed.clear()
-        self._signed[identity] = (token, issued)
+        self._signed[identity, audience] = (token, issued)
         return token
 
 
 class Verifier:
-    """`source`: the gateway's public key set, its path, or its URL; see KeySet. Safe to share between threads."""
+    """`source`: the issuer's public key set, its path, or its URL; see KeySet. Safe to share between threads."""
 
-    def __init__(self, source: str, clock: Clock = utc_now) -> None:
+    def __init__(
+        self,
+        source: str,
+        clock: Clock = utc_now,
+        *,
+        issuer: str = ISSUER,
+        audience: str = AUDIENCE,
+        setting: str = "EVENTRUNNER_GATEWAY_JWKS",
+    ) -> None:
+        """`setting`: where an operator puts the source."""
         self._keys = KeySet(source) if source else None
         self._clock = clock
+        self._issuer = issuer
+        self._audience = audience
+        self._setting = setting
         self._verified: dict[str, tuple[Identity, float]] = {}
 
     def remembers(self, authorization: str | None) -> bool:
@@ -107,10 +121,10 @@ class Verifier:
         return authorization in self._verified
 
     def verify(self, authorization: str | None) -> Identity:
-        """Reads the header `Authorization`. Raises Unauthenticated unless it holds a living token of the gateway, and
+        """Reads the header `Authorization`. Raises Unauthenticated unless it holds a living token of the issuer, and
         what KeySet raises."""
         if not authorization:
-            raise Unauthenticated("The request did not come through the gateway: it carries no identity.")
+            raise Unauthenticated(f"The request did not come from {self._issuer}: it carries no identity.")
         now = self._clock().timestamp()
         known = self._verified.get(authorization)
         if known is None:
@@ -126,15 +140,15 @@ class Verifier:
     def _read(self, authorization: str, now: float) -> tuple[Identity, float]:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or len(token) > _LONGEST:
-            raise Unauthenticated("The identity must be a bearer token of the gateway.")
+            raise Unauthenticated(f"The identity must be a bearer token of {self._issuer}.")
         try:
             key = self._key(token.strip())
             claims = jwt.decode(
                 token.strip(),
                 key,
                 [key.algorithm_name],
-                audience=AUDIENCE,
-                issuer=ISSUER,
+                audience=self._audience,
+                issuer=self._issuer,
                 # Times are checked here, by the clock that was passed in.
                 options={
                     "require": ["sub", "tenant", "roles", "iat", "exp"],
@@ -144,17 +158,19 @@ class Verifier:
                 },
             )
         except jwt.InvalidTokenError as error:
-            raise Unauthenticated("The identity is not signed by the gateway.") from error
+            raise Unauthenticated(
+                f"The identity is not one of {self._issuer} for {self._audience}: {error}."
+            ) from error
         return _identity(claims, now)
 
     def _key(self, token: str) -> jwt.PyJWK:
         if self._keys is None:
-            raise Unauthenticated("No identity is accepted: EVENTRUNNER_GATEWAY_JWKS is not set.")
+            raise Unauthenticated(f"No identity is accepted: {self._setting} is not set.")
         key = self._keys.find(str(jwt.get_unverified_header(token).get("kid")))
         if key is None:
-            raise Unauthenticated("The identity is not signed by the gateway.")
+            raise Unauthenticated(f"The identity is not signed by {self._issuer} with a key that is known here.")
         if key.key_type == "oct":
-            raise ConfigurationError("EVENTRUNNER_GATEWAY_JWKS has a key that signs; give functions public keys only.")
+            raise ConfigurationError(f"{self._setting} has a key that signs; give functions public keys only.")
         return key
 
 

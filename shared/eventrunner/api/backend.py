@@ -13,6 +13,7 @@ from eventrunner.settings import Settings
 from eventrunner.storage import records
 from eventrunner.storage.analytics import Analytics
 from eventrunner.storage.event_store import EventStore
+from eventrunner.storage.modules import ModuleStore
 from eventrunner.storage.records import Key, Tenant
 from eventrunner.storage.registry import Mirror
 from eventrunner.storage.stores import open_store
@@ -67,6 +68,14 @@ class Backend:
                 analytics.migrate()
                 self._analytics = analytics
             return self._analytics
+
+    @property
+    def settings(self) -> Settings:
+        return self._settings()
+
+    @property
+    def modules(self) -> ModuleStore:
+        return ModuleStore(self.registry)
 
     def tenant(self, name: str) -> Tenant:
         """Raises InvalidInput for a name that cannot be a tenant's, NotFound for a tenant that was not created."""

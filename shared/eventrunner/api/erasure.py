@@ -23,6 +23,7 @@ from eventrunner.source.letter_box import LetterBox, Swept
 from eventrunner.source.letters import LetterFilter
 from eventrunner.stage.answers import json_response
 from eventrunner.storage import records
+from eventrunner.storage.modules import module_of
 from eventrunner.storage.records import Key, Tenant
 from eventrunner.tenancy import (
     DEADLETTER_STREAM,
@@ -126,11 +127,15 @@ class ErasureCalls:
             if Key.from_json(value).tenant == tenant:
                 registry.purge(records.KEYS, key)
                 erased["keys"] += 1
+        modules = []
         for bucket in (records.RULES, records.CONSUMERS, records.REPLAYS):
-            for key in registry.items(bucket):
+            for key, value in registry.items(bucket).items():
                 if key.partition(".")[0] == tenant:
+                    modules += [module_of(value)] if bucket == records.CONSUMERS else []
                     registry.purge(bucket, key)
                     erased[bucket] += 1
+        for module in filter(None, modules):
+            self._backend.modules.release(module)
         if registry.get(records.TENANTS, tenant) is not None:
             registry.purge(records.TENANTS, tenant)
             erased["tenants"] += 1

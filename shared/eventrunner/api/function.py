@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 from flask import Request, Response
 
 from eventrunner.access.identity import Identity
+from eventrunner.access.wasm_policy import WasmPolicy
 from eventrunner.api.analytics import AnalyticsCalls
 from eventrunner.api.audit import AuditCalls, AuditLog
 from eventrunner.api.backend import Backend
 from eventrunner.api.conditions import tagged
+from eventrunner.api.consumers import ConsumerCalls
 from eventrunner.api.dead_letters import DeadLetterCalls
 from eventrunner.api.erasure import ErasureCalls
 from eventrunner.api.events import EventCalls
@@ -34,21 +37,22 @@ _TRIALS = ("dry-run", "explain")
 """POSTs that change nothing."""
 
 
-def make_function(clock: Clock = utc_now) -> HttpFunction:
-    """Opens nothing before the first request."""
+def make_function(policies: Path, clock: Clock = utc_now) -> HttpFunction:
+    """Opens nothing but the folder of policies before the first request."""
     function = HttpFunction("api")
     backend = Backend(function.settings)
     log = AuditLog(backend, clock)
-    for (method, template), handler in _handlers(backend, clock).items():
+    for (method, template), handler in _handlers(backend, policies, clock).items():
         changes = method != "GET" and template.rpartition("/")[2] not in _TRIALS
         function.route(method, template)(log.audited(f"{method} {template}", handler) if changes else handler)
     return function
 
 
-def _handlers(backend: Backend, clock: Clock) -> dict[tuple[str, str], RouteHandler]:
+def _handlers(backend: Backend, policies: Path, clock: Clock) -> dict[tuple[str, str], RouteHandler]:
     tenants, plans = TenantCalls(backend, clock), PlanCalls(backend)
     erasure, trials, explanations = ErasureCalls(backend, clock), RuleTrials(backend, clock), RuleExplanations(backend)
     rules, events, analytics = RuleCalls(backend, clock), EventCalls(backend), AnalyticsCalls(backend)
+    consumers = ConsumerCalls(backend, WasmPolicy.from_folder(policies), clock)
     letters, replays = DeadLetterCalls(backend), ReplayCalls(backend, clock)
     return {
         ("GET", "/api/v1/openapi.json"): _openapi,
@@ -86,6 +90,11 @@ def _handlers(backend: Backend, clock: Clock) -> dict[tuple[str, str], RouteHand
         ("GET", "/api/v1/dead-letters/{tenant}/{letter}"): letters.get,
         ("DELETE", "/api/v1/dead-letters/{tenant}/{letter}"): letters.drop,
         ("POST", "/api/v1/dead-letters/{tenant}/{letter}/replay"): letters.replay,
+        ("GET", "/api/v1/consumers/{tenant}"): consumers.list_all,
+        ("GET", "/api/v1/consumers/{tenant}/{name}"): consumers.get,
+        ("PUT", "/api/v1/consumers/{tenant}/{name}"): consumers.put,
+        ("DELETE", "/api/v1/consumers/{tenant}/{name}"): consumers.delete,
+        ("GET", "/api/v1/consumers/{tenant}/{name}/logs"): consumers.logs,
         ("GET", "/api/v1/audit/{tenant}"): AuditCalls(backend).list_all,
         ("POST", "/api/v1/analytics/rebuild"): analytics.rebuild,
     }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import msgspec
 from flask import Request, Response
@@ -21,6 +22,7 @@ from eventrunner.source.levels import Level, read_level
 from eventrunner.stage.answers import json_response
 from eventrunner.storage.full_letters import FULL_LETTERS_SECONDS, FULL_LETTERS_SUBJECT, FullLetters
 from eventrunner.storage.jetstream import JetStreamApi, JetStreamError
+from eventrunner.storage.refusing_sinks import REFUSING_SINKS_SECONDS, REFUSING_SINKS_SUBJECT, RefusingSinks
 from eventrunner.tenancy import DEADLETTER_STREAM, STREAMS
 
 __all__ = ["StatusCalls"]
@@ -28,6 +30,9 @@ __all__ = ["StatusCalls"]
 _PATIENCE = 15.0
 _MAY_BE_FULL = 0.3
 """Of DEADLETTER: below it no tenant's share is full."""
+_WAITING = timedelta(seconds=3)
+"""A message that nobody has acked for so long may wait for a sink."""
+T = TypeVar("T")
 
 
 class StatusCalls:
@@ -37,38 +42,55 @@ class StatusCalls:
     def get(self, request: Request, identity: Identity) -> Response:
         check_admin(identity)
         refuse_unknown(request.args, frozenset())
-        levels, full = self._backend.registry.run(_read, _PATIENCE)
+        levels, full, refusing = self._backend.registry.run(_read, _PATIENCE)
         problems = [problem for level in levels for problem in level.problems()]
         problems += [FullLetters.describe(tenant, size) for tenant, size in sorted(full.items())]
+        problems += [RefusingSinks.describe(url, answer) for url, answer in sorted(refusing.items())]
         return json_response({"streams": [_document(level) for level in levels], "problems": problems})
 
 
-async def _read(client: Client) -> tuple[list[Level], Mapping[str, int]]:
-    """The streams, and the tenants with as many dead letters as they may have."""
+async def _read(client: Client) -> tuple[list[Level], Mapping[str, int], Mapping[str, str]]:
+    """The streams, the tenants with as many dead letters as they may have, and the sinks that answer 401."""
     api = JetStreamApi(client)
     try:
         levels = await asyncio.gather(*(read_level(api, stream) for stream in STREAMS))
     except JetStreamError as error:
         raise Unavailable(f"The streams cannot be read: {error.description}.") from error
     letters = next(level for level in levels if level.stream == DEADLETTER_STREAM)
-    return levels, await _full_letters(client) if letters.fill > _MAY_BE_FULL else {}
+    full: dict[str, int] = {}
+    refusing: dict[str, str] = {}
+    hearing = []
+    if letters.fill > _MAY_BE_FULL:
+        hearing.append(_hear(client, FULL_LETTERS_SUBJECT, FULL_LETTERS_SECONDS, _letters_in, full))
+    if any(level.waits_for(_WAITING) for level in levels):
+        hearing.append(_hear(client, REFUSING_SINKS_SUBJECT, REFUSING_SINKS_SECONDS, _sinks_in, refusing))
+    await asyncio.gather(*hearing)
+    return levels, full, refusing
 
 
-async def _full_letters(client: Client) -> Mapping[str, int]:
-    """What the adapters tell meanwhile."""
-    heard: dict[str, int] = {}
+def _letters_in(data: bytes) -> Mapping[str, int]:
+    return FullLetters.decode(data).tenants
+
+
+def _sinks_in(data: bytes) -> Mapping[str, str]:
+    return RefusingSinks.decode(data).sinks
+
+
+async def _hear(
+    client: Client, subject: str, period: float, read: Callable[[bytes], Mapping[str, T]], heard: dict[str, T]
+) -> None:
+    """Adds what the adapters tell meanwhile."""
 
     async def hear(message: Msg) -> None:
         with contextlib.suppress(msgspec.DecodeError):
-            heard.update(FullLetters.decode(message.data).tenants)
+            heard.update(read(message.data))
 
     try:
-        subscription = await client.subscribe(FULL_LETTERS_SUBJECT, cb=hear)
-        await asyncio.sleep(1.5 * FULL_LETTERS_SECONDS)
+        subscription = await client.subscribe(subject, cb=hear)
+        await asyncio.sleep(1.5 * period)
         await subscription.unsubscribe()
     except (NatsError, OSError) as error:
         raise Unavailable(f"The adapters cannot be heard: {error!r}.") from error
-    return heard
 
 
 def _document(level: Level) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -35,13 +35,13 @@ def show(document: Any, as_json: bool, text: str) -> None:
     click.echo(json.dumps(document) if as_json else text)
 
 
-def path(*segments: str, **query: str | int | None) -> str:
-    """The path of a call; segments are escaped, parameters without a value are left out."""
-    given = {name.rstrip("_"): value for name, value in query.items() if value is not None}
+def path(*segments: str, **query: str | int | Sequence[str] | None) -> str:
+    """The path of a call; segments are escaped, parameters without a value left out, those with several repeated."""
+    given = {name.rstrip("_"): value for name, value in query.items() if value is not None and value != ()}
     return (
         "/api/v1/"
         + "/".join(quote(segment, safe="") for segment in segments)
-        + (f"?{urlencode(given)}" if given else "")
+        + (f"?{urlencode(given, doseq=True)}" if given else "")
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -76,10 +77,24 @@ class Api:
         if self._session is not None:
             await self._session.close()
 
-    async def call(self, method: str, path: str, body: object = None, *, text: str | None = None) -> Any:
-        """The decoded answer. Raises ApiError for an error answer and Unavailable when nothing answers."""
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        text: str | None = None,
+        content: tuple[str, bytes] | None = None,
+    ) -> Any:
+        """The decoded answer; `content` is a body with its media type. Raises ApiError for an error answer and
+        Unavailable when nothing answers."""
         assert self._session is not None
-        sent: dict[str, Any] = {"data": text.encode(), "headers": {"Content-Type": "text/plain"}} if text else {}
+        if text:
+            content = ("text/plain", text.encode())
+        sent: dict[str, Any] = {}
+        if content is not None:
+            data = io.BytesIO(content[1])  # aiohttp wants larger bodies as files, which it writes in pieces.
+            sent = {"data": data, "headers": {"Content-Type": content[0]}}
         if body is not None:
             sent = {"json": body}
         try:

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import click
 
+from eventrunner.cli.names import OwnedNameType
 from eventrunner.rules import Problem, RuleSet, RuleSyntaxError, as_grl, compile_rules, json_to_grl, warnings_of
 
-__all__ = ["RULE_FILE", "RULE_SET", "RuleFile", "SetName", "read_or_exit", "read_rules"]
+__all__ = ["RULE_FILE", "RULE_SET", "RuleFile", "read_or_exit", "read_rules"]
 
 RULE_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -54,27 +55,7 @@ def _document(problem: Problem) -> dict[str, Any]:
     return {"line": problem.line, "column": problem.column, "message": problem.message, "hint": problem.hint}
 
 
-class SetName(NamedTuple):
-    tenant: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.tenant}/{self.name}"
-
-
-class _SetNameType(click.ParamType[SetName]):
-    name = "TENANT/NAME"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> SetName:
-        if isinstance(value, SetName):
-            return value
-        tenant, _, name = str(value).partition("/")
-        if not tenant or not name or "/" in name:
-            self.fail(f"{value!r} is not TENANT/NAME, such as acme/alerts (_platform/NAME for the platform's own)")
-        return SetName(tenant, name)
-
-
-RULE_SET = _SetNameType()
+RULE_SET = OwnedNameType("acme/alerts (_platform/NAME for the platform's own)")
 
 
 def read_rules(path: Path) -> RuleFile:

@@ -9,7 +9,8 @@ import click
 
 from eventrunner.cli.calls import all_pages, as_json, path, run, show
 from eventrunner.cli.connection import Api
-from eventrunner.cli.rule_files import RULE_FILE, RULE_SET, SetName, read_or_exit
+from eventrunner.cli.names import OwnedName
+from eventrunner.cli.rule_files import RULE_FILE, RULE_SET, read_or_exit
 
 __all__ = ["COMMANDS"]
 
@@ -19,7 +20,7 @@ __all__ = ["COMMANDS"]
 @click.argument("file", type=RULE_FILE)
 @click.option("--activate", "activates", is_flag=True, help="Put the version in force at once.")
 @as_json
-def put(rule_set: SetName, file: Path, activates: bool, as_json: bool) -> None:
+def put(rule_set: OwnedName, file: Path, activates: bool, as_json: bool) -> None:
     """Store FILE (GRL, or Grule's JSON rules in *.json) as the newest version of TENANT/NAME.
 
     It is not in force before it is activated. The same text again makes no new version.
@@ -51,7 +52,7 @@ def list_(tenant: str, as_json: bool) -> None:
     show(found, as_json, "\n".join(lines) or f"{tenant} has no rule sets")
 
 
-def _list_versions(rule_set: SetName, as_json: bool) -> None:
+def _list_versions(rule_set: OwnedName, as_json: bool) -> None:
     found = run(lambda api: api.call("GET", path("rules", *rule_set)))
     lines = [
         f"{'*' if item['version'] == found['active'] else ' '} {item['version']:>4}  {item['created'][:19]}Z"
@@ -64,7 +65,7 @@ def _list_versions(rule_set: SetName, as_json: bool) -> None:
 @click.argument("rule_set", metavar="TENANT/NAME", type=RULE_SET)
 @click.option("--version", type=click.IntRange(min=1), help="An earlier one rolls back.  [default: the newest]")
 @as_json
-def activate(rule_set: SetName, version: int | None, as_json: bool) -> None:
+def activate(rule_set: OwnedName, version: int | None, as_json: bool) -> None:
     """Put a version of TENANT/NAME in force, in every engine within a second."""
     _set_active(rule_set, version, as_json)
 
@@ -72,12 +73,12 @@ def activate(rule_set: SetName, version: int | None, as_json: bool) -> None:
 @click.command("deactivate")
 @click.argument("rule_set", metavar="TENANT/NAME", type=RULE_SET)
 @as_json
-def deactivate(rule_set: SetName, as_json: bool) -> None:
+def deactivate(rule_set: OwnedName, as_json: bool) -> None:
     """Put no version of TENANT/NAME in force. All versions stay."""
     _set_active(rule_set, 0, as_json)
 
 
-def _set_active(rule_set: SetName, version: int | None, as_json: bool) -> None:
+def _set_active(rule_set: OwnedName, version: int | None, as_json: bool) -> None:
     made = run(lambda api: api.call("POST", path("rules", *rule_set, "activate"), {"version": version}))
     show(made, as_json, f"{rule_set}: {_in_force(made)}")
 

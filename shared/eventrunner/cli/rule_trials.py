@@ -11,7 +11,8 @@ import click
 
 from eventrunner.cli.calls import as_json, path, progress_bar, run
 from eventrunner.cli.connection import Api
-from eventrunner.cli.rule_files import RULE_FILE, RULE_SET, SetName, read_or_exit
+from eventrunner.cli.names import OwnedName
+from eventrunner.cli.rule_files import RULE_FILE, RULE_SET, read_or_exit
 from eventrunner.cli.rule_reports import dry_run_text, explanation_text, merge_pages
 from eventrunner.errors import InvalidInput
 from eventrunner.events import check_event, decode_incoming
@@ -121,7 +122,7 @@ def _read_json(file: Path) -> Any:
 @click.option("--over", "tenant", metavar="TENANT", help="Whose events, for a rule set of the platform.")
 @as_json
 def dry_run(
-    rule_set: SetName, draft: Path | None, version: int | None, together: bool, as_json: bool, **asked: str | None
+    rule_set: OwnedName, draft: Path | None, version: int | None, together: bool, as_json: bool, **asked: str | None
 ) -> None:
     """Run the file DRAFT, or a stored version, over the tenant's stored events, and compare with what is in force.
 
@@ -139,7 +140,7 @@ def dry_run(
     click.echo(json.dumps(document) if as_json else dry_run_text(str(rule_set), document))
 
 
-async def _pages(api: Api, rule_set: SetName, body: dict[str, Any], quiet: bool) -> dict[str, Any]:
+async def _pages(api: Api, rule_set: OwnedName, body: dict[str, Any], quiet: bool) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     with progress_bar(quiet) as progress:
         task = progress.add_task(f"dry run of {rule_set}", total=1.0, note="")

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import uvloop
 
+from eventrunner.access.senders import SourceSigner
 from eventrunner.memory import keep_memory
 from eventrunner.nesting import read_deep_events
 from eventrunner.settings import Settings
@@ -63,6 +64,7 @@ def command(
         sink_urls=sinks,
         streams=read_streams(files),
         stream_replicas=settings.stream_replicas,
+        signer=SourceSigner(settings.source_keys) if settings.source_keys else None,
         metrics_port=metrics_port,
         metrics_host=metrics_host,
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from nats.aio.client import Client
 
 from eventrunner.access.identity import Identity, Verifier
+from eventrunner.access.senders import EventingSenders, eventing_senders
 from eventrunner.budget import ByteBudget, Hold
 from eventrunner.clock import format_time, utc_now
 from eventrunner.errors import Forbidden, Unavailable
@@ -28,6 +29,8 @@ from eventrunner.telemetry import EVENTS_TOTAL, configure_logging, traceparent_o
 __all__ = ["Door", "Visit"]
 
 _CONNECT_SECONDS = 5.0
+_EVENTING_ROLES = ("admin", "event_publisher")
+"""Producers behind a Broker belong to the platform: the event says whose it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +60,20 @@ class Door:
     @property
     def settings(self) -> Settings:
         if self._settings is None:
-            self._settings = Settings.from_env()
-            self._verifier = Verifier(self._settings.gateway_jwks)
-            self._budget = ByteBudget(self._settings.max_held_bytes)
-            configure_logging(self._stage, self._settings.log_level)
+            settings = Settings.from_env()
+            self._verifier = Verifier(settings.gateway_jwks)
+            self._eventing: EventingSenders | None = eventing_senders(settings, settings.sink_audience)
+            self._budget = ByteBudget(settings.max_held_bytes)
+            configure_logging(self._stage, settings.log_level)
+            self._settings = settings
         return self._settings
 
     async def identify(self, authorization: str | None) -> Identity:
-        """Who came through the gateway. Raises Unauthenticated."""
+        """Who came through the gateway, or through a Broker of the cluster. Raises Unauthenticated."""
         settings = self.settings
+        if self._eventing is not None and self._eventing.issued(authorization):
+            sender = await asyncio.to_thread(self._eventing.verify, authorization)
+            return Identity(sender.subject, "", _EVENTING_ROLES)
         if self._verifier.remembers(authorization) or not settings.gateway_jwks.startswith("http"):
             return self._verifier.verify(authorization)
         # The gateway may have to be asked for its keys.

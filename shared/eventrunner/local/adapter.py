@@ -34,7 +34,11 @@ class SourceAdapter(Supervised):
             self._arguments += ["--sink", f"{service}={url}"]
         self._log = data.logs / "source.log"
         # Not an argument: those can be read by everybody on the machine, and the URL holds the server's token.
-        self._env = {"EVENTRUNNER_NATS_URL": nats_url, "EVENTRUNNER_LOG_LEVEL": log_level}
+        self._env = {
+            "EVENTRUNNER_NATS_URL": nats_url,
+            "EVENTRUNNER_LOG_LEVEL": log_level,
+            "EVENTRUNNER_SOURCE_KEYS": data.source_keys(),
+        }
         self._session = session
         super().__init__(*self._another())
 

@@ -86,6 +86,10 @@ class DataDir:
         """The key set that the gateway signs identities with."""
         return self._secret("gateway.jwks", lambda: make_keys(secrets.token_hex(8)))
 
+    def source_keys(self) -> str:
+        """The key set that sources sign what they send with."""
+        return self._secret("source.jwks", lambda: make_keys(secrets.token_hex(8)))
+
     def nats_token(self) -> str:
         return self._secret("nats.token", lambda: secrets.token_hex(24))
 

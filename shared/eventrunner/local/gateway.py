@@ -90,6 +90,7 @@ class Gateway:
         signer: Signer,
         max_body_bytes: int,
         max_held_bytes: int,
+        max_bytes_by_rule: Mapping[str, int] | None = None,
         is_ready: Callable[[], bool] = lambda: True,
     ) -> None:
         self._router = Router(rules)
@@ -97,6 +98,7 @@ class Gateway:
         self._upstream = upstream
         self._signer = signer
         self._max_body_bytes = max_body_bytes
+        self._max_bytes_by_rule = max_bytes_by_rule or {}
         self._budget = ByteBudget(max_held_bytes)
         self._is_ready = is_ready
         self._counters: dict[tuple[str, int], Counter] = {}
@@ -138,7 +140,8 @@ class Gateway:
     async def _pass(self, request: web.BaseRequest, rule: AccessRule, tenant: str) -> web.StreamResponse:
         identity = self._authorizer.authorize(request.headers, rule.credentials, rule.permission, tenant)
         with self._budget.hold(identity.tenant or identity.subject) as hold:
-            body = await self._body(request, hold) if request.body_exists else b""
+            limit = self._max_bytes_by_rule.get(rule.id, self._max_body_bytes)
+            body = await self._body(request, hold, limit) if request.body_exists else b""
             headers = _forwarded(request)
             if rule.signs_identity:
                 headers["Authorization"] = "Bearer " + self._signer.sign(identity)
@@ -151,8 +154,7 @@ class Gateway:
                 _log.warning("%s cannot be reached: %r", rule.service, error)
                 raise Unavailable(f"The service {rule.service} cannot be reached just now; try again.") from error
 
-    async def _body(self, request: web.BaseRequest, hold: Hold) -> bytes:
-        limit = self._max_body_bytes
+    async def _body(self, request: web.BaseRequest, hold: Hold, limit: int) -> bytes:
         announced = request.content_length
         if announced is not None and announced > limit:
             raise BodyTooLarge(f"The body has {announced} bytes; the limit is {limit}.")

@@ -118,6 +118,7 @@ class Reference(_Strict):
 class Destination(_Strict):
     ref: Reference | None = None
     uri: str = ""
+    audience: str = ""
 
     def service(self) -> str:
         """The Knative Service it points to. Raises ConfigurationError for any other destination."""

@@ -20,6 +20,7 @@ from eventrunner.access.credentials import Authenticator
 from eventrunner.access.identity import Signer
 from eventrunner.access.key_uses import KeyUses
 from eventrunner.access.policy import Policy
+from eventrunner.access.senders import SourceSigner
 from eventrunner.access.tokens import token_verifier
 from eventrunner.errors import ConfigurationError, EventRunnerError, Unavailable
 from eventrunner.local.activator import Activator
@@ -186,6 +187,7 @@ class Platform:
             signer=self._signer,
             max_body_bytes=self._settings.max_body_bytes,
             max_held_bytes=self._settings.max_held_bytes,
+            max_bytes_by_rule={"consumers-put": self._settings.max_module_bytes},
             is_ready=lambda: self._is_ready,
         )
         runner = gateway.runner()
@@ -203,12 +205,13 @@ class Platform:
         chosen = {
             field.name: getattr(self._settings, field.name)
             for field in fields(Settings)
-            if field.name not in ("url", "key") and getattr(self._settings, field.name) != field.default
+            if field.name not in ("url", "key", "source_keys") and getattr(self._settings, field.name) != field.default
         }
         here = {
             "nats_url": nats_url,
             "clickhouse_url": clickhouse_url,
             "gateway_jwks": self._signer.public_keys,
+            "sink_jwks": SourceSigner(self._data.source_keys()).public_keys,
             "stream_replicas": 1,
         }
         values = {"store_url": self._data.store_url, **chosen, **here}

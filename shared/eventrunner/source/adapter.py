@@ -7,20 +7,23 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 from nats.aio.client import Client
 
+from eventrunner.access.senders import SourceSigner
 from eventrunner.source.health import SinkHealth
 from eventrunner.source.keeper import StreamKeeper
 from eventrunner.source.letter_room import LetterRoom
 from eventrunner.source.metrics import SourceMetrics
 from eventrunner.source.pin import PinLost
 from eventrunner.source.publisher import Publisher
+from eventrunner.source.refusals import tell_refusals
 from eventrunner.source.runner import Links, SourceRunner
-from eventrunner.source.sink import Sink, make_session, sink_url
+from eventrunner.source.sink import Sink, make_session, sink_audience, sink_url
 from eventrunner.source.spec import Destination, SourceSpec
 from eventrunner.source.stops import Stops
 from eventrunner.source.streams import StreamSpec, apply_streams
@@ -44,9 +47,11 @@ class Adapter:
     streams: Sequence[StreamSpec] = ()
     """Made again when a source's stream is missing."""
     stream_replicas: int = 0
+    signer: SourceSigner | None = None
+    """Signs what is sent to sinks that have an audience."""
     metrics_port: int | None = None
     metrics_host: str = "127.0.0.1"
-    _sinks: dict[str, Sink] = field(default_factory=dict)
+    _sinks: dict[tuple[str, str], Sink] = field(default_factory=dict)
     _client: Client | None = None
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -95,7 +100,8 @@ class Adapter:
             return Links(client, publisher, room, stops, self._sink(spec.sink, session), reply, make_streams)
 
         tasks = [asyncio.create_task(self._run_source(spec, links(spec), runners, stopping)) for spec in self.sources]
-        works = [room.run(), stops.run(), *(keeper.run() for keeper in self._keepers(client))]
+        works = [room.run(), stops.run(), tell_refusals(client, self._refusals)]
+        works += [keeper.run() for keeper in self._keepers(client)]
         keepers = [asyncio.create_task(work) for work in works]
         await _first(asyncio.gather(*tasks), closed.wait())
         for task in tasks + keepers:
@@ -136,12 +142,16 @@ class Adapter:
 
         return make_streams if self.streams else None
 
+    def _refusals(self) -> dict[str, str]:
+        return {sink.url: sink.refusal for sink in self._sinks.values() if sink.refusal}
+
     def _sink(self, destination: Destination, session: aiohttp.ClientSession) -> Sink:
         """One for each URL, so that sources share what is known of its health."""
-        url = sink_url(destination, self.sink_urls)
-        if url not in self._sinks:
-            self._sinks[url] = Sink(url, session, SinkHealth())
-        return self._sinks[url]
+        url, audience = sink_url(destination, self.sink_urls), sink_audience(destination)
+        if (url, audience) not in self._sinks:
+            sign = partial(self.signer.header, audience) if self.signer is not None and audience else None
+            self._sinks[url, audience] = Sink(url, session, SinkHealth(), sign)
+        return self._sinks[url, audience]
 
     @contextlib.asynccontextmanager
     async def _monitoring(self) -> AsyncIterator[None]:
@@ -152,6 +162,7 @@ class Adapter:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._healthy)
         app.router.add_get("/readyz", self._ready)
+        app.router.add_get("/.well-known/jwks.json", self._public_keys)
         server = web.AppRunner(app, access_log=None)
         await server.setup()
         await web.TCPSite(server, self.metrics_host, self.metrics_port).start()
@@ -162,6 +173,11 @@ class Adapter:
 
     async def _metrics(self, request: web.Request) -> web.Response:
         return web.Response(body=metrics_page(), headers={"Content-Type": METRICS_CONTENT_TYPE})
+
+    async def _public_keys(self, request: web.Request) -> web.Response:
+        """What sinks check the adapter's tokens with."""
+        keys = self.signer.public_keys if self.signer is not None else '{"keys": []}'
+        return web.Response(text=keys, content_type="application/json")
 
     async def _healthy(self, request: web.Request) -> web.Response:
         return web.Response(text="ok\n")

@@ -38,6 +38,9 @@ _FAILURES_IN_A_ROW = 30
 """Of the parts of one parcel: two for the whole and for each half, quarter and eighth. Some part of a batch with a few
 poison events has got through by then."""
 
+_NEVER_THE_EVENT = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.UNAUTHORIZED})
+"""What these answers are about is who sends, whatever else gets through."""
+
 
 class SinkHealth:
     """Of one sink, for all sources that send to it."""
@@ -123,7 +126,7 @@ class SinkHealth:
 
     def _at_fault(self, parcel: Parcel, outcome: Failed) -> bool:
         if self._last_success > parcel.evidence_from:
-            return outcome.status != HTTPStatus.TOO_MANY_REQUESTS
+            return outcome.status not in _NEVER_THE_EVENT
         if parcel.inherited and self._in_a_row > _FAILURES_IN_A_ROW:
             return False
         other = self._other_failure if parcel.root == self._failed_root else self._last_failure

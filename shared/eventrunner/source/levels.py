@@ -79,11 +79,15 @@ class Level:
                 f"The stream {self.stream} is full to {self.fill:.0%} ({size}): {why}. "
                 "What writes to it waits while it is full."
             ]
-        late = [item for item in self.readers if item.first_unread is not None and self._is_late(item)]
-        return [f"Of the stream {self.stream}, {item.describe()}." for item in late]
+        return [f"Of the stream {self.stream}, {item.describe()}." for item in self._late(_LATE)]
 
-    def _is_late(self, reader: Reader) -> bool:
-        return parse_time(self.at) - parse_time(reader.since) > _LATE
+    def waits_for(self, age: timedelta) -> bool:
+        """Whether a message that is older has not been acked."""
+        return bool(self._late(age))
+
+    def _late(self, age: timedelta) -> list[Reader]:
+        unread = [item for item in self.readers if item.first_unread is not None]
+        return [item for item in unread if parse_time(self.at) - parse_time(item.since) > age]
 
 
 async def read_level(api: JetStreamApi, stream: str) -> Level:

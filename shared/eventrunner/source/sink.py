@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from typing import TypeGuard
 
 import aiohttp
+import msgspec
 
+from eventrunner.access.senders import audience_of
 from eventrunner.errors import InvalidInput
 from eventrunner.events.binary import BATCH_TYPE, STRUCTURED_TYPE, is_binary, read_binary, write_binary
 from eventrunner.events.headers import COUNT_HEADER
@@ -22,9 +25,11 @@ from eventrunner.source.message import UNPACK_LIMIT, Parcel
 from eventrunner.source.outcomes import Delivered, Failed, Outcome, Refused, Reply
 from eventrunner.source.spec import Compression, Destination, Format, SourceSpec
 
-__all__ = ["Sink", "make_session", "sink_url"]
+__all__ = ["Sink", "make_session", "sink_audience", "sink_url"]
 
-_RETRYABLE = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+_RETRYABLE = frozenset(
+    {HTTPStatus.UNAUTHORIZED, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+)
 _REASON_BYTES = 1024
 _LARGE = 2**20
 """aiohttp wants larger bodies as files, which it writes in pieces."""
@@ -47,6 +52,14 @@ def sink_url(destination: Destination, overrides: Mapping[str, str]) -> str:
     return destination.uri if "://" in destination.uri else base.rstrip("/") + "/" + destination.uri.lstrip("/")
 
 
+def sink_audience(destination: Destination) -> str:
+    """Whom a token for the sink is for; empty when it gets none: a URL may be anybody's."""
+    ref = destination.ref
+    if destination.audience or ref is None or "://" in destination.uri:
+        return destination.audience
+    return audience_of(ref.api_version, ref.kind, ref.namespace, ref.name)
+
+
 def make_session() -> aiohttp.ClientSession:
     """One for all sinks; the sources bound the connections by their requests in flight."""
     return aiohttp.ClientSession(
@@ -59,10 +72,19 @@ def make_session() -> aiohttp.ClientSession:
 
 
 class Sink:
-    def __init__(self, url: str, session: aiohttp.ClientSession, health: SinkHealth) -> None:
+    def __init__(
+        self,
+        url: str,
+        session: aiohttp.ClientSession,
+        health: SinkHealth,
+        authorization: Callable[[], str] | None = None,
+    ) -> None:
         self.url = url
         self.health = health
         self._session = session
+        self._authorization = authorization
+        self.refusal = ""
+        """What it answers, while that is 401."""
 
     async def deliver(self, parcel: Parcel, spec: SourceSpec) -> Outcome:
         """Never raises but for cancellation. The spec's format is BATCH, or the parcel holds a single event."""
@@ -74,12 +96,16 @@ class Sink:
 
     async def post(self, headers: Mapping[str, str], body: bytes, seconds: float) -> Outcome:
         data: bytes | io.BytesIO = body if len(body) <= _LARGE else io.BytesIO(body)
+        if self._authorization is not None:
+            headers = {**headers, "Authorization": self._authorization()}
         timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(5.0, seconds))
         try:
             async with self._session.post(
                 self.url, data=data, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
-                return _outcome(response.status, response.headers, await response.read())
+                outcome = _outcome(response.status, response.headers, await response.read())
+                self.refusal = _said(outcome.reason) if _is_unauthorized(outcome) else ""
+                return outcome
         except aiohttp.ClientConnectorError as error:
             return Failed(f"cannot connect to {self.url}: {error}", reached=False)
         except TimeoutError:
@@ -116,6 +142,22 @@ def _outcome(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
         overloaded = status != HTTPStatus.INTERNAL_SERVER_ERROR and (status in _RETRYABLE or retry_after is not None)
         return Failed(reason or f"status {status}", status, retry_after, overloaded=overloaded)
     return Refused(status, reason)
+
+
+def _is_unauthorized(outcome: Outcome) -> TypeGuard[Failed]:
+    return isinstance(outcome, Failed) and outcome.status == HTTPStatus.UNAUTHORIZED
+
+
+def _said(reason: str) -> str:
+    """The detail of a problem document, else the text itself."""
+    try:
+        return msgspec.json.decode(reason, type=_Problem).detail or reason
+    except msgspec.DecodeError:
+        return reason
+
+
+class _Problem(msgspec.Struct):
+    detail: str
 
 
 def _delivered(headers: Mapping[str, str], body: bytes) -> Outcome:

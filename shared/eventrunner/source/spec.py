@@ -116,6 +116,8 @@ class Destination:
 
     ref: Reference | None = None
     uri: str = ""
+    audience: str = ""
+    """Whom a token is for; empty: the object's own, and of a plain URI none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +250,7 @@ def _pattern(fields: Fields, default: str) -> SubjectPattern:
 
 def _destination(fields: Fields, namespace: str) -> Destination:
     uri = fields.text("uri", "-")
+    audience = fields.text("audience", "-")
     ref = None
     if "ref" in fields:
         inner = fields.fields("ref")
@@ -264,7 +267,7 @@ def _destination(fields: Fields, namespace: str) -> Destination:
         fields.wrong("", "must hold a ref or a uri")
     elif ref is None and (urlsplit(uri).scheme not in ("http", "https") or not urlsplit(uri).hostname):
         fields.wrong("uri", f"must be an http or https URL, not {uri!r}")
-    return Destination(ref, uri)
+    return Destination(ref, uri, "" if audience == "-" else audience)
 
 
 def _choice(fields: Fields, name: str, kind: type[_E], default: _E) -> _E:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from flask import Request, Response
 
+from eventrunner.access.senders import Check, sender_check
 from eventrunner.events.costs import Cost
 from eventrunner.memory import keep_memory
 from eventrunner.nesting import read_deep_events
@@ -40,6 +41,8 @@ class Stage:
         self.name = name
         self._make_handler = make_handler
         self._handler: Handler | None = None
+        self._check: Check | None = None
+        self._is_set_up = False
         self._lock = threading.Lock()
 
     def main(self, request: Request) -> Response:
@@ -49,6 +52,9 @@ class Stage:
     def _answer(self, request: Request) -> Response:
         if request.method != "POST":
             return Response(status=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
+        self._set_up()
+        if self._check is not None:
+            self._check(request.headers.get("Authorization"))
         started, cpu = time.monotonic_ns(), time.thread_time_ns()
         headers = dict(request.headers)
         batch = Batch.from_request(headers, request.get_data(cache=False))
@@ -61,15 +67,23 @@ class Stage:
         self._count(outcomes)
         return write_reply(outcomes, self.name, cost, packs=takes_packed(headers))
 
+    # What follows is made on the first request and not at import: functions-framework's server forks after the import,
+    # and no thread, connection or event loop lives through a fork.
+
+    def _set_up(self) -> None:
+        if not self._is_set_up:
+            with self._lock:
+                if not self._is_set_up:
+                    settings = Settings.from_env()
+                    configure_logging(self.name, settings.log_level)
+                    self._check = sender_check(settings)
+                    self._is_set_up = True
+
     def _ready_handler(self) -> Handler:
-        # Made on the first request and not at import: functions-framework's server forks after the import, and no
-        # thread, connection or event loop lives through a fork.
         if self._handler is None:
             with self._lock:
                 if self._handler is None:
-                    settings = Settings.from_env()
-                    configure_logging(self.name, settings.log_level)
-                    self._handler = self._make_handler(settings)
+                    self._handler = self._make_handler(Settings.from_env())
                     keep_memory()
                     read_deep_events()
         return self._handler

@@ -41,10 +41,13 @@ __all__ = [
     "TENANTS",
     "Consumer",
     "Key",
+    "Limits",
     "Quota",
     "Record",
     "RuleSet",
     "RuleVersion",
+    "StoredModule",
+    "Subscription",
     "Tenant",
     "hash_key",
     "new_key",
@@ -162,13 +165,53 @@ class RuleSet(Record):
         return next((version for version in self.versions if version.version == self.active), None)
 
 
+class StoredModule(msgspec.Struct, frozen=True):
+    """WebAssembly in the object store `modules`, under the name of its SHA-256."""
+
+    sha256: str
+    size: int
+    """Bytes."""
+    kind: Literal["module", "component"]
+    imports: list[str]
+    exports: list[str]
+
+
+class Subscription(msgspec.Struct, frozen=True):
+    """Which of the tenant's events a consumer is handed."""
+
+    stream: Literal["results", "events"] = "results"
+    """After the rules, or before them."""
+    types: list[str] = []
+    """Empty: all. One that ends with `*` stands for all that begin so."""
+    sources: list[str] = []
+    ordered: bool = False
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Of one call."""
+
+    fuel: int = 1_000_000_000
+    milliseconds: int = 1_000
+    memory_bytes: int = 64 * 1024 * 1024
+    output_bytes: int = 1024 * 1024
+    publishes: int = 100
+
+
 class Consumer(Record):
-    """A tenant's consumer, as far as events are delivered to it; whoever runs it may keep more in the record."""
+    """A tenant's consumer; whoever runs it may keep more in the record."""
 
     tenant: str
     name: str
     durable: str = ""
     """Its durable consumer on RESULTS, shared by its replicas; empty: `<tenant>-<name>`."""
+    module: StoredModule | None = None
+    """None: somebody else runs it."""
+    subscription: Subscription = Subscription()
+    limits: Limits = Limits()
+    instance: Literal["fresh", "reuse"] = "fresh"
+    """A new instance for each event, or one for many."""
+    created: str = ""
+    updated: str = ""
 
     @classmethod
     def from_json(cls, value: bytes) -> Consumer:

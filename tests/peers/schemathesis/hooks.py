@@ -6,12 +6,15 @@ import re
 from typing import Any, Final
 
 import schemathesis
+from hypothesis import strategies as st
 
 __all__ = ["refused_for_a_reason"]
 
 # Fields by call: the order of two times, a cursor from nowhere, what must be there or be alike, texts with a grammar.
 _TIMES: Final = "from|to"
 BEYOND_SCHEMA: Final = {
+    "consumers-list": "cursor",
+    "consumers-put": "body|imports.*|exports",
     "events-publish": ".*",
     "events-list": "cursor",
     "dead-letters-list": "cursor",
@@ -39,6 +42,14 @@ BEYOND_SCHEMA: Final = {
 
 # JSON Schema calls 2.0 an integer; we want it written without a point.
 _WHOLE: Final = re.compile(r'^Expected `int[^`]*`, got `float`|^write "[0-9]+\.0" as a string$')
+
+
+# A module and a component that may be stored.
+_WASM: Final = (
+    b"\0asm\x01\0\0\0\x01\x04\x01`\0\0\x03\x02\x01\0\x07\x10\x01\x0c__guest_call\0\0\n\x04\x01\x02\0\x0b",
+    b"\0asm\x0d\0\x01\0\x0b\x27\x01\0\x21wasmcloud:messaging/handler@0.2.0\x05\0\0",
+)
+schemathesis.openapi.media_type("application/wasm", st.sampled_from(_WASM))
 
 
 @schemathesis.check

@@ -130,18 +130,18 @@ def test_a_tenant_that_is_no_text_is_nobodys(tenant):
 
 
 def test_a_policy_that_fails_denies():
-    broken = Policy("package eventrunner.authz\n\nallow := ", "{}")
+    broken = Policy.from_text("package eventrunner.authz\n\nallow := ", "{}")
     assert broken.allows(Identity("root", "", ("admin",)), "events", "list", "acme") is False
 
 
 def test_a_policy_without_a_default_denies_what_it_does_not_say():
-    silent = Policy('package eventrunner.authz\n\nallow if input.action == "get"\n', "{}")
+    silent = Policy.from_text('package eventrunner.authz\n\nallow if input.action == "get"\n', "{}")
     assert silent.allows(None, "x", "get", "") is True
     assert silent.allows(None, "x", "put", "") is False
 
 
 def test_an_answer_that_is_not_true_denies():
-    chatty = Policy('package eventrunner.authz\n\nallow := "yes"\n', "{}")
+    chatty = Policy.from_text('package eventrunner.authz\n\nallow := "yes"\n', "{}")
     assert chatty.allows(None, "x", "get", "") is False
 
 

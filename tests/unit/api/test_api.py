@@ -683,4 +683,4 @@ def test_the_description_names_every_call_that_is_served(call):
 
 
 def test_an_unknown_call_is_404(call):
-    call.problem(404, "GET", "consumers/acme/x")
+    call.problem(404, "GET", "nothing/acme/x")

@@ -23,6 +23,8 @@ from eventrunner.storage.analytics import Analytics, EventCounts
 from eventrunner.storage.analytics_model import Totals
 from eventrunner.storage.event_store import EventStore, Row
 from eventrunner.storage.jetstream import connect
+from eventrunner.storage.modules import ModuleStore, module_name
+from eventrunner.storage.records import Consumer, StoredModule
 from eventrunner.storage.registry import Mirror
 from eventrunner.storage.stores import open_store
 from nats.aio.client import Client
@@ -89,6 +91,13 @@ def publish(world: World, *subjects: str, body: bytes = SECRET_TEXT.encode()) ->
     asyncio.run(work())
 
 
+def deploy(world: World, tenant: str, name: str, code: bytes) -> None:
+    """Bytes, and the record of a consumer that has them."""
+    ModuleStore(world.registry).keep(code)
+    stored = StoredModule(module_name(code), len(code), "component", [], [])
+    world.registry.put("consumers", f"{tenant}.{name}", Consumer(tenant, name, module=stored).to_json())
+
+
 def letters(world: World, tenant: str) -> list[str]:
     """Ids of the events in the tenant's dead letters."""
 
@@ -104,12 +113,14 @@ def test_nothing_of_an_erased_tenant_is_left_but_final_invoices(run: Callable[..
         run("create", tenant)
         run("key", tenant)
         world.registry.put("rules", f"{tenant}.r", b"{}")
+        deploy(world, tenant, "shared", b"shared")
+        deploy(world, tenant, "own", tenant.encode())
         world.fill(tenant)
         publish(world, f"raw.{tenant}", f"results.{tenant}", f"deadletter.event-engine.{tenant}")
     world.store.put_invoice("acme", "INV-1", "2020-01", b"{}")
     done = json.loads(run("erase", "acme", "--yes", "--discard-unbilled", "--json").output)
     assert done["erased"] == {
-        "keys": 1, "rules": 1, "tenants": 1, "messages": 2, "dead_letters": 1, "events": 5, "rows": 5
+        "keys": 1, "rules": 1, "consumers": 2, "tenants": 1, "messages": 2, "dead_letters": 1, "events": 5, "rows": 5
     }  # fmt: skip
     assert done["kept"] == {"invoices": 1}
     assert len(done["discarded_usage"]) == 1
@@ -118,6 +129,8 @@ def test_nothing_of_an_erased_tenant_is_left_but_final_invoices(run: Callable[..
     assert world.analytics.counts() == {"acme-2": EventCounts(5, 0)}
     assert [key for key in world.registry.items("rules") if key.startswith("acme")] == ["acme-2.r"]
     assert world.store.count("acme-2") == 5
+    modules = ModuleStore(world.registry)
+    assert [modules.read(module_name(code)) for code in (b"acme", b"acme-2", b"shared")] == [None, b"acme-2", b"shared"]
     again = json.loads(run("erase", "acme", "--yes", "--json").output)
     assert (again["erased"], again["discarded_usage"]) == ({}, [])
     run("erase", "acme-2", "--yes", "--discard-unbilled")

@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from click.testing import CliRunner, Result
 from eventrunner.access.identity import Identity
 from eventrunner.cli.main import cli
+from eventrunner.source.adapter import Adapter
 from eventrunner.source.letter_room import LetterRoom
 from eventrunner.source.publication import Publication
+from eventrunner.source.spec import API_VERSION, KIND, parse_source
 from eventrunner.storage.jetstream import JetStreamApi, connect
 from support_api import served_api
 from support_identity import sign
@@ -94,6 +97,46 @@ def test_a_tenant_whose_dead_letters_are_full_is_named(run: Callable[..., Result
         adapter.join()
     assert "Tenant acme has 0.0 MiB of dead letters, as many as it may." in output
     assert "`eventrunner dead-letters list acme`" in output
+
+
+async def feed_a_sink_that_refuses(nats: str, waiting: threading.Event, done: threading.Event) -> None:
+    async def refuse(request: web.Request) -> web.Response:
+        return web.json_response({"detail": "I do not know you."}, status=401)
+
+    app = web.Application()
+    app.router.add_post("/", refuse)
+    server = web.AppRunner(app, access_log=None)
+    await server.setup()
+    await web.TCPSite(server, "127.0.0.1", 0).start()
+    sink = {"uri": f"http://127.0.0.1:{server.addresses[0][1]}/"}
+    spec = {"stream": "RAW", "filterSubject": "raw.>", "sink": sink}
+    metadata = {"name": "stage"}
+    source = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec}
+    stopping = asyncio.Event()
+    adapter = asyncio.create_task(Adapter([parse_source(source)], nats).run(stopping))
+    client = await connect(nats, name="test")
+    await client.jetstream().publish("raw.acme", b"{}")
+    await asyncio.sleep(4)
+    waiting.set()
+    await asyncio.to_thread(done.wait)
+    stopping.set()
+    await adapter
+    await client.close()
+    await server.cleanup()
+
+
+def test_a_sink_that_does_not_believe_the_adapter_is_named(run: Callable[..., Result], served: tuple[str, str]) -> None:
+    waiting, done = threading.Event(), threading.Event()
+    adapter = threading.Thread(target=asyncio.run, args=(feed_a_sink_that_refuses(served[1], waiting, done),))
+    adapter.start()
+    try:
+        assert waiting.wait(20)
+        output = run().output
+    finally:
+        done.set()
+        adapter.join()
+    assert "answers 401, so its events wait and none is lost: I do not know you." in output
+    assert "EVENTRUNNER_SINK_JWKS" in output
 
 
 def test_only_an_operator_sees_it(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eventrunner.access.identity import Identity
+from eventrunner.access.senders import SourceSigner
 from eventrunner.cli.processes import sample_tree
+from support_identity import SIGNER
 
 from tests.unit.local.support import ECHO, is_alive, make_project
 
@@ -125,6 +128,31 @@ def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
         with running(tmp_path / "second", "--port", port) as (process, second):
             assert not second
             assert f"Port {port} cannot be used" in process.communicate(timeout=20)[1]
+
+
+def test_no_function_takes_a_batch_from_anybody_but_the_adapter(tmp_path: Path) -> None:
+    with running(tmp_path) as (process, ready):
+        assert call(ready, "PUT", "/api/v1/tenants/acme", b"{}", **_JSON)[0] == 201
+        event = b'{"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "data": {}}'
+        assert call(ready, "POST", "/api/v1/events?tenant=acme", event, **_CLOUDEVENT)[0] == 202
+        _until_stored(ready, "acme", 1)
+        engine = f"http://127.0.0.1:{_port_of(process, 'event_engine')}"
+        batch = {"Content-Type": "application/cloudevents-batch+json"}
+        for key in (ready["admin_key"], SIGNER.sign(Identity("root", "", ("admin",))), "nothing"):
+            assert call({"url": engine, "admin_key": key}, "POST", "/", b"[]", **batch)[0] == 401
+        signer = SourceSigner(str(tmp_path / "source.jwks"))
+        for name, status in (("event-engine", 204), ("analytics", 401)):
+            token = signer.header(f"serving.knative.dev/service/eventrunner/{name}").partition(" ")[2]
+            assert call({"url": engine, "admin_key": token}, "POST", "/", b"[]", **batch)[0] == status
+            assert call({**ready, "admin_key": token}, "GET", "/api/v1/status")[0] == 401
+
+
+def _port_of(process: subprocess.Popen[str], function: str) -> int:
+    for pid in descendants(process):
+        arguments = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        if any(f"/{function}/" in argument for argument in arguments) and "--port" in arguments:
+            return int(arguments[arguments.index("--port") + 1])
+    raise AssertionError(f"{function} does not run")
 
 
 _JSON = {"Content-Type": "application/json"}

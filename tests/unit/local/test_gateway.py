@@ -154,6 +154,7 @@ async def _start() -> tuple[Front, Callable[[], Any]]:
         signer=SIGNER,
         max_body_bytes=LIMIT,
         max_held_bytes=4 * LIMIT,
+        max_bytes_by_rule={"consumers-put": 2 * LIMIT},
         is_ready=lambda: ready[0],
     )
     runner = gateway.runner()
@@ -349,6 +350,13 @@ def test_a_body_without_a_length_is_cut_at_the_limit(front):
     answer = front.call("POST", "/api/v1/events", PUBLISHER, iter([b"x" * 30_000] * 4))
     assert_problem(answer, 413)
     assert front.echo.seen == []
+
+
+def test_a_call_may_have_a_limit_of_its_own(front):
+    path = "/api/v1/consumers/acme/c"
+    assert front.received("PUT", path, USER, b"x" * 2 * LIMIT)["length"] == 2 * LIMIT
+    assert front.call("PUT", path, USER, b"x" * (2 * LIMIT + 1))[0] == 413
+    assert front.call("PUT", "/api/v1/rules/acme/c", USER, b"x" * (LIMIT + 1))[0] == 413
 
 
 def test_a_body_at_the_limit_passes(front):

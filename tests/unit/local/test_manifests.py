@@ -7,6 +7,8 @@ from eventrunner.errors import ConfigurationError
 from eventrunner.local.manifests import load_manifests
 from eventrunner.local.project import find_project
 from eventrunner.local.services import Server
+from eventrunner.source.sink import sink_audience
+from eventrunner.source.spec import read_sources
 
 SERVICE = """
 apiVersion: serving.knative.dev/v1
@@ -117,3 +119,15 @@ def test_what_cannot_be_run_is_refused_by_name(tmp_path: Path, documents: tuple[
 def test_a_folder_without_manifests_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no manifests"):
         load_manifests(tmp_path)
+
+
+def test_every_function_takes_the_tokens_of_the_sources_that_feed_it() -> None:
+    folder = find_project().manifests
+    services = load_manifests(folder).services
+    sources = read_sources([folder])
+    assert len(sources) >= 5
+    for source in sources:
+        assert source.sink.ref is not None
+        env = services[source.sink.ref.name].env
+        assert env["EVENTRUNNER_SINK_AUDIENCE"] == sink_audience(source.sink), source.name
+        assert env["EVENTRUNNER_SINK_JWKS"].endswith("/.well-known/jwks.json")

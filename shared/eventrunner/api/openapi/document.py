@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from eventrunner.api.openapi import billing, dead_letters, events, operations, replays, rules, tenants
+from eventrunner.api.openapi import billing, consumers, dead_letters, events, operations, replays, rules, tenants
 from eventrunner.api.openapi.call import Call, Schema, operation
 from eventrunner.api.openapi.problems import Problem
 
@@ -19,6 +19,7 @@ _RESOURCES: Final = {
     "dead letters": dead_letters.CALLS,
     "replays": replays.CALLS,
     "rules": rules.CALLS,
+    "consumers": consumers.CALLS,
     "tenants": tenants.CALLS,
     "billing": billing.CALLS,
     "operations": operations.CALLS,

@@ -1,0 +1,69 @@
+"""What the query of an upload says: which events the consumer is handed, and within which limits."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal, NamedTuple
+
+from flask import Request
+
+from eventrunner.api.bodies import read_choice, refuse_unknown
+from eventrunner.errors import FieldError, InvalidInput
+from eventrunner.storage.records import Limits, Subscription
+
+__all__ = ["CEILINGS", "INSTANCES", "MOST_WORDS", "STREAMS", "WORD_PATTERN", "ConsumerSettings", "read_settings"]
+
+STREAMS: Final = ("results", "events")
+INSTANCES: Final = ("fresh", "reuse")
+CEILINGS: Final = {
+    "fuel": 100_000_000_000,
+    "milliseconds": 30_000,
+    "memory_bytes": 512 * 1024 * 1024,
+    "output_bytes": 8 * 1024 * 1024,
+    "publishes": 10_000,
+}
+MOST_WORDS: Final = 32
+"""Types, and sources, that a consumer may name."""
+WORD_PATTERN: Final = r"^[^\u0000-\u001f\u007f]{1,256}$"
+_WORD: Final = re.compile(WORD_PATTERN)
+_KNOWN: Final = frozenset({"stream", "type", "source", "ordered", "instance", *CEILINGS})
+
+
+class ConsumerSettings(NamedTuple):
+    subscription: Subscription
+    limits: Limits
+    instance: Literal["fresh", "reuse"]
+
+
+def read_settings(request: Request) -> ConsumerSettings:
+    """Raises InvalidInput that names every wrong parameter."""
+    refuse_unknown(request.args, _KNOWN)
+    problems: list[FieldError] = []
+    limits = {name: number for name in CEILINGS if (number := _number(request, name, problems)) is not None}
+    types, sources = _words(request, "type", problems), _words(request, "source", problems)
+    if problems:
+        raise InvalidInput("The parameters are not valid.", tuple(problems))
+    stream = read_choice(request.args, "stream", STREAMS)
+    ordered = read_choice(request.args, "ordered", ("true", "false")) == "true"
+    instance = read_choice(request.args, "instance", INSTANCES)
+    subscription = Subscription("events" if stream == "events" else "results", types, sources, ordered)
+    return ConsumerSettings(subscription, Limits(**limits), "reuse" if instance == "reuse" else "fresh")
+
+
+def _number(request: Request, name: str, problems: list[FieldError]) -> int | None:
+    text = request.args.get(name)
+    if text is None:
+        return None
+    if text.isascii() and text.isdigit() and len(text) < 16 and 1 <= int(text) <= CEILINGS[name]:
+        return int(text)
+    problems.append(FieldError(name, f"a whole number from 1 to {CEILINGS[name]}"))
+    return None
+
+
+def _words(request: Request, name: str, problems: list[FieldError]) -> list[str]:
+    words = request.args.getlist(name)
+    if len(words) > MOST_WORDS:
+        problems.append(FieldError(name, f"at most {MOST_WORDS} times"))
+    elif any(_WORD.fullmatch(word) is None for word in words):
+        problems.append(FieldError(name, "1 to 256 characters, none of them a control"))
+    return words

@@ -1,0 +1,215 @@
+"""Consumers: a tenant's WebAssembly, which events it is handed, and within which limits. They are checked and stored
+here; running them is not part of this version, and what would need that says so."""
+
+from __future__ import annotations
+
+import re
+from threading import BoundedSemaphore
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from flask import Request, Response
+
+from eventrunner.access.identity import Identity
+from eventrunner.access.wasm_policy import WasmPolicy
+from eventrunner.api.backend import Backend, check_own
+from eventrunner.api.bodies import refuse_unknown
+from eventrunner.api.conditions import Condition, check_revision, tagged
+from eventrunner.api.consumer_settings import ConsumerSettings, read_settings
+from eventrunner.api.pages import read_page
+from eventrunner.api.texts import NAME_PATTERN
+from eventrunner.clock import Clock, format_time
+from eventrunner.errors import (
+    BodyTooLarge,
+    Conflict,
+    EventRunnerError,
+    FieldError,
+    InvalidInput,
+    NotFound,
+    Unavailable,
+    UnsupportedMedia,
+)
+from eventrunner.stage.answers import json_response
+from eventrunner.storage import records
+from eventrunner.storage.modules import module_name, module_of
+from eventrunner.storage.records import Consumer, StoredModule, tenant_key
+from eventrunner.wasm.binary import Module, read_module
+
+__all__ = ["WASM", "ConsumerCalls"]
+
+WASM: Final = "application/wasm"
+_NAME: Final = re.compile(NAME_PATTERN)
+_AT_ONCE: Final = 2
+"""Uploads that one process takes at a time: each holds all of its bytes."""
+_PATIENCE: Final = 5.0
+_STATE: Final = "stored"
+_DETAIL: Final = "Its WebAssembly is checked and stored. This version does not run consumers."
+
+
+class _Written(NamedTuple):
+    replaced: bytes | None
+    """The record that was there before."""
+    consumer: Consumer
+    revision: int
+
+
+class ConsumerCalls:
+    def __init__(self, backend: Backend, policy: WasmPolicy, clock: Clock) -> None:
+        self._backend = backend
+        self._policy = policy
+        self._clock = clock
+        self._uploads = BoundedSemaphore(_AT_ONCE)
+
+    def list_all(self, request: Request, identity: Identity, tenant: str) -> Response:
+        self._check_access(identity, tenant)
+        page, following = read_page(request, self._all(tenant), lambda item: item.name)
+        return json_response({"consumers": [_document(item) for item in page], "next": following})
+
+    def get(self, request: Request, identity: Identity, tenant: str, name: str) -> Response:
+        self._check_access(identity, tenant)
+        consumer, revision = self._entry(tenant, name)
+        return tagged(request, json_response(_document(consumer)), str(revision))
+
+    def put(self, request: Request, identity: Identity, tenant: str, name: str) -> Response:
+        self._check_access(identity, tenant)
+        _check_name(name)
+        settings, condition = read_settings(request), Condition(request)
+        if request.mimetype != WASM:
+            raise UnsupportedMedia(f"Content type {request.mimetype or 'missing'}: send {WASM}.")
+        if not self._uploads.acquire(timeout=_PATIENCE):
+            raise Unavailable("Other modules are being stored at the moment; nothing was taken. Try again.")
+        try:
+            return self._store(request, tenant, name, settings, condition)
+        finally:
+            self._uploads.release()
+
+    def delete(self, request: Request, identity: Identity, tenant: str, name: str) -> Response:
+        self._check_access(identity, tenant)
+        condition = Condition(request)
+        consumer, revision = self._entry(tenant, name)
+        condition.check(str(revision))
+        self._backend.registry.delete(records.CONSUMERS, tenant_key(tenant, name), revision)
+        if consumer.module is not None:
+            self._backend.modules.release(consumer.module.sha256)
+        return Response(status=204)
+
+    def logs(self, request: Request, identity: Identity, tenant: str, name: str) -> Response:
+        self._check_access(identity, tenant)
+        refuse_unknown(request.args, frozenset())
+        self._entry(tenant, name)
+        raise Conflict(f"Consumer {name} has no logs: this version stores consumers and does not run them.")
+
+    def _store(
+        self, request: Request, tenant: str, name: str, settings: ConsumerSettings, condition: Condition
+    ) -> Response:
+        code = _read(request, self._backend.settings.max_module_bytes)
+        module = read_module(code)
+        self._check_policy(module, tenant)
+        imports = [str(item) for item in module.imports]
+        stored = StoredModule(module_name(code), len(code), module.kind.value, imports, list(module.exports))
+        self._check_room(tenant, name, stored)
+        modules = self._backend.modules
+        modules.keep(code)
+        try:
+            written = self._write(tenant, name, stored, settings, condition)
+        except EventRunnerError:
+            modules.release(stored.sha256)
+            raise
+        modules.keep(code)
+        if written.replaced is not None and (before := module_of(written.replaced)) and before != stored.sha256:
+            modules.release(before)
+        response = json_response(_document(written.consumer), 201 if written.replaced is None else 200)
+        return tagged(request, response, str(written.revision))
+
+    def _write(
+        self, tenant: str, name: str, stored: StoredModule, settings: ConsumerSettings, condition: Condition
+    ) -> _Written:
+        now = format_time(self._clock())
+        replaced: bytes | None = None
+        consumer = Consumer(tenant, name)
+
+        def change(record: bytes | None) -> bytes:
+            nonlocal replaced, consumer
+            replaced = record
+            # Without a dot, as a durable consumer's name, and told apart whatever the two are called.
+            consumer = Consumer(tenant, name, f"{tenant}={name}") if record is None else Consumer.from_json(record)
+            consumer.module, consumer.updated = stored, now
+            consumer.subscription, consumer.limits, consumer.instance = settings
+            consumer.created = consumer.created or now
+            return consumer.to_json()
+
+        key = tenant_key(tenant, name)
+        revision = self._backend.change(records.CONSUMERS, key, change, check_revision(condition))
+        return _Written(replaced, consumer, revision)
+
+    def _check_policy(self, module: Module, tenant: str) -> None:
+        forbidden = self._policy.forbidden(module, tenant)
+        if forbidden:
+            names = ", ".join(str(item) for item in forbidden[:10])
+            fields = tuple(FieldError(f"imports.{item}", "a consumer may not import this") for item in forbidden[:100])
+            raise InvalidInput(f"The {module.kind} imports what a consumer may not import: {names}.", fields)
+        if not self._policy.serves(module):
+            message = "wasmcloud:messaging/handler@0.2.0 of a component, or __guest_call of a waPC module"
+            raise InvalidInput(
+                f"The {module.kind} exports nothing that an event could be handed to.",
+                (FieldError("exports", f"must have {message}"),),
+            )
+
+    def _check_room(self, tenant: str, name: str, stored: StoredModule) -> None:
+        others = [item for item in self._all(tenant) if item.name != name]
+        settings = self._backend.settings
+        if len(others) >= settings.max_consumers:
+            raise Conflict(f"{tenant} has {len(others)} consumers, as many as it may: remove one first.")
+        modules = {item.module.sha256: item.module.size for item in others if item.module is not None}
+        size = sum((modules | {stored.sha256: stored.size}).values())
+        if size > settings.max_consumer_bytes:
+            raise Conflict(
+                f"The WebAssembly of {tenant} would take {size} bytes; the limit is {settings.max_consumer_bytes}: "
+                "remove a consumer first."
+            )
+
+    def _check_access(self, identity: Identity, tenant: str) -> None:
+        """Raises Forbidden, and NotFound for a tenant that is not there."""
+        check_own(identity, tenant)
+        self._backend.tenant(tenant)
+
+    def _all(self, tenant: str) -> list[Consumer]:
+        items = self._backend.registry.items(records.CONSUMERS).items()
+        return [Consumer.from_json(value) for key, value in items if key.startswith(f"{tenant}.")]
+
+    def _entry(self, tenant: str, name: str) -> tuple[Consumer, int]:
+        """With its revision. Raises InvalidInput, NotFound."""
+        _check_name(name)
+        entry = self._backend.registry.entry(records.CONSUMERS, tenant_key(tenant, name))
+        if entry is None:
+            names = ", ".join(sorted(item.name for item in self._all(tenant))) or "none at all"
+            raise NotFound(f"Tenant {tenant} has no consumer {name}; it has {names}.")
+        return Consumer.from_json(entry[0]), entry[1]
+
+
+def _read(request: Request, limit: int) -> bytes:
+    announced = request.content_length
+    code = request.stream.read(limit + 1) if announced is None or announced <= limit else b""
+    if len(code) > limit or (announced is not None and announced > limit):
+        raise BodyTooLarge(f"The body has {announced or 'more'} bytes; the limit is {limit}.")
+    return bytes(code)
+
+
+def _check_name(name: str) -> None:
+    if _NAME.fullmatch(name) is None:
+        message = "up to 64 letters, digits, '-' and '_'"
+        raise InvalidInput(f"{name!r} is not a consumer's name: use {message}.", (FieldError("name", message),))
+
+
+def _document(consumer: Consumer) -> dict[str, Any]:
+    return {
+        "tenant": consumer.tenant,
+        "name": consumer.name,
+        "module": msgspec.to_builtins(consumer.module),
+        "subscription": msgspec.to_builtins(consumer.subscription),
+        "limits": msgspec.to_builtins(consumer.limits),
+        "instance": consumer.instance,
+        "created": consumer.created or None,
+        "updated": consumer.updated or None,
+        "status": {"state": _STATE, "replicas": 0, "handled": 0, "failed": 0, "detail": _DETAIL},
+    }

@@ -1,0 +1,129 @@
+"""Consumers and their WebAssembly."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from eventrunner.api.consumer_settings import CEILINGS, INSTANCES, MOST_WORDS, STREAMS, WORD_PATTERN
+from eventrunner.api.consumers import WASM
+from eventrunner.api.openapi.call import Answer, Body, Call, Parameter, json_answer
+from eventrunner.api.openapi.parameters import (
+    IF_MATCH,
+    IF_NONE_MATCH,
+    NOT_MODIFIED,
+    PAGE,
+    TENANT,
+    choice,
+    in_path,
+    tagged,
+)
+from eventrunner.api.texts import NAME_PATTERN, Time
+from eventrunner.storage.records import Limits, StoredModule, Subscription
+
+__all__ = ["CALLS"]
+
+
+class ConsumerStatus(msgspec.Struct):
+    state: Literal["stored"]
+    replicas: Annotated[int, msgspec.Meta(ge=0)]
+    handled: Annotated[int, msgspec.Meta(ge=0)]
+    """Events."""
+    failed: Annotated[int, msgspec.Meta(ge=0)]
+    detail: str
+
+
+class ConsumerDocument(msgspec.Struct):
+    tenant: str
+    name: str
+    module: StoredModule | None
+    subscription: Subscription
+    limits: Limits
+    instance: Literal["fresh", "reuse"]
+    created: Time | None
+    updated: Time | None
+    status: ConsumerStatus
+
+
+class ConsumerDocuments(msgspec.Struct):
+    consumers: list[ConsumerDocument]
+    next: str | None
+
+
+def _words(name: str, description: str) -> Parameter:
+    items = {"type": "string", "pattern": WORD_PATTERN}
+    return Parameter(name, {"type": "array", "items": items, "maxItems": MOST_WORDS, "default": []}, description)
+
+
+def _number(name: str) -> Parameter:
+    default: int = getattr(Limits(), name)
+    return Parameter(
+        name, {"type": "integer", "minimum": 1, "maximum": CEILINGS[name], "default": default}, "Of one call, at most"
+    )
+
+
+_ALL: Final = "/api/v1/consumers/{tenant}"
+_ONE: Final = f"{_ALL}/{{name}}"
+_NAME: Final = in_path("name", pattern=NAME_PATTERN)
+_SETTINGS: Final = (
+    choice("stream", STREAMS, "Events after the rules, or before them", default="results"),
+    _words("type", "Of this type only; `*` at its end stands for anything. May be repeated"),
+    _words("source", "From this source only. May be repeated"),
+    choice("ordered", ("true", "false"), "One event after the other", default="false"),
+    choice("instance", INSTANCES, "A new instance for each event, or one for many", default="fresh"),
+    *map(_number, CEILINGS),
+)
+
+CALLS: Final = (
+    Call(
+        id="consumers-list",
+        method="get",
+        path=_ALL,
+        summary="A tenant's consumers",
+        path_parameters=(TENANT,),
+        parameters=PAGE,
+        answers={200: json_answer(ConsumerDocuments)},
+        problems=(404, 422),
+    ),
+    Call(
+        id="consumers-get",
+        method="get",
+        path=_ONE,
+        summary="A consumer with its status",
+        path_parameters=(TENANT, _NAME),
+        parameters=(IF_NONE_MATCH,),
+        answers={200: tagged(ConsumerDocument), 304: NOT_MODIFIED},
+        problems=(404, 422),
+    ),
+    Call(
+        id="consumers-put",
+        method="put",
+        path=_ONE,
+        summary="Create or replace a consumer: its WebAssembly, which events it is handed, and its limits",
+        path_parameters=(TENANT, _NAME),
+        parameters=(IF_MATCH, IF_NONE_MATCH, *_SETTINGS),
+        body=Body({WASM: {"type": "string", "format": "binary"}}),
+        answers={200: tagged(ConsumerDocument, "Replaced"), 201: tagged(ConsumerDocument, "Created")},
+        problems=(404, 409, 412, 413, 415, 422),
+    ),
+    Call(
+        id="consumers-delete",
+        method="delete",
+        path=_ONE,
+        summary="Remove a consumer",
+        path_parameters=(TENANT, _NAME),
+        parameters=(IF_MATCH,),
+        answers={204: Answer()},
+        problems=(404, 409, 412, 422),
+    ),
+    Call(
+        id="consumers-logs",
+        method="get",
+        path=f"{_ONE}/logs",
+        summary="What a consumer has logged: 409, as this version stores consumers and does not run them",
+        path_parameters=(TENANT, _NAME),
+        answers={},
+        problems=(404, 409, 422),
+    ),
+)

@@ -1,0 +1,124 @@
+"""`eventrunner consumer`: a tenant's WebAssembly consumers, through the API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from eventrunner.api.consumer_settings import CEILINGS, INSTANCES, STREAMS
+from eventrunner.cli.calls import all_pages, as_json, path, run, show
+from eventrunner.cli.names import OwnedName, OwnedNameType
+from eventrunner.errors import InvalidInput
+from eventrunner.storage.records import Limits
+from eventrunner.wasm.binary import read_module
+
+__all__ = ["command"]
+
+_CONSUMER = OwnedNameType("acme/alerts")
+_MEDIA = "application/wasm"
+
+
+@click.group("consumer", help="Deploy, list and remove tenants' WebAssembly consumers.")
+def command() -> None:
+    pass
+
+
+def _limits(function: Any) -> Any:
+    for name in reversed(CEILINGS):
+        option = click.option(
+            f"--{name.replace('_', '-')}",
+            type=click.IntRange(1, CEILINGS[name]),
+            default=getattr(Limits(), name),
+            show_default=True,
+            help="Limit of one call.",
+        )
+        function = option(function)
+    return function
+
+
+@command.command("deploy")
+@click.argument("consumer", metavar="TENANT/NAME", type=_CONSUMER)
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--stream", type=click.Choice(STREAMS), default="results", show_default=True, help="After rules, or before."
+)
+@click.option("--type", "types", multiple=True, help="Only these; `order.*`: all that begin so. Repeatable.")
+@click.option("--source", "sources", multiple=True, help="From this source only. Repeatable.")
+@click.option("--ordered", is_flag=True, help="One event after the other.")
+@click.option(
+    "--instance", type=click.Choice(INSTANCES), default="fresh", show_default=True, help="For each event, or for many."
+)
+@_limits
+@as_json
+def deploy(
+    consumer: OwnedName,
+    file: Path,
+    types: tuple[str, ...],
+    sources: tuple[str, ...],
+    ordered: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Store FILE (a WebAssembly component, or a waPC module) as the consumer TENANT/NAME, or in its place."""
+    code = file.read_bytes()
+    try:
+        read_module(code)
+    except InvalidInput as error:
+        raise click.UsageError(f"{file}: {error.detail}") from error
+    query = {**settings, "type": types, "source": sources, "ordered": "true" if ordered else None}
+    made = run(lambda api: api.call("PUT", path("consumers", *consumer, **query), content=(_MEDIA, code)))
+    module = made["module"]
+    stored = f"{module['kind']} of {module['size']} bytes, {module['sha256'][:12]}"
+    show(made, as_json, f"{consumer} is stored: {stored}. {made['status']['detail']}")
+
+
+@command.command("list")
+@click.argument("tenant")
+@as_json
+def list_(tenant: str, as_json: bool) -> None:
+    """List TENANT's consumers."""
+    found = run(lambda api: all_pages(api, "consumers", tenant, member="consumers"))
+    lines = [_line(item) for item in found["consumers"]]
+    show(found, as_json, "\n".join(lines) or f"{tenant} has no consumers")
+
+
+@command.command("show")
+@click.argument("consumer", metavar="TENANT/NAME", type=_CONSUMER)
+@as_json
+def show_(consumer: OwnedName, as_json: bool) -> None:
+    """Show a consumer: its module, which events it is handed, its limits and its status."""
+    found = run(lambda api: api.call("GET", path("consumers", *consumer)))
+    lines = [_line(found)]
+    for part in ("module", "subscription", "limits", "status"):
+        lines += [f"  {part}", *(f"    {name:14} {_text(value)}" for name, value in (found[part] or {}).items())]
+    show(found, as_json, "\n".join(lines))
+
+
+@command.command("logs")
+@click.argument("consumer", metavar="TENANT/NAME", type=_CONSUMER)
+@as_json
+def logs(consumer: OwnedName, as_json: bool) -> None:
+    """Print what a consumer has logged."""
+    found = run(lambda api: api.call("GET", path("consumers", *consumer, "logs")))
+    show(found, as_json, "\n".join(str(item) for item in found["logs"]))
+
+
+@command.command("remove")
+@click.argument("consumer", metavar="TENANT/NAME", type=_CONSUMER)
+@as_json
+def remove(consumer: OwnedName, as_json: bool) -> None:
+    """Remove a consumer, and its module where no other consumer has the same."""
+    run(lambda api: api.call("DELETE", path("consumers", *consumer)))
+    show({"removed": str(consumer)}, as_json, f"{consumer} is removed")
+
+
+def _line(item: dict[str, Any]) -> str:
+    module = item["module"]
+    kind = f"{module['kind']} of {module['size']} bytes" if module else "no module"
+    return f"{item['name']}  {kind}, {item['status']['state']}, {item['status']['replicas']} replicas"
+
+
+def _text(value: Any) -> str:
+    return (", ".join(value) or "-") if isinstance(value, list) else str(value)

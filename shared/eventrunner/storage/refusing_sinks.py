@@ -1,0 +1,33 @@
+"""What adapters tell about sinks that answer 401: the events for them wait, and only an operator can help."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["REFUSING_SINKS_SECONDS", "REFUSING_SINKS_SUBJECT", "RefusingSinks"]
+
+REFUSING_SINKS_SUBJECT = "eventrunner.sinks.refusing"
+"""Of the message that says so; core NATS, because it is worth nothing later."""
+REFUSING_SINKS_SECONDS = 1.0
+"""Between two messages."""
+
+
+class RefusingSinks(msgspec.Struct):
+    sinks: dict[str, str]
+    """What each one answered, by its URL."""
+
+    def encode(self) -> bytes:
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def decode(cls, data: bytes) -> RefusingSinks:
+        """Raises msgspec.DecodeError."""
+        return msgspec.json.decode(data, type=cls)
+
+    @staticmethod
+    def describe(url: str, answer: str) -> str:
+        return (
+            f"The sink {url} answers 401, so its events wait and none is lost: {answer} Compare the adapter's "
+            "EVENTRUNNER_SOURCE_KEYS and the source's audience with the sink's EVENTRUNNER_SINK_JWKS and "
+            "EVENTRUNNER_SINK_AUDIENCE."
+        )

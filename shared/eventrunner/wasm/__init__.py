@@ -1,0 +1,1 @@
+"""WebAssembly modules and components: what they are made of."""

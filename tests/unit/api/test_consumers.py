@@ -1,0 +1,295 @@
+"""Consumers are checked and stored over a real registry and object store; their bytes lie there once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from eventrunner.api.consumers import ConsumerCalls
+from eventrunner.storage.modules import ModuleStore
+from eventrunner.storage.records import Consumer, StoredModule
+from support_api import api_function
+from support_wasm import actor, component
+
+from tests.unit.api.test_api import ALICE, BOB, Caller
+
+WASM = {"content_type": "application/wasm"}
+GOOD = component("wasmcloud:messaging/consumer@0.2.0", "wasi:clocks/wall-clock@0.2.3")
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EVENTRUNNER_MAX_CONSUMERS", "3")
+        patch.setenv("EVENTRUNNER_MAX_MODULE_BYTES", "300000")
+        patch.setenv("EVENTRUNNER_MAX_CONSUMER_BYTES", "500000")
+        with api_function(tmp_path_factory.mktemp("api")) as (app, registry):
+            yield Caller(app.test_client(), registry)
+
+
+@pytest.fixture
+def call(platform: Caller) -> Caller:
+    for tenant in ("acme", "globex"):
+        platform("PUT", f"tenants/{tenant}", {})
+        for item in platform.json("GET", f"consumers/{tenant}")["consumers"]:
+            assert platform("DELETE", f"consumers/{tenant}/{item['name']}").status_code == 204
+    return platform
+
+
+def modules(call: Caller) -> ModuleStore:
+    return ModuleStore(call.registry)
+
+
+def sha(code: bytes) -> str:
+    return hashlib.sha256(code).hexdigest()
+
+
+def put(call: Caller, path: str, code: bytes, status: int = 201, **more: Any) -> Any:
+    return call.json("PUT", f"consumers/{path}", code, status=status, **WASM, **more)
+
+
+def test_a_consumer_is_stored_with_its_bytes(call: Caller) -> None:
+    made = put(call, "acme/alerts?stream=events&type=order.*&type=refund&ordered=true&fuel=7&instance=reuse", GOOD)
+    assert made["module"] == {
+        "sha256": sha(GOOD),
+        "size": len(GOOD),
+        "kind": "component",
+        "imports": ["wasmcloud:messaging/consumer@0.2.0", "wasi:clocks/wall-clock@0.2.3"],
+        "exports": ["wasmcloud:messaging/handler@0.2.0"],
+    }
+    assert made["subscription"] == {
+        "stream": "events", "types": ["order.*", "refund"], "sources": [], "ordered": True
+    }  # fmt: skip
+    assert made["limits"]["fuel"] == 7
+    assert (made["limits"]["milliseconds"], made["instance"]) == (1000, "reuse")
+    assert made["status"]["replicas"] == 0
+    assert call.json("GET", "consumers/acme/alerts") == made
+    assert modules(call).read(sha(GOOD)) == GOOD
+    record = Consumer.from_json(call.registry.entry("consumers", "acme.alerts")[0])  # type: ignore[index]
+    assert record.durable_name == "acme=alerts"
+
+
+def test_a_wapc_module_is_stored_too(call: Caller) -> None:
+    made = put(call, "acme/old", actor(("wapc", "__host_call")))
+    assert (made["module"]["kind"], made["module"]["imports"]) == ("module", ["wapc.__host_call"])
+
+
+def test_another_upload_takes_its_place(call: Caller) -> None:
+    first = put(call, "acme/alerts?type=order", GOOD)
+    other = component(filling=5)
+    second = put(call, "acme/alerts", other, 200)
+    assert (second["created"], second["subscription"]["types"]) == (first["created"], [])
+    assert second["updated"] > first["updated"]
+    assert modules(call).read(sha(GOOD)) is None
+    assert modules(call).read(sha(other)) == other
+
+
+def test_the_same_bytes_lie_there_once_and_until_nobody_has_them(call: Caller) -> None:
+    before = stored_bytes(call)
+    large = component(filling=200_000)
+    for path in ("acme/a", "acme/b", "globex/a"):
+        put(call, path, large)
+    assert 200_000 < stored_bytes(call) - before < 250_000
+    for path in ("acme/a", "globex/a"):
+        call("DELETE", f"consumers/{path}")
+        assert modules(call).read(sha(large)) == large
+    call("DELETE", "consumers/acme/b")
+    assert modules(call).read(sha(large)) is None
+    assert stored_bytes(call) - before < 1000
+
+
+def stored_bytes(call: Caller) -> int:
+    async def read(client: Any) -> int:
+        return int((await client.jetstream().stream_info("OBJ_modules")).state.bytes)
+
+    return call.registry.run(read)
+
+
+def test_many_who_store_and_remove_the_same_bytes_leave_them_to_who_has_them(call: Caller) -> None:
+    code = component(filling=100_000)
+
+    def upload_and_remove(number: int) -> None:
+        tenant = "acme" if number % 2 else "globex"
+        for _ in range(12):
+            assert call("PUT", f"consumers/{tenant}/c", code, **WASM).status_code in (200, 201, 409)
+            assert call("DELETE", f"consumers/{tenant}/c").status_code in (204, 404, 409)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(upload_and_remove, range(4)))
+    for tenant in ("acme", "globex"):
+        there = call("GET", f"consumers/{tenant}/c").status_code == 200
+        assert not there or modules(call).read(sha(code)) == code
+    put(call, "acme/last", code)
+    assert modules(call).read(sha(code)) == code
+
+
+def test_bytes_that_get_a_record_while_they_are_removed_are_put_back(
+    call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = modules(call)
+    store.keep(GOOD)
+    read = ModuleStore.read
+    stored = StoredModule(sha(GOOD), len(GOOD), "component", [], [])
+
+    def read_late(self: ModuleStore, name: str) -> bytes | None:
+        call.registry.put("consumers", "acme.late", Consumer("acme", "late", module=stored).to_json())
+        return read(self, name)
+
+    monkeypatch.setattr(ModuleStore, "read", read_late)
+    store.release(sha(GOOD))
+    assert read(store, sha(GOOD)) == GOOD
+
+
+def test_bytes_that_are_removed_before_their_record_is_written_are_put_back(
+    call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = ConsumerCalls._write
+
+    def write_late(self: ConsumerCalls, *arguments: Any) -> Any:
+        modules(call).release(sha(GOOD))
+        assert modules(call).read(sha(GOOD)) is None
+        return write(self, *arguments)
+
+    monkeypatch.setattr(ConsumerCalls, "_write", write_late)
+    put(call, "acme/late", GOOD)
+    assert modules(call).read(sha(GOOD)) == GOOD
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("body", "found"),
+        [
+            (b"", "is empty"),
+            (b"\x7fELF\x02\x01\x01\x00", "begins with 7f 45 4c 46"),
+            (b"\0asm\x02\0\0\0", "version 2 and layer 0"),
+            (GOOD[:-3], "is no WebAssembly component that can be read"),
+        ],
+    )
+    def test_what_is_no_webassembly(self, call: Caller, body: bytes, found: str) -> None:
+        problem = call.problem(422, "PUT", "consumers/acme/x", body, **WASM)
+        assert found in problem["detail"]
+        assert problem["errors"][0]["field"] == "body"
+
+    def test_another_content_type(self, call: Caller) -> None:
+        call.problem(415, "PUT", "consumers/acme/x", GOOD, content_type="application/octet-stream")
+
+    def test_a_forbidden_import_by_its_name(self, call: Caller) -> None:
+        code = component("wasi:clocks/wall-clock@0.2.0", "wasi:sockets/tcp@0.2.0", "wasi:filesystem/types@0.2.0")
+        problem = call.problem(422, "PUT", "consumers/acme/x", code, **WASM)
+        assert "wasi:sockets/tcp@0.2.0, wasi:filesystem/types@0.2.0" in problem["detail"]
+        fields = [item["field"] for item in problem["errors"]]
+        assert fields == ["imports.wasi:sockets/tcp@0.2.0", "imports.wasi:filesystem/types@0.2.0"]
+        problem = call.problem(422, "PUT", "consumers/acme/x", actor(("wasi_snapshot_preview1", "fd_write")), **WASM)
+        assert "wasi_snapshot_preview1.fd_write" in problem["detail"]
+        assert modules(call).read(sha(code)) is None
+
+    def test_what_events_cannot_be_handed_to(self, call: Caller) -> None:
+        problem = call.problem(422, "PUT", "consumers/acme/x", component(serves=False), **WASM)
+        assert problem["errors"][0]["field"] == "exports"
+
+    def test_what_is_too_large(self, call: Caller) -> None:
+        call.problem(413, "PUT", "consumers/acme/x", component(filling=300_000), **WASM)
+
+    def test_more_consumers_or_bytes_than_a_tenant_may_have(self, call: Caller) -> None:
+        put(call, "acme/a", component(filling=250_000))
+        too_much = component(filling=250_001)
+        assert "bytes" in call.problem(409, "PUT", "consumers/acme/b", too_much, **WASM)["detail"]
+        assert modules(call).read(sha(too_much)) is None
+        put(call, "acme/a", too_much, 200)
+        for name in ("b", "c"):
+            put(call, f"acme/{name}", too_much)
+        assert "3 consumers" in call.problem(409, "PUT", "consumers/acme/d", GOOD, **WASM)["detail"]
+        put(call, "acme/c", GOOD, 200)
+        put(call, "globex/a", too_much)
+
+    @pytest.mark.parametrize(
+        ("query", "field"),
+        [
+            ("fuel=0", "fuel"),
+            ("memory_bytes=99999999999", "memory_bytes"),
+            ("milliseconds=1.5", "milliseconds"),
+            ("stream=raw", "stream"),
+            ("type=", "type"),
+            ("type=a%0ab", "type"),
+            ("ordered=yes", "ordered"),
+            ("instance=old", "instance"),
+            ("typ=a", "typ"),
+            ("&".join(["source=s"] * 33), "source"),
+        ],
+    )
+    def test_a_wrong_setting(self, call: Caller, query: str, field: str) -> None:
+        problem = call.problem(422, "PUT", f"consumers/acme/x?{query}", GOOD, **WASM)
+        assert [item["field"] for item in problem["errors"]] == [field]
+
+    @pytest.mark.parametrize("name", ["a.b", "a b", "*", "x" * 65, "ä"])
+    def test_a_name_that_is_none(self, call: Caller, name: str) -> None:
+        for method in ("PUT", "GET", "DELETE"):
+            problem = call.problem(422, method, f"consumers/acme/{name}", GOOD if method == "PUT" else None, **WASM)
+            assert problem["errors"][0]["field"] == "name"
+
+    def test_an_unknown_tenant_or_consumer(self, call: Caller) -> None:
+        call.problem(404, "PUT", "consumers/nobody/x", GOOD, **WASM)
+        call.problem(404, "GET", "consumers/nobody")
+        for method, path in (("GET", "x"), ("DELETE", "x"), ("GET", "x/logs")):
+            assert "none at all" in call.problem(404, method, f"consumers/acme/{path}")["detail"]
+
+
+def test_logs_say_that_nothing_runs(call: Caller) -> None:
+    put(call, "acme/alerts", GOOD)
+    assert "does not run them" in call.problem(409, "GET", "consumers/acme/alerts/logs")["detail"]
+
+
+def test_nobody_overwrites_what_they_have_not_seen(call: Caller) -> None:
+    made = call("PUT", "consumers/acme/alerts", GOOD, headers={"If-None-Match": "*"}, **WASM)
+    tag = made.headers["ETag"]
+    other = component(filling=9)
+    call.problem(412, "PUT", "consumers/acme/alerts", other, headers={"If-None-Match": "*"}, **WASM)
+    call.problem(412, "PUT", "consumers/acme/alerts", other, headers={"If-Match": '"1"'}, **WASM)
+    assert modules(call).read(sha(other)) is None
+    call.problem(412, "DELETE", "consumers/acme/alerts", headers={"If-Match": '"1"'})
+    assert call("GET", "consumers/acme/alerts", headers={"If-None-Match": tag}).status_code == 304
+    assert call("PUT", "consumers/acme/alerts", other, headers={"If-Match": tag}, **WASM).status_code == 200
+    call.problem(412, "DELETE", "consumers/acme/alerts", headers={"If-Match": tag})
+
+
+def test_the_list_comes_in_pages(call: Caller) -> None:
+    for name in ("c", "a", "b"):
+        put(call, f"acme/{name}", GOOD)
+    first = call.json("GET", "consumers/acme?limit=2")
+    assert [item["name"] for item in first["consumers"]] == ["a", "b"]
+    second = call.json("GET", f"consumers/acme?cursor={first['next']}")
+    assert ([item["name"] for item in second["consumers"]], second["next"]) == (["c"], None)
+
+
+def test_another_tenant_is_refused(call: Caller) -> None:
+    put(call, "acme/alerts", GOOD, who=ALICE)
+    for method, path in (
+        ("GET", ""),
+        ("GET", "/alerts"),
+        ("GET", "/alerts/logs"),
+        ("DELETE", "/alerts"),
+        ("PUT", "/alerts"),
+    ):
+        call.problem(403, method, f"consumers/acme{path}", GOOD if method == "PUT" else None, who=BOB, **WASM)
+    assert call("DELETE", "consumers/acme/alerts", who=ALICE).status_code == 204
+
+
+def test_uploads_and_removals_are_in_the_audit_log(call: Caller) -> None:
+    put(call, "acme/audited", GOOD, who=ALICE)
+    call("DELETE", "consumers/acme/audited", who=ALICE)
+    entries = [item for item in call.json("GET", "audit/acme?limit=1000")["entries"] if "audited" in item["thing"]]
+    assert [(item["call"].partition(" ")[0], item["subject"], item["status"]) for item in entries] == [
+        ("PUT", "alice", 201), ("DELETE", "alice", 204)
+    ]  # fmt: skip
+    assert all(write["bucket"] == "consumers" for item in entries for write in item["writes"])
+
+
+def test_a_record_of_somebody_else_stays_readable(call: Caller) -> None:
+    call.registry.put(
+        "consumers", "acme.alarms", json.dumps({"tenant": "acme", "name": "alarms", "wasm": "x"}).encode()
+    )
+    assert call.json("GET", "consumers/acme/alarms")["module"] is None

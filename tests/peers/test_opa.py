@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import subprocess
 from pathlib import Path
@@ -12,13 +11,11 @@ from typing import Any
 import pytest
 from eventrunner.access.policy import Policy
 from eventrunner.access.wasm_policy import WasmPolicy
-from support import require
+from support_opa import POLICY, opa_binary
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(1500)]
 
 ROOT = Path(__file__).parents[2]
-TOOLS = ROOT / ".cache" / "opa-1.22.2"
-POLICY = [f"policies/{name}" for name in ("authz.rego", "data.json")]
 WASM = [f"policies/{name}" for name in ("wasm.rego", "data.json")]
 
 # Names, and texts that an engine may confuse with them.
@@ -40,16 +37,7 @@ AUTHENTICATED: list[Any] = [True] * 8 + [False, None, 1, "true", [], {}]
 
 @pytest.fixture(scope="module")
 def opa() -> Path:
-    require("go")
-    binary = TOOLS / "opa"
-    if not binary.exists():
-        subprocess.run(
-            ["nice", "-n", "15", "go", "install", "github.com/open-policy-agent/opa@v1.22.2"],
-            env={**os.environ, "GOBIN": str(TOOLS)},
-            check=True,
-            timeout=1400,
-        )
-    return binary
+    return opa_binary()
 
 
 def run(*command: str | Path) -> str:

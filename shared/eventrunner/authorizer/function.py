@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import time
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from nats.aio.client import Client
 from prometheus_client import Counter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,11 +21,9 @@ from eventrunner.access.credentials import Authenticator
 from eventrunner.access.key_uses import KeyUses
 from eventrunner.access.policy import Policy
 from eventrunner.authorizer.decisions import Decisions, EmbeddedPolicy, OpaPolicy
-from eventrunner.errors import EventRunnerError, Forbidden, NotFound, QuotaExceeded
-from eventrunner.ingest.quotas import Quotas, share
+from eventrunner.errors import Forbidden, NotFound
 from eventrunner.settings import Settings
 from eventrunner.stage.asgi import answered, page, read_body
-from eventrunner.storage.jetstream import connect
 from eventrunner.storage.records import KEY_USES
 from eventrunner.storage.registry import Mirror
 from eventrunner.telemetry import configure_logging
@@ -43,14 +39,12 @@ _KEYS: Final = (Credential.BEARER_KEY, Credential.HEADER_KEY)
 _MAX_BODY: Final = 64 * 1024
 _LONGEST: Final = 200
 """Characters of a value that the log keeps."""
-_PUBLISH: Final = ("events", "publish")
-_RETRY_SECONDS: Final = 1.0
 
 
 class AuthorizerFunction:
     """`GET /v1/key` answers who holds the key in the request's headers; `POST /v1/decision` answers the policy's input
-    document with 200, 403, or 429 while the tenant is over its quota, and with nothing else: Oathkeeper repeats a
-    question that is answered otherwise for seconds, and then answers 500."""
+    document with 200 or 403 and with nothing else: Oathkeeper repeats a question that is answered otherwise, a 429 as
+    late as its Retry-After says, with the client waiting. So quotas are left to ingest, which looks at them first."""
 
     def __init__(self, policies: Path) -> None:
         self._policies = policies
@@ -75,11 +69,6 @@ class AuthorizerFunction:
         try:
             parts = self._ready()
             allowed = question is not None and await parts.decisions.allows(question)
-            if allowed and question is not None and (question.get("resource"), question.get("action")) == _PUBLISH:
-                parts.quotas.check(str(question.get("tenant")))
-        except QuotaExceeded as error:
-            _note(question, "over quota", started)
-            raise error
         except Exception:
             _log.exception("a decision failed; denied")
             allowed = False
@@ -106,7 +95,7 @@ class _Parts:
 
     def __init__(self, settings: Settings, policies: Path) -> None:
         configure_logging(_STAGE, settings.log_level)
-        self.registry = Mirror(settings.nats_url, ("keys", "tenants"))
+        self.registry = Mirror(settings.nats_url, ("keys",))
         self.authenticator = Authenticator(
             lambda name: self.registry.get("keys", name),
             uses=KeyUses(lambda key, moment: self.registry.put_later(KEY_USES, key, moment)),
@@ -114,30 +103,6 @@ class _Parts:
         self.decisions: Decisions = (
             OpaPolicy(settings.opa_url) if settings.opa_url else EmbeddedPolicy(Policy.from_folder(policies))
         )
-        self.quotas = Quotas(self._tenant)
-        self._tasks = [asyncio.create_task(self._share(settings.nats_url)), asyncio.create_task(self._load())]
-
-    def _tenant(self, name: str) -> bytes | None:
-        """While the registry was never read no quota is known; ingest, which reads it too, has the last word."""
-        return self.registry.get("tenants", name) if self.registry.is_loaded else None
-
-    async def _load(self) -> None:
-        with contextlib.suppress(EventRunnerError):
-            await asyncio.to_thread(self.registry.start)
-
-    async def _share(self, nats_url: str) -> None:
-        """Hears what every ingest lets through."""
-        while True:
-            client: Client | None = None
-            try:
-                client = await connect(nats_url, name=_STAGE)
-                await share(self.quotas, client)
-            except (EventRunnerError, OSError) as error:
-                _log.warning("quotas are not heard of: %s", error)
-            finally:
-                if client is not None:
-                    await client.close()
-            await asyncio.sleep(_RETRY_SECONDS)
 
 
 def _read(body: bytes) -> Mapping[str, Any] | None:

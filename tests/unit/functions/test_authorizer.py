@@ -18,8 +18,6 @@ import aiohttp
 from aiohttp import web
 from eventrunner.access.identity import Identity
 from eventrunner.access.policy import question
-from eventrunner.storage.jetstream import connect
-from eventrunner.storage.records import Quota
 from support_grpc import provision
 from support_nats import NatsServer, eventually, free_port, nats_server
 
@@ -27,13 +25,10 @@ _ROOT = Path(__file__).parents[3]
 
 
 class Authorizer:
-    def __init__(
-        self, session: aiohttp.ClientSession, url: str, log: Path, keys: dict[str, str] | None = None, nats: str = ""
-    ) -> None:
+    def __init__(self, session: aiohttp.ClientSession, url: str, log: Path, keys: dict[str, str] | None = None) -> None:
         self._session = session
         self.url = url
         self.keys = keys or {}
-        self.nats = nats
         self.log = log
 
     async def decide(self, document: object) -> tuple[int, str]:
@@ -69,12 +64,12 @@ def _function(folder: Path, **settings: str) -> Iterator[str]:
             process.terminate()
 
 
-def _run(folder: Path, test: Callable[[Authorizer], Awaitable[None]], quota: Quota | None = None, **more: str) -> None:
+def _run(folder: Path, test: Callable[[Authorizer], Awaitable[None]], **more: str) -> None:
     async def body(nats: NatsServer) -> None:
-        keys = await provision(nats.url, ["acme", "globex"], quota)
+        keys = await provision(nats.url, ["acme", "globex"])
         with _function(folder, EVENTRUNNER_NATS_URL=nats.url, **more) as url:
             async with aiohttp.ClientSession() as session:
-                authorizer = Authorizer(session, url, folder / "log", keys, nats.url)
+                authorizer = Authorizer(session, url, folder / "log", keys)
                 await eventually(authorizer.is_up)
                 await test(authorizer)
 
@@ -127,28 +122,6 @@ def test_every_decision_is_logged_without_secrets(tmp_path: Path) -> None:
         assert authorizer.keys["acme"] not in text
 
     _run(tmp_path, test)
-
-
-def test_a_tenant_over_its_quota_is_told_so_once_ingest_says_it(tmp_path: Path) -> None:
-    async def test(authorizer: Authorizer) -> None:
-        publish = _ask("event_publisher", "events", "publish")
-        assert (await authorizer.decide(publish))[0] == 200
-        client = await connect(authorizer.nats, name="test")
-        spent = json.dumps({"replica": "other", "tenants": {"acme": [1000, 10]}}).encode()
-
-        async def refused() -> bool:
-            await client.publish("eventrunner.quota.spent", spent)
-            await client.flush()
-            return (await authorizer.decide(publish))[0] == 429
-
-        await eventually(refused)
-        _, after = await authorizer.decide(publish)
-        assert int(after) > 10
-        assert (await authorizer.decide(_ask("event_publisher", "events", "publish", "globex", "globex")))[0] == 200
-        assert (await authorizer.decide(_ask("user", "events", "list")))[0] == 200
-        await client.close()
-
-    _run(tmp_path, test, Quota(events_per_second=10, bytes_per_second=10**9))
 
 
 @contextlib.asynccontextmanager

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from eventrunner.access.access_rules import Credential, Permission, TenantFrom
 from eventrunner.access.credentials import Authenticator
 from eventrunner.access.identity import Identity
+from eventrunner.access.key_sets import await_keys
 from eventrunner.access.policy import Policy
 from eventrunner.errors import Forbidden
 
@@ -18,7 +19,7 @@ class Authorizer:
         self._authenticator = authenticator
         self._policy = policy
 
-    def authorize(
+    async def authorize(
         self,
         headers: Mapping[str, str],
         credentials: Sequence[Credential],
@@ -26,7 +27,7 @@ class Authorizer:
         tenant: str = "",
     ) -> Identity:
         """`tenant`: the one that the path names. Raises Unauthenticated, Forbidden and what the key lookup raises."""
-        identity = self._authenticator.identify(headers, credentials)
+        identity = await await_keys(lambda: self._authenticator.identify(headers, credentials))
         if permission is not None:
             self._check(identity, permission, tenant)
         return identity

@@ -116,10 +116,6 @@ class Verifier:
         self._setting = setting
         self._verified: dict[str, tuple[Identity, float]] = {}
 
-    def remembers(self, authorization: str | None) -> bool:
-        """Whether `verify` has to look nothing up."""
-        return authorization in self._verified
-
     def verify(self, authorization: str | None) -> Identity:
         """Reads the header `Authorization`. Raises Unauthenticated unless it holds a living token of the issuer, and
         what KeySet raises."""

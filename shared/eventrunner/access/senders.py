@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 import jwt
 
 from eventrunner.access.identity import Identity, Signer, Verifier
+from eventrunner.access.key_sets import wait_for_keys
 from eventrunner.access.tokens import TokenVerifier
 from eventrunner.clock import Clock, utc_now
 from eventrunner.errors import ConfigurationError, EventRunnerError, Unauthenticated
@@ -86,11 +87,9 @@ def _made(settings: Settings, clock: Clock) -> Check:
     eventing = eventing_senders(settings, audience, clock)
 
     def check(authorization: str | None) -> None:
+        verify = eventing.verify if eventing is not None and eventing.issued(authorization) else source.verify
         try:
-            if eventing is None or not eventing.issued(authorization):
-                source.verify(authorization)
-            else:
-                eventing.verify(authorization)
+            wait_for_keys(lambda: verify(authorization))
         except Unauthenticated:
             raise
         except EventRunnerError as error:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from nats.aio.client import Client
 
 from eventrunner.access.identity import Identity, Verifier
+from eventrunner.access.key_sets import await_keys
 from eventrunner.access.senders import EventingSenders, eventing_senders
 from eventrunner.budget import ByteBudget, Hold
 from eventrunner.clock import format_time, utc_now
@@ -59,25 +60,28 @@ class Door:
 
     @property
     def settings(self) -> Settings:
-        if self._settings is None:
-            settings = Settings.from_env()
-            self._verifier = Verifier(settings.gateway_jwks)
-            self._eventing: EventingSenders | None = eventing_senders(settings, settings.sink_audience)
-            self._budget = ByteBudget(settings.max_held_bytes)
-            configure_logging(self._stage, settings.log_level)
-            self._settings = settings
-        return self._settings
+        return self._settings or self._read_settings()
+
+    def _read_settings(self) -> Settings:
+        settings = Settings.from_env()
+        self._verifier = Verifier(settings.gateway_jwks)
+        self._eventing: EventingSenders | None = eventing_senders(settings, settings.sink_audience)
+        self._budget = ByteBudget(settings.max_held_bytes)
+        configure_logging(self._stage, settings.log_level)
+        self._settings = settings
+        return settings
 
     async def identify(self, authorization: str | None) -> Identity:
         """Who came through the gateway, or through a Broker of the cluster. Raises Unauthenticated."""
-        settings = self.settings
+        if self._settings is None:
+            self._read_settings()
+        return await await_keys(lambda: self._identity(authorization))
+
+    def _identity(self, authorization: str | None) -> Identity:
         if self._eventing is not None and self._eventing.issued(authorization):
-            sender = await asyncio.to_thread(self._eventing.verify, authorization)
+            sender = self._eventing.verify(authorization)
             return Identity(sender.subject, "", _EVENTING_ROLES)
-        if self._verifier.remembers(authorization) or not settings.gateway_jwks.startswith("http"):
-            return self._verifier.verify(authorization)
-        # The gateway may have to be asked for its keys.
-        return await asyncio.to_thread(self._verifier.verify, authorization)
+        return self._verifier.verify(authorization)
 
     @property
     def is_open(self) -> bool:

@@ -6,8 +6,8 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
@@ -15,7 +15,6 @@ import grpc
 
 from eventrunner.access.access_rules import Credential, Permission, TenantFrom
 from eventrunner.access.authorizer import Authorizer
-from eventrunner.access.identity import Identity
 from eventrunner.errors import EventRunnerError
 from eventrunner.ingest.door import Door, Visit
 from eventrunner.ingest.inbox import Inbox
@@ -77,7 +76,7 @@ class GrpcIngest:
 
     async def _event(self, message: pb.IngestEventRequest, context: _Context) -> pb.IngestEventResponse:
         async def take(caller: _Caller) -> pb.IngestEventResponse:
-            with caller.visit() as visit:
+            async with caller.visit() as visit:
                 visit.hold.add(len(message.event_data))
                 intake = read_payload(caller.request(visit, message.event_data))
                 await self._store(intake)
@@ -88,7 +87,7 @@ class GrpcIngest:
 
     async def _batch(self, raw: bytes, context: _Context) -> pb.IngestBatchResponse:
         async def take(caller: _Caller) -> pb.IngestBatchResponse:
-            with caller.visit() as visit:
+            async with caller.visit() as visit:
                 visit.hold.add(len(raw))
                 intake = read_events(caller.request(visit, b""), split_batch(raw), decode_event, event_id)
                 intake.may_be_empty = True
@@ -103,7 +102,7 @@ class GrpcIngest:
             async with Inbox(messages) as inbox:
                 while batch := await inbox.take():
                     # Who may not send any more finds out with the next batch, not at the end of the stream.
-                    with caller.visit() as visit:
+                    async with caller.visit() as visit:
                         visit.hold.add(sum(map(len, batch)))
                         intake = read_events(caller.request(visit, b""), batch, decode_event, event_id)
                         if intake.accepted:
@@ -153,17 +152,15 @@ class _Caller:
         self._metadata = metadata
         self._query = {name: self._metadata[name] for name in _QUERY if name in self._metadata}
 
-    @contextmanager
-    def visit(self) -> Iterator[Visit]:
+    @asynccontextmanager
+    async def visit(self) -> AsyncIterator[Visit]:
         """Raises what says that they may not send now."""
-        with self._door.visit(self._identity(), self._metadata.get("tenant")) as visit:
+        identity = await self._authorizer.authorize(self._secrets, _CREDENTIALS, _PERMISSION)
+        with self._door.visit(identity, self._metadata.get("tenant")) as visit:
             yield visit
 
     def request(self, visit: Visit, body: bytes) -> Request:
         return self._door.request(visit, self._metadata, self._query, body, self._metadata.get("traceparent"))
-
-    def _identity(self) -> Identity:
-        return self._authorizer.authorize(self._secrets, _CREDENTIALS, _PERMISSION)
 
 
 def _metadata(context: _Context) -> dict[str, str]:

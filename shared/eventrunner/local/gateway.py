@@ -138,7 +138,7 @@ class Gateway:
         return response
 
     async def _pass(self, request: web.BaseRequest, rule: AccessRule, tenant: str) -> web.StreamResponse:
-        identity = self._authorizer.authorize(request.headers, rule.credentials, rule.permission, tenant)
+        identity = await self._authorizer.authorize(request.headers, rule.credentials, rule.permission, tenant)
         with self._budget.hold(identity.tenant or identity.subject) as hold:
             limit = self._max_bytes_by_rule.get(rule.id, self._max_body_bytes)
             body = await self._body(request, hold, limit) if request.body_exists else b""

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from flask import Request, Response
 
 from eventrunner.access.identity import Verifier
+from eventrunner.access.key_sets import wait_for_keys
 from eventrunner.errors import NotFound
 from eventrunner.nesting import read_deep_events
 from eventrunner.settings import Settings
@@ -74,7 +75,8 @@ class HttpFunction:
 
     def _answer(self, request: Request) -> Response:
         handler, parameters = self._match(request.method, request.path)
-        identity = self._identities().verify(request.headers.get("Authorization"))
+        authorization, verify = request.headers.get("Authorization"), self._identities().verify
+        identity = wait_for_keys(lambda: verify(authorization))
         return handler(request, identity, **parameters)
 
     def _match(self, method: str, path: str) -> tuple[RouteHandler, dict[str, Any]]:

@@ -10,22 +10,26 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import jwt
 import pytest
 from aiohttp import web
 from eventrunner.access.access_rules import load_access_rules
 from eventrunner.access.authorizer import Authorizer
 from eventrunner.access.credentials import Authenticator
-from eventrunner.access.identity import Identity
+from eventrunner.access.identity import Identity, Signer, make_keys
 from eventrunner.access.keys import make_key
 from eventrunner.access.policy import Policy
+from eventrunner.access.tokens import TokenVerifier
 from eventrunner.errors import Unavailable
 from eventrunner.local.gateway import Gateway
 from support_identity import SIGNER, verify
+from support_key_server import key_server
 from yarl import URL
 
 POLICIES = Path(__file__).parents[3] / "policies"
@@ -141,7 +145,7 @@ class Front:
         return answer
 
 
-async def _start() -> tuple[Front, Callable[[], Any]]:
+async def _start(tokens: TokenVerifier | None = None) -> tuple[Front, Callable[[], Any]]:
     echo, keys, ready = Echo(), Keys(), [True]
     behind = web.ServerRunner(web.Server(echo.handle, access_log=None))
     await behind.setup()
@@ -149,7 +153,7 @@ async def _start() -> tuple[Front, Callable[[], Any]]:
     upstream = Upstream(f"http://127.0.0.1:{behind.addresses[0][1]}")
     gateway = Gateway(
         load_access_rules(POLICIES / "access-rules.yaml"),
-        Authorizer(Authenticator(keys.get), Policy.from_folder(POLICIES)),
+        Authorizer(Authenticator(keys.get, tokens), Policy.from_folder(POLICIES)),
         upstream,
         signer=SIGNER,
         max_body_bytes=LIMIT,
@@ -169,17 +173,23 @@ async def _start() -> tuple[Front, Callable[[], Any]]:
     return Front(runner.addresses[0][1], echo, upstream, keys, ready), stop
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Front]:
+@contextmanager
+def served(tokens: TokenVerifier | None = None) -> Iterator[Front]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    front, stop = asyncio.run_coroutine_threadsafe(_start(), loop).result(10)
+    front, stop = asyncio.run_coroutine_threadsafe(_start(tokens), loop).result(10)
     yield front
     asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Front]:
+    with served() as front:
+        yield front
 
 
 @pytest.fixture
@@ -496,3 +506,26 @@ def test_one_connection_carries_many_requests(front):
         response.read()
         assert response.status == (200 if number % 2 else 403)
     connection.close()
+
+
+def test_an_identity_provider_that_is_slow_holds_up_its_own_callers_only():
+    keys = make_keys("login")
+    claims = {"iss": "login", "aud": "eventrunner-api", "sub": "bob", "tenant": "acme", "roles": ["user"]}
+    private = jwt.PyJWK(json.loads(keys)["keys"][0]).key
+    token = jwt.encode({**claims, "exp": int(time.time()) + 60}, private, "ES256", headers={"kid": "login"})
+    with key_server(Signer(keys).public_keys) as provider:
+        provider.seconds = 1.0
+        with served(TokenVerifier(provider.url, ["login"])) as front:
+            statuses: list[int] = []
+            waiting = threading.Thread(
+                target=lambda: statuses.append(front.call("GET", "/api/v1/events/acme", token)[0])
+            )
+            waiting.start()
+            slowest, count = 0.0, 0
+            while waiting.is_alive():
+                started = time.monotonic()
+                assert front.call("GET", "/api/v1/events/acme", USER)[0] == 200
+                slowest, count = max(slowest, time.monotonic() - started), count + 1
+            assert (statuses, provider.asked) == ([200], 1)
+            assert count > 5
+            assert slowest < 0.5

@@ -95,6 +95,8 @@ class GrpcClient:
     channel: grpc.aio.Channel
     key: str
     metadata: dict[str, str] = field(default_factory=dict)
+    seconds: float = 30
+    """Deadline of a batch and of a stream."""
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         return (("authorization", f"Bearer {self.key}"), *self.metadata.items())
@@ -119,7 +121,7 @@ class GrpcClient:
         )
         batch = cloudevents_pb2.CloudEventBatch(events=events)
         answer: ingest_pb2.IngestBatchResponse = await call(
-            batch, metadata=self._metadata(), timeout=10, wait_for_ready=True
+            batch, metadata=self._metadata(), timeout=self.seconds, wait_for_ready=True
         )
         return answer
 
@@ -129,4 +131,4 @@ class GrpcClient:
             cloudevents_pb2.CloudEvent.SerializeToString,
             ingest_pb2.IngestStreamResponse.FromString,
         )
-        return call(events, metadata=self._metadata(), wait_for_ready=True)
+        return call(events, metadata=self._metadata(), timeout=self.seconds, wait_for_ready=True)

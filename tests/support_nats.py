@@ -66,6 +66,9 @@ class NatsServer:
             assert time.monotonic() < deadline, "nats-server does not stop"
             time.sleep(0.01)
 
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
     def wipe(self) -> None:
         """Forgets every stream; only while stopped."""
         assert self._process is None

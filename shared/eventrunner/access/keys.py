@@ -10,10 +10,12 @@ from eventrunner.clock import Clock, utc_now
 from eventrunner.errors import FieldError, InvalidInput
 from eventrunner.storage.records import Key, hash_key, new_key
 
-__all__ = ["PREFIX", "ROLES", "check_roles", "hash_key", "identity_of", "make_key"]
+__all__ = ["PREFIX", "ROLES", "check_roles", "hash_key", "identity_of", "is_long_over", "make_key"]
 
 PREFIX: Final = "er_"
 ROLES: Final = ("admin", "user", "event_publisher")
+_KEPT_SECONDS: Final = 7 * 86_400.0
+"""For which who still sends a key that was rotated is told so, and the list of keys shows it."""
 
 
 def make_key(
@@ -41,3 +43,8 @@ def check_roles(roles: Sequence[str]) -> tuple[str, ...]:
 def identity_of(key: Key) -> Identity:
     """Who holds the key of this record."""
     return Identity(key.subject, key.tenant, tuple(key.roles))
+
+
+def is_long_over(key: Key, now: float) -> bool:
+    """Whether the grace of a rotated key ended so long ago that its record can go."""
+    return bool(key.expires) and now >= key.expires + _KEPT_SECONDS

@@ -1,11 +1,18 @@
 """The audit log: who changed what, when and by which call, in the stream AUDIT. It never holds what was written, so it
-holds no secret."""
+holds no secret.
+
+It is written ahead: an entry without a status is stored before anything is changed, and where that fails nothing is.
+The entry that says what came of it takes its place; one that was refused and changed nothing leaves none. So an entry
+that has no status tells of a change whose end nobody could write down.
+"""
 
 from __future__ import annotations
 
 import functools
 import logging
-from typing import Any, Final
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from typing import Any, Final, TypeVar
 
 import msgspec
 from flask import Request, Response
@@ -18,7 +25,7 @@ from eventrunner.api.bodies import read_limit, read_time, read_word, refuse_unkn
 from eventrunner.api.pages import DEFAULT_LIMIT, MAX_LIMIT
 from eventrunner.api.recording import Write, recorded
 from eventrunner.clock import Clock, format_time, from_micros
-from eventrunner.errors import EventRunnerError
+from eventrunner.errors import EventRunnerError, Unavailable
 from eventrunner.events.event import micros
 from eventrunner.stage.answers import json_response
 from eventrunner.stage.http import RouteHandler
@@ -29,6 +36,7 @@ from eventrunner.tenancy import AUDIT_STREAM, PLATFORM, check_tenant, is_tenant,
 __all__ = ["AuditCalls", "AuditEntry", "AuditLog"]
 
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 _TIMEOUT: Final = 5.0
 _READ_BYTES: Final = 4 * 1024 * 1024
 
@@ -43,8 +51,8 @@ class AuditEntry(msgspec.Struct, omit_defaults=True):
     """Method and template, such as `PUT /api/v1/rules/{tenant}/{name}`."""
     thing: str
     """The path."""
-    status: int
-    """Of the answer; an error's where something was changed before it."""
+    status: int | None
+    """Of the answer; an error's where something was changed before it; None if that was never written down."""
     writes: list[Write]
     """To the registry; a call may change something else, such as dead letters, and nothing there."""
     request: str = ""
@@ -57,47 +65,64 @@ class AuditLog:
         self._clock = clock
 
     def audited(self, call: str, handler: RouteHandler) -> RouteHandler:
-        """The handler, of which every change is written down before it is answered."""
+        """The handler, of which every change is written down. It raises Unavailable where that cannot be done."""
 
         @functools.wraps(handler)
         def handle(request: Request, identity: Identity, **parameters: str) -> Response:
+            intent = self._entry(request, identity, call)
+            name = _subject(parameters)
+            place = self._store(name, intent)
             with recorded() as writes:
                 try:
                     response = handler(request, identity, **parameters)
                 except EventRunnerError as error:
-                    if writes:
-                        self._write(request, identity, call, int(error.status), writes, parameters)
+                    may_have_changed = writes or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+                    self._settle(name, place, intent, int(error.status) if may_have_changed else None, writes)
                     raise
-            self._write(request, identity, call, response.status_code, writes, parameters)
+            self._settle(name, place, intent, response.status_code, writes)
             return response
 
         return handle
 
-    def _write(
-        self, request: Request, identity: Identity, call: str, status: int, writes: list[Write], named: dict[str, str]
-    ) -> None:
-        entry = AuditEntry(
+    def _entry(self, request: Request, identity: Identity, call: str) -> AuditEntry:
+        return AuditEntry(
             format_time(self._clock()),
             identity.subject,
             identity.tenant,
             identity.roles,
             call,
             request.path,
-            status,
-            writes,
+            None,
+            [],
             request.headers.get("traceparent", ""),
         )
-        tenant = named.get("tenant", PLATFORM)
-        name = subject(AUDIT_STREAM, tenant if is_tenant(tenant) else PLATFORM)
 
-        async def publish(client: Client) -> None:
-            await client.jetstream().publish(name, msgspec.json.encode(entry), timeout=_TIMEOUT)
-
+    def _settle(self, name: str, place: int, intent: AuditEntry, status: int | None, writes: list[Write]) -> None:
+        """Puts what came of it in the place of the intent; without a status, nothing."""
+        entry = msgspec.structs.replace(intent, status=status, writes=writes)
         try:
-            self._backend.registry.run(publish, 2 * _TIMEOUT)
-        except (NatsError, OSError, TimeoutError, EventRunnerError) as error:
-            # The change is made and cannot be taken back for this; whoever keeps logs has it here.
-            _log.error("not in the audit log (%s): %s", error, msgspec.json.encode(entry).decode())
+            if status is not None:
+                self._store(name, entry)
+            self._run(lambda client: client.jetstream().delete_msg(AUDIT_STREAM, place))
+        except Unavailable as error:
+            # The change cannot be taken back for this. The intent stays, and whoever keeps logs has the rest here.
+            _log.error("%s %s", error, msgspec.json.encode(entry).decode())
+
+    def _store(self, name: str, entry: AuditEntry) -> int:
+        """Returns its place."""
+        body = msgspec.json.encode(entry)
+        return self._run(lambda client: client.jetstream().publish(name, body, timeout=_TIMEOUT)).seq
+
+    def _run(self, work: Callable[[Client], Coroutine[Any, Any, _T]]) -> _T:
+        try:
+            return self._backend.registry.run(work, 2 * _TIMEOUT)
+        except (NatsError, OSError, TimeoutError, Unavailable) as error:
+            raise Unavailable("The audit log cannot be written; nothing is changed without it. Try again.") from error
+
+
+def _subject(named: dict[str, str]) -> str:
+    tenant = named.get("tenant", PLATFORM)
+    return subject(AUDIT_STREAM, tenant if is_tenant(tenant) else PLATFORM)
 
 
 class AuditCalls:

@@ -11,6 +11,7 @@ from flask import Request, Response
 from nats.aio.client import Client
 
 from eventrunner.access.identity import Identity
+from eventrunner.access.keys import is_long_over
 from eventrunner.api.backend import Backend, check_admin
 from eventrunner.api.bodies import read_choice, refuse_unknown
 from eventrunner.api.conditions import Condition, tenant_tag
@@ -25,6 +26,7 @@ from eventrunner.stage.answers import json_response
 from eventrunner.storage import records
 from eventrunner.storage.modules import module_of
 from eventrunner.storage.records import Key, Tenant
+from eventrunner.storage.registry import Registry
 from eventrunner.tenancy import (
     DEADLETTER_STREAM,
     EVENTS_STREAM,
@@ -87,7 +89,8 @@ class ErasureCalls:
         )
 
     def sweep(self, _: Request, identity: Identity) -> Response:
-        """Deletes what each tenant's retention is over for. A store that does so by itself reports nothing."""
+        """Deletes what each tenant's retention is over for, and keys that were rotated long ago. A store that deletes
+        by itself reports nothing."""
         check_admin(identity)
         now = micros(self._clock().isoformat())
         swept = {}
@@ -98,7 +101,20 @@ class ErasureCalls:
                 events = self._backend.store.expire(name, before)
                 rows = self._backend.analytics.expire(name, before)
                 swept[name] = {"events": events, "rows": rows, "dead_letters": self._expire_letters(name, before)}
-        return json_response({"tenants": swept})
+        return json_response({"tenants": swept, "expired_keys": self._expire_keys()})
+
+    def _expire_keys(self) -> int:
+        now = self._clock().timestamp()
+        keys = map(Key.from_json, list(self._backend.registry.items(records.KEYS).values()))
+        over = [key for key in keys if is_long_over(key, now)]
+        for key in over:
+            self._forget(key)
+        return len(over)
+
+    def _forget(self, key: Key) -> None:
+        """The key, and when it was used last."""
+        self._backend.registry.purge(records.KEYS, key.hash)
+        self._backend.registry.run(lambda client: Registry(client).purge(records.KEY_USES, key.id))
 
     def _expire_letters(self, tenant: str, received_before: int) -> int:
         wanted, count, cursor = LetterFilter(tenant, received_before=received_before), 0, None
@@ -123,16 +139,15 @@ class ErasureCalls:
         """First of all, so that nothing new is let in."""
         registry = self._backend.registry
         erased: Counter[str] = Counter()
-        for key, value in registry.items(records.KEYS).items():
-            if Key.from_json(value).tenant == tenant:
-                registry.purge(records.KEYS, key)
-                erased["keys"] += 1
+        for key in self._backend.keys(tenant):
+            self._forget(key)
+            erased["keys"] += 1
         modules = []
         for bucket in (records.RULES, records.CONSUMERS, records.REPLAYS):
-            for key, value in registry.items(bucket).items():
-                if key.partition(".")[0] == tenant:
+            for name, value in registry.items(bucket).items():
+                if name.partition(".")[0] == tenant:
                     modules += [module_of(value)] if bucket == records.CONSUMERS else []
-                    registry.purge(bucket, key)
+                    registry.purge(bucket, name)
                     erased[bucket] += 1
         for module in filter(None, modules):
             self._backend.modules.release(module)

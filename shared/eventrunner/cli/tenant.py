@@ -157,12 +157,15 @@ def retention(tenant: str, days: int | None, unlimited: bool, as_json: bool) -> 
 @command.command("sweep")
 @as_json
 def sweep(as_json: bool) -> None:
-    """Delete what is older than its tenant's retention. `eventrunner dev` does so every hour."""
+    """Delete what is older than its tenant's retention, and what is left of keys that were rotated long ago.
+    `eventrunner dev` does so every hour."""
     swept = run(lambda api: api.call("POST", "/api/v1/retention/sweep"))
     lines = [
         f"{name}: {item['events']} events, {item['rows']} rows, {item['dead_letters']} dead letters"
         for name, item in swept["tenants"].items()
     ]
+    if swept["expired_keys"]:
+        lines.append(f"{swept['expired_keys']} keys that were rotated")
     show(swept, as_json, "\n".join(lines) or "no tenant has a retention")
 
 

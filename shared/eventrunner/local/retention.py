@@ -1,4 +1,4 @@
-"""Deletes every hour what tenants no longer want to keep, through the API like anybody else."""
+"""Deletes every hour what nobody wants to keep any longer, through the API like anybody else."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Final
 
 import aiohttp
 
+from eventrunner.access.keys import is_long_over
+from eventrunner.clock import utc_now
 from eventrunner.errors import EventRunnerError
-from eventrunner.storage.records import TENANTS, Tenant
+from eventrunner.storage.records import KEYS, TENANTS, Key, Tenant
 from eventrunner.storage.registry import Registry
 
 __all__ = ["sweep_regularly"]
@@ -22,7 +24,7 @@ _TIMEOUT: Final = aiohttp.ClientTimeout(total=600)
 
 
 async def sweep_regularly(registry: Registry, session: aiohttp.ClientSession, url: str, key: str) -> None:
-    """Runs until it is cancelled. Wakes no function while no tenant has a retention."""
+    """Runs until it is cancelled. Wakes no function while there can be nothing to delete."""
     pause = _FIRST_SECONDS
     while True:
         await asyncio.sleep(pause)
@@ -31,12 +33,15 @@ async def sweep_regularly(registry: Registry, session: aiohttp.ClientSession, ur
             if await _is_wanted(registry):
                 await _sweep(session, url, key)
         except (EventRunnerError, aiohttp.ClientError, TimeoutError) as error:
-            _log.warning("what tenants no longer want to keep is still there: %s", error)
+            _log.warning("what nobody wants to keep any longer is still there: %s", error)
 
 
 async def _is_wanted(registry: Registry) -> bool:
-    tenants = (await registry.items(TENANTS)).values()
-    return any(Tenant.from_json(value).retention_days is not None for value in tenants)
+    tenants, keys = (await registry.items(TENANTS)).values(), (await registry.items(KEYS)).values()
+    now = utc_now().timestamp()
+    return any(Tenant.from_json(value).retention_days is not None for value in tenants) or any(
+        is_long_over(Key.from_json(value), now) for value in keys
+    )
 
 
 async def _sweep(session: aiohttp.ClientSession, url: str, key: str) -> None:

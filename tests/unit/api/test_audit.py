@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from support_api import api_function
+from eventrunner.api.tenants import TenantCalls
+from eventrunner.source.streams import apply_streams, read_streams
+from eventrunner.storage.jetstream import JetStreamApi
+from nats.aio.client import Client
+from support_api import ROOT, api_function
 
 from tests.unit.api.test_api import ALICE, BOB, CHARGES, RULE, Caller
 
@@ -78,3 +84,52 @@ def test_pages_join_to_the_whole_and_times_cut_it(call: Caller) -> None:
     assert call.json("GET", "audit/acme?to=2000-01-01T00:00:00Z")["entries"] == []
     for wrong in ("cursor=x", "from=x", "of=1"):
         call.problem(422, "GET", f"audit/acme?{wrong}")
+
+
+@contextmanager
+def without_log(call: Caller) -> Iterator[None]:
+    """While the stream is away; its entries are lost."""
+
+    async def remove(client: Client) -> None:
+        await client.jetstream().delete_stream("AUDIT")
+
+    async def restore(client: Client) -> None:
+        await apply_streams(JetStreamApi(client), read_streams([ROOT / "knative" / "base" / "streams.yaml"]))
+
+    call.registry.run(remove)
+    try:
+        yield
+    finally:
+        call.registry.run(restore, 20)
+
+
+def test_nothing_is_changed_that_cannot_be_written_down(call: Caller) -> None:
+    with without_log(call):
+        problem = call.problem(503, "PUT", "rules/acme/unseen", RULE, who=ALICE)
+        assert "audit log" in problem["detail"]
+        call.problem(503, "DELETE", "tenants/acme?confirm=acme")
+        assert call("GET", "tenants/acme").status_code == 200
+    call.problem(404, "GET", "rules/acme/unseen")
+    assert call("PUT", "rules/acme/seen", RULE, who=ALICE).status_code == 201
+    assert [item["thing"] for item in entries(call)] == ["/api/v1/rules/acme/seen"]
+
+
+def test_of_a_change_that_nobody_could_follow_to_its_end_the_beginning_is_there(
+    call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: object) -> None:
+        raise RuntimeError("in the middle of it")
+
+    # What a call does after it has written the new key.
+    monkeypatch.setattr(TenantCalls, "_retire", dies)
+    key = call.json("POST", "tenants/acme/keys", {}, status=201)["id"]
+    call.problem(500, "POST", f"tenants/acme/keys/{key}/rotate", {})
+    last = entries(call)[-1]
+    assert (last["subject"], last["status"], last["writes"]) == ("root", None, [])
+    assert last["thing"] == f"/api/v1/tenants/acme/keys/{key}/rotate"
+
+
+def test_a_call_leaves_one_entry(call: Caller) -> None:
+    before = len(entries(call))
+    call("PUT", "rules/acme/once", RULE, who=ALICE)
+    assert len(entries(call)) == before + 1

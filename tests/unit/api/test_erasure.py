@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from eventrunner.access.identity import Identity
+from eventrunner.access.keys import make_key
 from eventrunner.api import erasure
 from eventrunner.cli.main import cli
 from eventrunner.clock import format_time, utc_now
@@ -24,8 +25,8 @@ from eventrunner.storage.analytics_model import Totals
 from eventrunner.storage.event_store import EventStore, Row
 from eventrunner.storage.jetstream import connect
 from eventrunner.storage.modules import ModuleStore, module_name
-from eventrunner.storage.records import Consumer, StoredModule
-from eventrunner.storage.registry import Mirror
+from eventrunner.storage.records import KEY_USES, Consumer, Key, StoredModule
+from eventrunner.storage.registry import Mirror, Registry
 from eventrunner.storage.stores import open_store
 from nats.aio.client import Client
 from support_api import api_function
@@ -211,6 +212,30 @@ def test_a_sweep_drops_dead_letters_of_events_received_too_long_ago(run: Callabl
 @pytest.mark.parametrize("days", ["0", "x"])
 def test_a_retention_is_at_least_a_day(run: Callable[..., Result], days: str) -> None:
     assert run("retention", "short", "--days", days).exit_code == 2
+
+
+def test_a_sweep_removes_keys_whose_grace_is_long_over(run: Callable[..., Result], world: World) -> None:
+    run("create", "rotated")
+    lived = json.loads(run("key", "rotated", "--json").output)["id"]
+    over, recent = (make_key("rotated", ["user"], identifier=name)[1] for name in ("over", "recent"))
+    now = utc_now().timestamp()
+    for record, expires in ((over, now - 8 * 86_400), (recent, now - 86_400)):
+        record.expires = expires
+        world.registry.put("keys", record.hash, record.to_json())
+
+    async def note_uses(client: Client) -> None:
+        for key in ("over", "recent"):
+            await Registry(client).put(KEY_USES, key, b"2026-01-01T00:00:00Z")
+
+    async def uses(client: Client) -> dict[str, bytes]:
+        return await Registry(client).items(KEY_USES)
+
+    world.registry.run(note_uses)
+    assert "1 keys that were rotated" in run("sweep").output
+    kept = {Key.from_json(value).id for value in world.registry.items("keys").values()}
+    assert kept & {lived, "over", "recent"} == {lived, "recent"}
+    assert set(world.registry.run(uses)) & {"over", "recent"} == {"recent"}
+    assert json.loads(run("sweep", "--json").output)["expired_keys"] == 0
 
 
 def test_only_an_operator_erases_and_sweeps(

@@ -83,6 +83,7 @@ class Swept(msgspec.Struct):
 
 class Sweep(msgspec.Struct):
     tenants: dict[str, Swept]
+    expired_keys: int
 
 
 _ONE: Final = "/api/v1/tenants/{tenant}"

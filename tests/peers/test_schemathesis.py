@@ -46,8 +46,7 @@ def run(ready: dict[str, Any], report: Path, parameters: dict[str, str]) -> dict
     command = [
         *(str(Path(sys.executable).parent / "schemathesis"), "--config-file", "schemathesis.toml", "run"),
         *(f"{ready['url']}/api/v1/openapi.json", "--header", f"Authorization: Bearer {ready['admin_key']}"),
-        # The stream does not end by itself.
-        *("--checks", "all", "--max-examples", "25", "--seed", "6", "--exclude-path-regex", "stream$"),
+        *("--checks", "all", "--max-examples", "25", "--seed", "6"),
         *("--continue-on-failure", "--no-color", "--report-json-path", str(report)),
     ]
     environ = {**os.environ, "PYTHONPATH": str(FOLDER)}

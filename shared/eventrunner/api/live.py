@@ -35,7 +35,9 @@ _MOST_STREAMS = 16
 """At one time in a process: each holds one of its threads."""
 _SECONDS = 240.0
 """Then the client comes again, before the platform's own limit of a request cuts it off."""
-_QUIET_SECONDS = 10.0
+_QUIET_SECONDS = 3.0
+"""Then something is written, so that a client that is gone soon gives its place free: the gateway between notices with
+the first write, the server here with the second or third."""
 _READ_MESSAGES = 64
 _READ_BYTES = 4 * 1024 * 1024
 _UNPACK_LIMIT = 64 * 1024 * 1024
@@ -91,7 +93,7 @@ def _events(registry: Mirror, tenant: str, type: str | None, sequence: int, inde
     until = time.monotonic() + _SECONDS
     while time.monotonic() < until:
         try:
-            messages = registry.run(lambda client: _wait(client, tenant, sequence), 2 * _QUIET_SECONDS)  # noqa: B023
+            messages = registry.run(lambda client: _wait(client, tenant, sequence), _QUIET_SECONDS + 10.0)  # noqa: B023
         except EventRunnerError:
             return
         for message in messages:
@@ -99,7 +101,6 @@ def _events(registry: Mirror, tenant: str, type: str | None, sequence: int, inde
             yield from _written(message, type, start)
             sequence, index = message.sequence + 1, -1
         if not messages:
-            # Also how a client that is gone is noticed.
             yield b": nothing new\n\n"
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import schemathesis
 from hypothesis import strategies as st
 
-__all__ = ["refused_for_a_reason"]
+__all__ = ["a_stream_begins_at_once", "refused_for_a_reason"]
 
 # Fields by call: the order of two times, a cursor from nowhere, what must be there or be alike, texts with a grammar.
 _TIMES: Final = "from|to"
@@ -74,3 +74,10 @@ def _fits(case: Any) -> bool:
         return False
     headers = next((value for place, value in meta.raw_containers.items() if place.value == "header"), None) or {}
     return all(isinstance(value, str) for value in headers.values())
+
+
+@schemathesis.check
+def a_stream_begins_at_once(ctx: Any, response: Any, case: Any) -> None:
+    is_stream = case.operation.definition.raw["operationId"] == "events-stream"
+    if is_stream and response.status_code == 200 and not response.content.startswith(b"retry: "):
+        raise AssertionError(f"no beginning of a stream: {response.content[:100]!r}")

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -143,6 +144,30 @@ class TestLive:
             while f"id: {sequence}.1" not in lines:
                 lines.append(response.readline().decode().rstrip())
         assert not [line for line in lines if line == f"id: {sequence}.0"]
+
+    def test_who_leaves_soon_gives_its_place_to_another(self, served):
+        import urllib.error
+        import urllib.request
+        from contextlib import ExitStack
+
+        request = urllib.request.Request(f"{served[0]}/api/v1/events/acme/stream")
+        request.add_header("Authorization", f"Bearer {key()}")
+
+        def status() -> int:
+            try:
+                with urllib.request.urlopen(request, timeout=20) as response:
+                    return response.status
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code
+
+        with ExitStack() as opened:
+            while status() == 200:
+                assert opened.enter_context(urllib.request.urlopen(request, timeout=20)).status == 200
+        deadline = time.monotonic() + 13
+        while status() != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
 
     def test_a_wrong_last_id_is_refused(self, served):
         import urllib.error

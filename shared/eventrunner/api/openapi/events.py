@@ -99,6 +99,19 @@ class Trace(msgspec.Struct, omit_defaults=True):
 # Of an array, each item is an event's data.
 _RAW: Final = {"type": ["object", "array", "string", "number", "boolean", "null"], "minItems": 1}
 _BATCH: Final = {"type": "array", "items": {"type": "object"}}
+_SENT: Final = {
+    "type": "object",
+    "description": "Each server-sent event. What has no data only keeps the connection alive.",
+    "properties": {
+        "id": {"type": "string", "pattern": "^[0-9]+\\.[0-9]+$", "description": "For Last-Event-ID"},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"type": "object", "required": ["specversion", "id", "source", "type", "tenantid"]},
+        },
+    },
+    "required": ["id", "data"],
+}
 _LINES: Final = {"type": "string", "minLength": 1, "description": "A CloudEvent or a raw object on each line"}
 
 CALLS: Final = (
@@ -178,7 +191,7 @@ CALLS: Final = (
                 "header",
             ),
         ),
-        answers={200: Answer({"text/event-stream": {"type": "string"}})},
+        answers={200: Answer({"text/event-stream": _SENT})},
         problems=(422,),
     ),
 )

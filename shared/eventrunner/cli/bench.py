@@ -1,5 +1,5 @@
 """`eventrunner bench`: throughput, latency, CPU per event and memory, by batch size, on this machine; what tenants feel
-of one another, what the source adapter does alone, and how fast rules are beside Grule."""
+of one another, what the source adapter and the front door do alone, and how fast rules are beside Grule."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from eventrunner.cli.bench_access import AuthorizerFigures, DoorFigures, access_table, measure_access
 from eventrunner.cli.bench_neighbours import measure_neighbours
 from eventrunner.cli.bench_rules import measure_rules, rules_table
 from eventrunner.cli.bench_source import measure_source
@@ -41,7 +42,7 @@ _TENANT = "bench"
 _RUNS = {1: (4_000, 32), 50: (60_000, 8), 500: (200_000, 4)}
 """Batch size → (events, connections)."""
 
-_PARTS = ("rules", "platform")
+_PARTS = ("rules", "access", "platform")
 _NEIGHBOUR_SECONDS = 10.0
 _FLOOD_LINES = 300_000
 _YARDSTICK = 100_000
@@ -82,12 +83,24 @@ def command(output: Path, batches: tuple[str, ...], parts: tuple[str, ...]) -> N
         figures = [asdict(item) for item in measure_rules(errors)]
         document["rules"] = figures
         console.print(rules_table(figures))
+    if "access" in (parts or _PARTS):
+        doors, authorizers = _access(errors)
+        document |= {"doors": [asdict(item) for item in doors], "authorizer": [asdict(item) for item in authorizers]}
+        console.print(access_table(doors, authorizers))
     if "platform" in (parts or _PARTS):
         document |= _platform([int(size) for size in batches] or list(_RUNS), errors)
         _print(document, console)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(document, indent=2) + "\n")
     console.print(f"written to {output}")
+
+
+def _access(console: Console) -> tuple[list[DoorFigures], list[AuthorizerFigures]]:
+    folder = make_folder("bench-access")
+    try:
+        return measure_access(folder, console)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _platform(sizes: list[int], console: Console) -> dict[str, object]:

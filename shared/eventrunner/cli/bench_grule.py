@@ -1,22 +1,17 @@
-"""The real Grule engine, for comparison: a Go program of the source tree, built where Go is installed."""
+"""The real Grule engine, for comparison."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import msgspec
 
-from eventrunner.errors import Unavailable
+from eventrunner.cli.go_programs import go_program
 
 __all__ = ["GruleFigures", "bench_grule", "grule_binary"]
 
-_ROOT = Path(__file__).parents[3]
-_SOURCE = _ROOT / "tests" / "peers" / "grule"
-_BINARY = _ROOT / ".cache" / "grule-1.20.4" / "oracle"
-_BUILD_SECONDS = 1400
 _RUN_SECONDS = 300
 
 
@@ -29,26 +24,8 @@ class GruleFigures(msgspec.Struct):
 
 
 def grule_binary() -> Path:
-    """The oracle, built if its sources are newer. Raises Unavailable if there is no Go or no source tree."""
-    if shutil.which("go") is None:
-        raise Unavailable("Go is not installed.")
-    sources = [*_SOURCE.glob("*.go"), *_SOURCE.glob("go.*")]
-    if not sources:
-        raise Unavailable(f"The sources of the comparison are not in {_SOURCE}.")
-    newest = max(path.stat().st_mtime for path in sources)
-    if not _BINARY.exists() or _BINARY.stat().st_mtime < newest:
-        _build()
-    return _BINARY
-
-
-def _build() -> None:
-    # Several processes may build at once: each moves a whole file into place.
-    fresh = _BINARY.with_name(f"oracle-{os.getpid()}")
-    command = ["nice", "-n", "15", "go", "build", "-o", str(fresh), "."]
-    done = subprocess.run(command, cwd=_SOURCE, check=False, capture_output=True, text=True, timeout=_BUILD_SECONDS)
-    if done.returncode:
-        raise Unavailable(f"The Go program cannot be built: {done.stderr.strip()}")
-    fresh.rename(_BINARY)
+    """Raises Unavailable if there is no Go or no source tree."""
+    return go_program("grule", "grule-1.20.4/oracle")
 
 
 def bench_grule(binary: Path, rules: Path, events: Path) -> GruleFigures:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import grpc
+import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
@@ -36,7 +37,7 @@ _HEALTH_SECONDS: Final = 1.0
 
 def serve(policies: Path) -> None:
     """Serves on $PORT (8080) of $HOST (all addresses) until SIGTERM. Raises ConfigurationError."""
-    asyncio.run(_serve(policies))
+    uvloop.run(_serve(policies))
 
 
 async def _serve(policies: Path) -> None:

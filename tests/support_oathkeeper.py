@@ -55,7 +55,7 @@ def _program() -> str:
     """CI has none: there is no module of it that `go install` takes, so this runs where somebody has put one."""
     program = shutil.which("oathkeeper")
     if program is None:
-        pytest.skip("needs oathkeeper (v26) on the PATH, which no package registry has")
+        pytest.skip("needs oathkeeper (v26) on the PATH, which `go install` cannot build")
     return program
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import yaml
+from eventrunner.access.senders import audience_of
 from eventrunner.local.manifests import load_manifests
 from eventrunner.source.streams import read_streams
 
@@ -43,9 +44,12 @@ def make_project(folder: Path, proxies: Mapping[str, str], timeout: str) -> Path
     for path in (manifests / "sources").glob("*.yaml"):
         document = yaml.safe_load(path.read_text())
         spec = document["spec"]
-        service = spec["sink"]["ref"]["name"]
+        ref = spec["sink"]["ref"]
+        service = ref["name"]
         if service in proxies:
-            spec["sink"]["uri"] = proxies[service]
+            # The proxy is not the sink, so the source has to be told whom the tokens are for.
+            audience = audience_of(ref["apiVersion"], ref["kind"], document["metadata"]["namespace"], service)
+            spec["sink"] |= {"uri": proxies[service], "audience": audience}
             if service not in _SLICES:
                 spec["delivery"]["timeout"] = timeout
             path.write_text(yaml.safe_dump(document))

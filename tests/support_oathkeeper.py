@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -12,17 +13,19 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 from eventrunner.access.identity import Signer, make_keys
+from eventrunner.cli.go_programs import go_program
 from eventrunner.local.functions import FunctionLauncher
 from eventrunner.local.manifests import load_manifests
 from eventrunner.local.ports import free_port, is_listening
 from eventrunner.local.project import find_project
 from eventrunner.local.upstream import new_probe_session
+from support import require
 from support_nats import eventually
 
 __all__ = ["ISSUER_KEYS", "oathkeeper"]
 
+_PROGRAM = "EVENTRUNNER_OATHKEEPER"
 _FUNCTIONS = ("authorizer", "api", "billing", "ingest-http")
 ISSUER_KEYS = make_keys("login")
 """Of the identity provider."""
@@ -52,10 +55,13 @@ async def oathkeeper(folder: Path, settings: Mapping[str, str], opa_url: str) ->
 
 
 def _program() -> str:
-    """CI has none: there is no module of it that `go install` takes, so this runs where somebody has put one."""
-    program = shutil.which("oathkeeper")
-    if program is None:
-        pytest.skip("needs oathkeeper (v26) on the PATH, which `go install` cannot build")
+    """`EVENTRUNNER_OATHKEEPER` names another one: the version that is to run in a cluster."""
+    named = os.environ.get(_PROGRAM)
+    if named is None:
+        require("go")
+        return str(go_program("oathkeeper", "oathkeeper-0.40.9/oathkeeper"))
+    program = shutil.which(named)
+    assert program, f"{_PROGRAM} names {named}, which is no program"
     return program
 
 

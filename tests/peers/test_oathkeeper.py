@@ -54,6 +54,17 @@ async def status(url: str, path: str, bearer: str) -> int:
         return answer.status
 
 
+async def published(url: str, bearer: str) -> int:
+    """The status that one event is answered with."""
+    headers = {"Authorization": f"Bearer {bearer}", "Content-Type": "application/x-ndjson"}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{url}/api/v1/events?type=t", data=b"{}\n", headers=headers) as answer,
+    ):
+        await answer.read()
+        return answer.status
+
+
 def test_the_whole_request_matrix_is_answered_as_everywhere(tmp_path: Path) -> None:
     async def test(url: str, ready: dict[str, Any]) -> None:
         command = [sys.executable, "-m", "eventrunner", "doctor", "gateway", "--json", "--url", url]
@@ -104,6 +115,10 @@ def test_a_token_of_the_identity_provider_is_its_holders_identity(tmp_path: Path
             ({"exp": now - 300}, "acme", 401),
         ):
             assert (changes, await status(url, f"/api/v1/events/{tenant}", token(**changes))) == (changes, expected)
+        # Publishing names no tenant, so the authorizer allows it to any; what is signed must not be another one's.
+        for tenant, expected in (("acme", 202), (injected, 403)):
+            bearer = token(tenant=tenant, roles=["event_publisher"])
+            assert (tenant, await published(url, bearer)) == (tenant, expected)
 
     run(tmp_path, test)
 

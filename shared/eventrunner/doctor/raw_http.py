@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -45,18 +46,35 @@ async def send(base_url: str, request: RawRequest) -> Answer:
             reader, writer = await asyncio.open_connection(
                 url.hostname, url.port or (443 if secure else 80), ssl=secure or None, limit=_MOST
             )
+            connection = _second_handle(writer)
             try:
                 writing = asyncio.create_task(_write(writer, url.netloc, request))
                 answer = await _read(reader)
                 writing.cancel()
                 await asyncio.gather(writing, return_exceptions=True)
-                return answer
+                return answer if answer.status or secure else await _read(_left_over(connection))
             finally:
+                connection.close()
                 writer.close()
                 with contextlib.suppress(OSError):
                     await writer.wait_closed()
     except (OSError, TimeoutError) as error:
         raise Unavailable(f"{base_url} does not answer {request.method} {request.target}: {error!r}.") from error
+
+
+def _second_handle(writer: asyncio.StreamWriter) -> socket.socket:
+    transport_socket: socket.socket = writer.get_extra_info("socket")
+    return transport_socket.dup()
+
+
+def _left_over(connection: socket.socket) -> asyncio.StreamReader:
+    """What came before a reset: asyncio drops the connection when writing fails, unread answer and all."""
+    reader = asyncio.StreamReader(limit=_MOST)
+    with contextlib.suppress(OSError):
+        while data := connection.recv(_CHUNK):
+            reader.feed_data(data)
+    reader.feed_eof()
+    return reader
 
 
 async def _write(writer: asyncio.StreamWriter, host: str, request: RawRequest) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 
 from aiohttp import web
@@ -62,6 +63,28 @@ def test_a_gateway_that_lets_everything_through_is_found_out() -> None:
 def test_a_connection_that_is_closed_is_no_answer() -> None:
     (result,) = asyncio.run(_check(None, [Probe("x", RawRequest("GET", "/healthz"), (200,))]))
     assert (result.answer.status, result.passed) == (0, False)
+
+
+def test_an_answer_before_a_reset_is_not_lost() -> None:
+    """As Oathkeeper closes after a 413 of ingest: at once, with most of the body unread."""
+
+    def refuse(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(1024)
+            connection.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+
+    async def body() -> set[int]:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            url = f"http://127.0.0.1:{server.getsockname()[1]}"
+            statuses = set()
+            for _ in range(20):
+                refusing = asyncio.create_task(asyncio.to_thread(refuse, server))
+                statuses.add((await send(url, RawRequest("POST", "/", size=10**8))).status)
+                await refusing
+            return statuses
+
+    assert asyncio.run(body()) == {413}
 
 
 def test_a_request_goes_out_as_it_is_written() -> None:

@@ -66,7 +66,11 @@ async def _serve(project: Project, data: DataDir, port: int, settings: Settings)
             while True:
                 await asked.wait()
                 asked.clear()
-                data.write_reloaded(msgspec.json.encode(await platform.reload()))
+                report = await platform.reload()
+                try:
+                    data.write_reloaded(msgspec.json.encode(report))
+                except OSError as error:
+                    _log.error("cannot tell how the reload went: %s", error)
     _log.info("stopped")
 
 

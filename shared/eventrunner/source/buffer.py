@@ -1,7 +1,8 @@
 """What has been pulled and waits for a request: a queue for each tenant, served in turn.
 
-Who had nothing waiting comes first, with a few events and in half of a request at most, and then like everybody. So a
-tenant with little to do waits for one request and not for one of each that has a backlog, as in FQ-CoDel (RFC 8290).
+Who had nothing waiting comes first, with a few events and in half of a request, and then like everybody. So a tenant
+with little to do waits for one request and not for one of each that has a backlog, as in FQ-CoDel (RFC 8290). When a
+request had no room for those that were served before, one of them comes first in the next.
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ class Buffer:
         self._newcomers: deque[str] = deque()
         self._turns: deque[str] = deque()
         """Of tenants that have parts and may send them, those that were served before."""
+        self._is_owed = False
+        """Whether the last request had nothing of them."""
         self._busy: set[str] = set()
         self._events = 0
         self._bytes = 0
@@ -95,15 +98,21 @@ class Buffer:
         most = self._limits.max_events
         # Who cannot be served twice in one request, or should have it alone, gets all it waits with.
         few = max(1, most // _QUANTUM) if self._mixed and not self._ordered else most
-        is_open = self._fill(request, self._newcomers, few, max(1, self._enough // 2))
-        is_open = is_open and self._fill(request, self._turns, most, self._enough)
+        waiting = bool(self._turns)
+        if self._is_owed and waiting:
+            self._serve(self._turns, request, few)
+        served = len(request.parts)
+        is_open = self._fill(request, self._newcomers, few, max(1, self._enough // 2), self._limits.max_bytes // 2)
+        before = len(request.parts)
+        is_open = is_open and self._fill(request, self._turns, most, self._enough, self._limits.max_bytes)
+        self._is_owed = waiting and not served and len(request.parts) == before
         if is_open:
-            self._fill(request, self._newcomers, few, self._enough)
+            self._fill(request, self._newcomers, few, self._enough, self._limits.max_bytes)
         return request.parts
 
-    def _fill(self, request: _Request, line: deque[str], quantum: int, enough: int) -> bool:
-        """From one tenant of the line after the other. False when something did not fit any more."""
-        while line and request.events < enough:
+    def _fill(self, request: _Request, line: deque[str], quantum: int, events: int, size: int) -> bool:
+        """From one tenant of the line after the other, until there is so much. False when something did not fit."""
+        while line and request.events < events and request.bytes < size:
             if not self._serve(line, request, quantum):
                 return False
         return True

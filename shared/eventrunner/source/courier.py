@@ -87,8 +87,9 @@ class Courier:
 
     @property
     def is_probing(self) -> bool:
-        """Whether the sink is away and is tried by what was taken before."""
-        return self.sink.health.down and (self.sink.health.probing or self._waiting > 0)
+        """Whether the sink is away and is tried by what was taken before, and should be."""
+        health = self.sink.health
+        return health.down and not health.wants_fresh and (health.probing or self._waiting > 0)
 
     def send(self, parcel: Parcel) -> None:
         """Takes the parcel, for which the caller has acquired a place in the window."""
@@ -184,7 +185,8 @@ class Courier:
                     await self._settle_dead(parcel, decision.status, decision.reason)
                     return True
                 case RetryAfter():
-                    await self._or_leave(asyncio.sleep(decision.seconds))
+                    if decision.seconds:
+                        await self._or_leave(asyncio.sleep(decision.seconds))
                     with self._counted():
                         await self.window.acquire()
                     self.metrics.retries.inc()
@@ -204,7 +206,7 @@ class Courier:
         try:
             if health.down:
                 with self._counted():
-                    probe = await self._or_leave(health.turn())
+                    probe = await self._or_leave(health.turn(fresh=not parcel.attempts + parcel.inherited))
             if self.pin is not None and not self.pin.is_good():
                 await self._or_leave(self.pin.good())
             loop = asyncio.get_running_loop()

@@ -2,7 +2,8 @@
 
 A failed request counts against its events only if the sink has delivered something else meanwhile, or if nothing else
 has been tried and the sink did see the request. So an outage of whatever length sends nothing to the dead letters, and
-an event that makes the sink fail is found in the end. While the sink is away there is one probe at a time.
+an event that makes the sink fail is found in the end. While the sink is away there is one probe at a time, in turn, and
+now and then with something that has not failed yet: if all that was tried is to blame, only that can tell.
 
 A batch that fails alone is halved to find the event that is to blame, as long as some part of it may still get through.
 When many parts have failed in a row, it is the sink.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections import deque
 from http import HTTPStatus
 
 from eventrunner.source.message import Parcel
@@ -33,6 +35,8 @@ __all__ = ["SinkHealth"]
 
 _PROBE_MAX = 1.0
 """Longest pause between two probes: what an outage costs on top of its length."""
+_FRESH_AFTER = 3
+"""Probes that have failed with what had failed before: then one is made with something new."""
 _FAULTS_BEFORE_HALVING = 2
 _FAILURES_IN_A_ROW = 30
 """Of the parts of one parcel: two for the whole and for each half, quarter and eighth. Some part of a batch with a few
@@ -59,11 +63,20 @@ class SinkHealth:
         """Failed requests since the sink last took or refused one."""
         self._retry_at = 0.0
         self._probing = False
+        self._line: deque[object] = deque()
+        """Who waits for a turn."""
+        self._failed_again = 0
+        """Probes that failed since something new was tried."""
         self._changed = asyncio.Event()
 
     @property
     def down(self) -> bool:
         return self._down
+
+    @property
+    def wants_fresh(self) -> bool:
+        """Whether the sink is away and should be tried with something new."""
+        return self._down and not self._probing and self._failed_again >= _FRESH_AFTER
 
     @property
     def probing(self) -> bool:
@@ -76,21 +89,36 @@ class SinkHealth:
             async with asyncio.timeout(_PROBE_MAX):
                 await changed.wait()
 
-    async def turn(self) -> bool:
+    async def turn(self, *, fresh: bool = False) -> bool:
         """Returns when a request may be sent, while the sink is away one at a time: then true, and the caller has to
-        come to a decision or `give_back`."""
+        come to a decision or `give_back`. `fresh`: something new, which comes first."""
+        if not self._down:
+            return False
+        ticket = object()
+        if fresh:
+            self._failed_again = 0
+            self._line.appendleft(ticket)
+        else:
+            self._line.append(ticket)
+        try:
+            return await self._in_line(ticket)
+        finally:
+            self._line.remove(ticket)
+            # For who is first now.
+            self._wake()
+
+    async def _in_line(self, ticket: object) -> bool:
         loop = asyncio.get_running_loop()
         while self._down:
             wait = self._retry_at - loop.time()
-            if wait <= 0 and not self._probing:
+            is_next = self._line[0] is ticket and not self._probing
+            if wait <= 0 and is_next:
                 self._probing = True
                 return True
             changed = self._changed
-            try:
-                async with asyncio.timeout(None if self._probing else wait):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait if is_next else None):
                     await changed.wait()
-            except TimeoutError:
-                continue
         return False
 
     def give_back(self) -> None:
@@ -138,13 +166,14 @@ class SinkHealth:
         self._last_failure = now
 
     def _answered(self) -> None:
-        self._failures = 0
+        self._failures = self._failed_again = 0
         if self._down or self._probing:
             self._down = self._probing = False
             self._wake()
 
     def _close(self, outcome: Failed, delivery: Delivery, now: float) -> None:
         self._failures += 1
+        self._failed_again += self._probing
         pause = min(delivery.backoff(self._failures, self._jitter), _PROBE_MAX)
         retry_at = now + max(pause, min(outcome.retry_after or 0.0, delivery.retry_after_max))
         # Requests that were under way when the first one failed must not push the probe further away.

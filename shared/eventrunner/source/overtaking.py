@@ -32,11 +32,13 @@ _log = logging.getLogger(__name__)
 
 _INTERVAL = 0.1
 """Seconds between two looks at who waits; what overtaking adds to a tenant's latency."""
+_AWAY_INTERVAL = 0.3
+"""The same while the sink is away, so that who comes meanwhile is among the first when it is back."""
 _NEVER = 3600.0
 _NEARLY_ALL = 0.75
 _FEW = 5
 """One tenant in so many is few."""
-_LONG = 5 * 10**9
+_LONG = 2 * 10**9
 """Nanoseconds."""
 _SHORT = 4
 """A queue is short when another is so many times as long."""
@@ -45,8 +47,8 @@ _MESSAGES = 256
 
 
 class Overtaking:
-    """Gives `take` what it reads. `is_paused` tells when nothing could be sent anyway, `is_stopped` which tenants have
-    to wait."""
+    """Gives `take` what it reads. `is_paused` tells when nothing may be read, `is_away` when the sink takes nothing,
+    `is_stopped` which tenants have to wait."""
 
     def __init__(
         self,
@@ -55,6 +57,7 @@ class Overtaking:
         held: Held,
         take: Callable[[Message], None],
         is_paused: Callable[[], bool],
+        is_away: Callable[[], bool],
         is_stopped: Callable[[str], bool],
         time_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -63,6 +66,7 @@ class Overtaking:
         self._held = held
         self._take = take
         self._is_paused = is_paused
+        self._is_away = is_away
         self._is_stopped = is_stopped
         self._time_ns = time_ns
         self._possible = True
@@ -72,7 +76,7 @@ class Overtaking:
     async def run(self) -> None:
         """Runs until it is cancelled."""
         while True:
-            await asyncio.sleep(_INTERVAL if self._possible else _NEVER)
+            await asyncio.sleep(self._interval)
             if self._held.pending <= len(self._held):
                 self._next.clear()
                 continue
@@ -82,6 +86,12 @@ class Overtaking:
                 await self._look()
             except EventRunnerError as error:
                 _log.debug("%s: cannot look past the backlog: %s", self._spec.name, error)
+
+    @property
+    def _interval(self) -> float:
+        if not self._possible:
+            return _NEVER
+        return _AWAY_INTERVAL if self._is_away() else _INTERVAL
 
     async def _look(self) -> None:
         wanted = {"subjects_filter": self._spec.filter_subject}

@@ -91,7 +91,8 @@ class SourceRunner:
             spec,
             self._held,
             self._take,
-            lambda: links.sink.health.down or self._fenced,
+            lambda: self._fenced,
+            lambda: links.sink.health.down,
             self._parking.is_stopped,
         )
         self._courier = Courier(

@@ -95,17 +95,20 @@ class Sink:
         return await self.post(headers, body, spec.delivery.timeout)
 
     async def post(self, headers: Mapping[str, str], body: bytes, seconds: float) -> Outcome:
-        data: bytes | io.BytesIO = body if len(body) <= _LARGE else io.BytesIO(body)
         if self._authorization is not None:
             headers = {**headers, "Authorization": self._authorization()}
+        outcome = await self._send(headers, body, seconds)
+        self.refusal = _said(outcome.reason) if _is_unauthorized(outcome) else ""
+        return outcome
+
+    async def _send(self, headers: Mapping[str, str], body: bytes, seconds: float) -> Outcome:
+        data: bytes | io.BytesIO = body if len(body) <= _LARGE else io.BytesIO(body)
         timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(5.0, seconds))
         try:
             async with self._session.post(
                 self.url, data=data, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
-                outcome = _outcome(response.status, response.headers, await response.read())
-                self.refusal = _said(outcome.reason) if _is_unauthorized(outcome) else ""
-                return outcome
+                return _outcome(response.status, response.headers, await response.read())
         except aiohttp.ClientConnectorError as error:
             return Failed(f"cannot connect to {self.url}: {error}", reached=False)
         except TimeoutError:

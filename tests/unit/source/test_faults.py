@@ -302,6 +302,35 @@ class TestOutageOfTheSink:
             await lab.finished()
             assert await lab.ids("EVENTS") == ["1", "2"]
 
+    @pytest.mark.parametrize("in_flight", [1, 2])
+    async def test_several_events_that_make_it_fail_are_told_from_a_sink_that_is_away(
+        self, server: NatsServer, in_flight: int
+    ) -> None:
+        """Though each of them is the only other thing that was tried."""
+
+        def answer(request: Request) -> web.Response:
+            bad = any(item["id"].startswith("bad") for item in request.events)
+            return web.Response(status=503, headers={"Retry-After": "1"}) if bad else echo(request)
+
+        delivery = {"retry": 3, "backoffPolicy": "linear", "backoffDelay": "PT0.1S", "timeout": "PT5S"}
+        async with open_lab(server, answer) as lab, lab.adapter(inFlight=in_flight, delivery=delivery):
+            for number in range(3):
+                await lab.publish(event(f"bad-{number}"))
+                await eventually(lambda number=number: len(lab.sink.requests) > number)
+            await asyncio.sleep(1.5)
+            for number in range(8):
+                await lab.publish(event(f"good-{number}"))
+                await asyncio.sleep(0.05)
+            async with asyncio.timeout(20):
+                while await lab.ids("EVENTS") != [f"good-{number}" for number in range(8)]:
+                    await asyncio.sleep(0.1)
+            # What gets through meanwhile is the evidence against them.
+            async with asyncio.timeout(40):
+                while await lab.ids("DEADLETTER") != [f"bad-{number}" for number in range(3)]:
+                    await lab.publish(event("meanwhile"))
+                    await asyncio.sleep(0.2)
+            await lab.finished(20)
+
     async def test_costs_a_fraction_of_a_core_beside_a_busy_source(
         self, server: NatsServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

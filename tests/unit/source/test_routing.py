@@ -157,6 +157,23 @@ def test_newcomers_leave_half_of_a_request_to_those_that_wait() -> None:
         assert (len(tenants), tenants.count("loud")) == (20, 10)
 
 
+@pytest.mark.parametrize(("max_events", "max_bytes"), [(1, 10_000), (1000, 1_000)])
+def test_newcomers_do_not_starve_who_waits_when_one_fills_a_request(max_events: int, max_bytes: int) -> None:
+    """As with replays, of which each step is a message that a new one follows, and with large messages."""
+    buffer = Buffer(BatchLimits(max_events, max_bytes), Ordering.UNORDERED, mixed=True)
+    for number in range(100):
+        buffer.add(Part.of(message(event(number), tenant="waits", sequence=number)))
+    buffer.take()
+    served = []
+    for number in range(100, 160):
+        for tenant in ("new-1", "new-2"):
+            if tenant in served[-1:] or number == 100:
+                buffer.add(Part.of(message(event("n", data="x" * 900), tenant=tenant, sequence=number)))
+        served += [part.message.tenant for part in buffer.take()]
+    assert served.count("waits") >= 20
+    assert served.count("new-1") + served.count("new-2") >= 20
+
+
 def test_newcomers_alone_fill_a_request() -> None:
     buffer = Buffer(BatchLimits(20, 10_000), Ordering.UNORDERED, mixed=True)
     for number in range(100):

@@ -92,6 +92,12 @@ class Buffer:
         self._events += part.count
         self._bytes += part.size
 
+    def take_few(self) -> list[Part]:
+        """The parts of a small request, for a sink of which it is not known whether it is there."""
+        request = _Request(self._limits)
+        self._serve(self._newcomers or self._turns, request, max(1, self._limits.max_events // _QUANTUM))
+        return request.parts
+
     def take(self) -> list[Part]:
         """The parts of the next request."""
         request = _Request(self._limits)

@@ -300,7 +300,8 @@ class SourceRunner:
                 self._courier.window.release()
                 await self._links.sink.health.change()
                 continue
-            parcel = Parcel(self._buffer.take())
+            is_away = self._links.sink.health.down
+            parcel = Parcel(self._buffer.take_few() if is_away else self._buffer.take())
             self._metrics.lag.set(self._held.pending)
             self._metrics.held.set(len(self._held))
             self._courier.send(parcel)

@@ -174,6 +174,18 @@ def test_newcomers_do_not_starve_who_waits_when_one_fills_a_request(max_events: 
     assert served.count("new-1") + served.count("new-2") >= 20
 
 
+def test_a_sink_that_is_away_is_tried_with_a_few_events_of_one_tenant() -> None:
+    buffer = Buffer(BatchLimits(160, 100_000), Ordering.UNORDERED, mixed=True)
+    for number in range(300):
+        buffer.add(Part.of(message(event(number), tenant=f"t{number % 3}", sequence=number)))
+    parts = buffer.take_few()
+    assert (len(parts), len({part.message.tenant for part in parts})) == (10, 1)
+    rest = []
+    while buffer.ready:
+        rest += buffer.take()
+    assert len(rest) == 290
+
+
 def test_newcomers_alone_fill_a_request() -> None:
     buffer = Buffer(BatchLimits(20, 10_000), Ordering.UNORDERED, mixed=True)
     for number in range(100):

@@ -114,7 +114,7 @@ class Verifier:
         self._issuer = issuer
         self._audience = audience
         self._setting = setting
-        self._verified: dict[str, tuple[Identity, float]] = {}
+        self._verified: dict[str, tuple[Identity, float, str, jwt.PyJWK]] = {}
 
     def verify(self, authorization: str | None) -> Identity:
         """Reads the header `Authorization`. Raises Unauthenticated unless it holds a living token of the issuer, and
@@ -123,22 +123,22 @@ class Verifier:
             raise Unauthenticated(f"The request did not come from {self._issuer}: it carries no identity.")
         now = self._clock().timestamp()
         known = self._verified.get(authorization)
-        if known is None:
+        if known is None or self._keys is None or self._keys.find(known[2]) is not known[3]:
             known = self._read(authorization, now)
             if len(self._verified) >= _REMEMBERED:
                 self._verified.clear()
             self._verified[authorization] = known
-        identity, expires = known
+        identity, expires, *_ = known
         if now >= expires + _LEEWAY_SECONDS:
             raise Unauthenticated("The identity has expired.")
         return identity
 
-    def _read(self, authorization: str, now: float) -> tuple[Identity, float]:
+    def _read(self, authorization: str, now: float) -> tuple[Identity, float, str, jwt.PyJWK]:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or len(token) > _LONGEST:
             raise Unauthenticated(f"The identity must be a bearer token of {self._issuer}.")
         try:
-            key = self._key(token.strip())
+            kid, key = self._key(token.strip())
             claims = jwt.decode(
                 token.strip(),
                 key,
@@ -157,17 +157,19 @@ class Verifier:
             raise Unauthenticated(
                 f"The identity is not one of {self._issuer} for {self._audience}: {error}."
             ) from error
-        return _identity(claims, now)
+        return *_identity(claims, now), kid, key
 
-    def _key(self, token: str) -> jwt.PyJWK:
+    def _key(self, token: str) -> tuple[str, jwt.PyJWK]:
+        """With its id."""
         if self._keys is None:
             raise Unauthenticated(f"No identity is accepted: {self._setting} is not set.")
-        key = self._keys.find(str(jwt.get_unverified_header(token).get("kid")))
+        kid = str(jwt.get_unverified_header(token).get("kid"))
+        key = self._keys.find(kid)
         if key is None:
             raise Unauthenticated(f"The identity is not signed by {self._issuer} with a key that is known here.")
         if key.key_type == "oct":
             raise ConfigurationError(f"{self._setting} has a key that signs; give functions public keys only.")
-        return key
+        return kid, key
 
 
 def _identity(claims: Mapping[str, object], now: float) -> tuple[Identity, float]:

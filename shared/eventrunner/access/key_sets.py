@@ -61,6 +61,7 @@ class KeySet:
         self._source = source
         self._clock = clock
         self._keys: dict[str, jwt.PyJWK] | None = None
+        self._text = b""
         self._error: EventRunnerError | None = None
         """Why there are no keys."""
         self._ask_at = self._refresh_at = self._expires_at = clock()
@@ -71,7 +72,8 @@ class KeySet:
             parse_keys(source)
 
     def find(self, kid: str) -> jwt.PyJWK | None:
-        """None for a key that is not in the set. Raises KeysComing if the set has to be fetched before that can be
+        """None for a key that is not in the set; the same object as before while the set is the same, so that what was
+        checked by another one can be checked again. Raises KeysComing if the set has to be fetched before that can be
         said, Unavailable while it was never read, ConfigurationError for what is none."""
         now = self._clock()
         keys = self._keys
@@ -107,7 +109,10 @@ class KeySet:
     def _read(self) -> None:
         now = self._clock()
         try:
-            self._keys, self._error = parse_keys(_text(self._source)), None
+            text = _text(self._source)
+            if text != self._text or self._keys is None:
+                self._keys, self._error = parse_keys(text), None
+                self._text = text
             self._refresh_at = now + _REFRESH_SECONDS
         except (OSError, ValueError, HTTPException, ConfigurationError) as error:
             self._refresh_at = now + _AGAIN_SECONDS

@@ -28,24 +28,25 @@ class TokenVerifier:
         self._issuers = list(issuers)
         self._audience = audience
         self._clock = clock
-        self._known: dict[str, tuple[Identity, float]] = {}
+        self._known: dict[str, tuple[Identity, float, str, jwt.PyJWK]] = {}
 
     def verify(self, token: str) -> Identity:
         """Reads `sub`, `tenant` and `roles`. Raises Unauthenticated."""
         known = self._known.get(token)
-        if known is None:
+        if known is None or self._keys.find(known[2]) is not known[3]:
             known = self._read(token)
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             self._known[token] = known
-        identity, expires = known
+        identity, expires, *_ = known
         if self._clock().timestamp() >= expires:
             raise Unauthenticated("The token has expired.")
         return identity
 
-    def _read(self, token: str) -> tuple[Identity, float]:
+    def _read(self, token: str) -> tuple[Identity, float, str, jwt.PyJWK]:
         try:
-            key = self._keys.find(str(jwt.get_unverified_header(token).get("kid")))
+            kid = str(jwt.get_unverified_header(token).get("kid"))
+            key = self._keys.find(kid)
             if key is None:
                 raise Unauthenticated("The token is signed with a key that is not known here.")
             claims = jwt.decode(
@@ -58,7 +59,7 @@ class TokenVerifier:
             )
         except jwt.InvalidTokenError as error:
             raise Unauthenticated(f"The token is not accepted: {error}.") from error
-        return _identity(claims, self._clock().timestamp())
+        return *_identity(claims, self._clock().timestamp()), kid, key
 
 
 def token_verifier(settings: Settings) -> TokenVerifier | None:

@@ -31,6 +31,7 @@ from eventrunner.stage.answers import json_response
 from eventrunner.stage.http import RouteHandler
 from eventrunner.storage.cursors import decode_cursor, encode_cursor
 from eventrunner.storage.stream_reader import StoredMessage, read_stream
+from eventrunner.telemetry import is_traceparent
 from eventrunner.tenancy import AUDIT_STREAM, PLATFORM, check_tenant, is_tenant, subject
 
 __all__ = ["AuditCalls", "AuditEntry", "AuditLog"]
@@ -38,6 +39,8 @@ __all__ = ["AuditCalls", "AuditEntry", "AuditLog"]
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _TIMEOUT: Final = 5.0
+_LONGEST: Final = 256
+"""Characters of what a caller chooses."""
 _READ_BYTES: Final = 4 * 1024 * 1024
 
 
@@ -85,16 +88,18 @@ class AuditLog:
         return handle
 
     def _entry(self, request: Request, identity: Identity, call: str) -> AuditEntry:
+        """Of bounded length: the log of all is bounded, too."""
+        trace = request.headers.get("traceparent", "")
         return AuditEntry(
             format_time(self._clock()),
-            identity.subject,
+            _cut(identity.subject),
             identity.tenant,
             identity.roles,
             call,
-            request.path,
+            _cut(request.path),
             None,
             [],
-            request.headers.get("traceparent", ""),
+            trace if is_traceparent(trace) else "",
         )
 
     def _settle(self, name: str, place: int, intent: AuditEntry, status: int | None, writes: list[Write]) -> None:
@@ -118,6 +123,10 @@ class AuditLog:
             return self._backend.registry.run(work, 2 * _TIMEOUT)
         except (NatsError, OSError, TimeoutError, Unavailable) as error:
             raise Unavailable("The audit log cannot be written; nothing is changed without it. Try again.") from error
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def _subject(named: dict[str, str]) -> str:

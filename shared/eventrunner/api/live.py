@@ -58,12 +58,13 @@ class LiveCalls:
     def stream(self, request: Request, identity: Identity, tenant: str) -> Response:
         check_own(identity, check_tenant(tenant))
         refuse_unknown(request.args, frozenset({"type"}))
+        type = read_word(request.args, "type")
         registry, last = self._backend.registry, _last_seen(request)
         if last is None:
             last = (registry.run(lambda client: _last_sequence(client), 10.0), -1)
         if not self._places.acquire(blocking=False):
             raise Unavailable("Too many live streams are open here; try again.", 5.0)
-        events = _events(registry, tenant, read_word(request.args, "type"), *last)
+        events = _events(registry, tenant, type, *last)
         response = Response(events, content_type="text/event-stream", headers={"Cache-Control": "no-store"})
         response.call_on_close(self._places.release)
         return response

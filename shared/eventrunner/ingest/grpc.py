@@ -99,6 +99,9 @@ class GrpcIngest:
     async def _stream(self, messages: AsyncIterator[bytes], context: _Context) -> None:
         async def take(caller: _Caller) -> None:
             settled = 0
+            # Before anything is read, and not only with the first message, which may never come.
+            async with caller.visit():
+                pass
             async with Inbox(messages) as inbox:
                 while batch := await inbox.take():
                     # Who may not send any more finds out with the next batch, not at the end of the stream.

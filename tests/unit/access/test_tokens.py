@@ -77,6 +77,19 @@ def test_a_remembered_token_expires_all_the_same():
         known.verify(token())
 
 
+def test_a_remembered_token_is_refused_when_its_key_is_taken_out_of_the_set(tmp_path, monkeypatch):
+    monkeypatch.setattr("eventrunner.access.key_sets._REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr("eventrunner.access.key_sets._PAUSE", 0.0)
+    path = tmp_path / "jwks.json"
+    path.write_text(json.dumps({"keys": [key()]}))
+    known = TokenVerifier(str(path), [ISSUER], clock=lambda: NOW)
+    assert known.verify(token())
+    assert known.verify(token())
+    path.write_text(json.dumps({"keys": [key(kid="another")]}))
+    with pytest.raises(Unauthenticated):
+        known.verify(token())
+
+
 def test_the_gateways_own_identity_is_no_token_for_the_front_door():
     with pytest.raises(Unauthenticated):
         verifier().verify(sign(Identity("alice", "acme", ("admin",))))

@@ -41,6 +41,14 @@ def test_a_change_is_written_down_with_its_revisions(call: Caller) -> None:
     assert (made["status"], changed["status"]) == (201, 201)
 
 
+def test_a_caller_cannot_make_an_entry_long(call: Caller) -> None:
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    call("PUT", "rules/acme/one", RULE, headers={"traceparent": trace})
+    assert entries(call)[-1]["request"] == trace
+    call("PUT", "rules/acme/one", RULE + "\n", headers={"traceparent": "00-" + "a" * 5000})
+    assert not entries(call)[-1].get("request")
+
+
 def test_what_was_refused_or_only_read_is_not_there(call: Caller) -> None:
     before = entries(call)
     call("PUT", "rules/acme/one", "no rule")

@@ -169,6 +169,27 @@ class TestLive:
             assert time.monotonic() < deadline
             time.sleep(0.5)
 
+    def test_streams_that_were_refused_hold_no_places(self, served):
+        import urllib.error
+        import urllib.request
+
+        def open_stream(query: str) -> int:
+            request = urllib.request.Request(f"{served[0]}/api/v1/events/acme/stream{query}")
+            request.add_header("Authorization", f"Bearer {key()}")
+            try:
+                with urllib.request.urlopen(request, timeout=20) as response:
+                    return response.status
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code
+
+        assert [open_stream("?type=") for _ in range(20)] == [422] * 20
+        # What an earlier test has left holds its place until the next heartbeat.
+        deadline = time.monotonic() + 13
+        while (status := open_stream("")) != 200:
+            assert time.monotonic() < deadline, status
+            time.sleep(0.5)
+
     def test_a_wrong_last_id_is_refused(self, served):
         import urllib.error
         import urllib.request

@@ -192,6 +192,15 @@ def test_a_stream_is_told_what_is_settled_as_it_goes(run: Run) -> None:
     run(test)
 
 
+def test_a_stream_of_somebody_unknown_ends_before_it_has_sent_anything(run: Run) -> None:
+    async def test(lab: Lab) -> None:
+        call = lab.client("er_unknown").stream()
+        async with asyncio.timeout(10):
+            assert await call.code() is grpc.StatusCode.UNAUTHENTICATED
+
+    run(test)
+
+
 def test_its_health_follows_nats(run: Run) -> None:
     async def test(lab: Lab) -> None:
         health = health_pb2_grpc.HealthStub(lab.channel)

@@ -161,9 +161,16 @@ class TestLive:
                 with error:
                     return error.code
 
+        def until_refused(opened: ExitStack) -> int:
+            try:
+                while True:
+                    opened.enter_context(urllib.request.urlopen(request, timeout=20))
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code
+
         with ExitStack() as opened:
-            while status() == 200:
-                assert opened.enter_context(urllib.request.urlopen(request, timeout=20)).status == 200
+            assert until_refused(opened) == 503
         deadline = time.monotonic() + 13
         while status() != 200:
             assert time.monotonic() < deadline

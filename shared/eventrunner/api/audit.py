@@ -3,7 +3,7 @@ holds no secret.
 
 It is written ahead: an entry without a status is stored before anything is changed, and where that fails nothing is.
 The entry that says what came of it takes its place; one that was refused and changed nothing leaves none. So an entry
-that has no status tells of a change whose end nobody could write down.
+that has no status tells of a change that may have been made, and whose end nobody wrote down.
 """
 
 from __future__ import annotations

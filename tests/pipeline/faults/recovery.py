@@ -62,7 +62,7 @@ class Yardstick:
 
     async def allowed(self, recovery: float, limit: float, *, starts_anew: bool) -> float:
         """Seconds that a recovery of so many may have been. `limit`: on a machine that is not overloaded;
-        `starts_anew`: a process of ours has to start, and no more."""
+        `starts_anew`: one process starts cold, and no more has to happen."""
         if recovery <= ASKED:
             return limit
         cold = max(self.cold, await self.measure())

@@ -29,12 +29,13 @@ from eventrunner.api.tenants import TenantCalls
 from eventrunner.api.traces import TraceCalls
 from eventrunner.clock import Clock, utc_now
 from eventrunner.stage.answers import json_response
-from eventrunner.stage.http import HttpFunction, RouteHandler
+from eventrunner.stage.body import BODY_LIMIT
+from eventrunner.stage.http import BodyLimit, HttpFunction, RouteHandler
 
 __all__ = ["make_function"]
 
 _TRIALS = ("dry-run", "explain")
-"""POSTs that change nothing."""
+"""POSTs that change nothing, and bring events."""
 
 
 def make_function(policies: Path, clock: Clock = utc_now) -> HttpFunction:
@@ -43,9 +44,18 @@ def make_function(policies: Path, clock: Clock = utc_now) -> HttpFunction:
     backend = Backend(function.settings)
     log = AuditLog(backend, clock)
     for (method, template), handler in _handlers(backend, policies, clock).items():
-        changes = method != "GET" and template.rpartition("/")[2] not in _TRIALS
-        function.route(method, template)(log.audited(f"{method} {template}", handler) if changes else handler)
+        is_trial = template.rpartition("/")[2] in _TRIALS
+        serve = handler if method == "GET" or is_trial else log.audited(f"{method} {template}", handler)
+        function.route(method, template, _body_limit(method, template, is_trial))(serve)
     return function
+
+
+def _body_limit(method: str, template: str, is_trial: bool) -> BodyLimit:
+    if is_trial:
+        return lambda settings: settings.max_body_bytes
+    if (method, template) == ("PUT", "/api/v1/consumers/{tenant}/{name}"):
+        return lambda settings: settings.max_module_bytes
+    return lambda _: BODY_LIMIT
 
 
 def _handlers(backend: Backend, policies: Path, clock: Clock) -> dict[tuple[str, str], RouteHandler]:

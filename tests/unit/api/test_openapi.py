@@ -63,6 +63,12 @@ def test_every_parameter_body_and_answer_has_a_schema() -> None:
             assert parameter["schema"].keys() & {"pattern", "enum", "format", "minimum", "default"}, parameter
 
 
+def test_a_call_with_a_body_may_be_answered_413() -> None:
+    with_body = [item for item in operations().values() if "requestBody" in item]
+    assert len(with_body) > 10
+    assert all("413" in item["responses"] for item in with_body)
+
+
 def test_every_reference_leads_somewhere() -> None:
     document = describe()
     for reference in re.findall(r'"\$ref": "([^"]+)"', json.dumps(document)):

@@ -92,8 +92,8 @@ def operation(call: Call, to_schema: ToSchema) -> dict[str, Any]:
 def _statuses(call: Call) -> set[int]:
     if call.public:
         return set(call.problems)
-    # The gateway refuses a path that has two readings, and a service behind it may be away.
-    return {400, 401, 403, 503, *call.problems}
+    # The gateway refuses a path that has two readings, and a service behind it may be away. Every body has a limit.
+    return {400, 401, 403, 503, *call.problems, *((413,) if call.body else ())}
 
 
 def _answer(answer: Answer, call: Call, to_schema: ToSchema) -> dict[str, Any]:

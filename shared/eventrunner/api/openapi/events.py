@@ -136,7 +136,7 @@ CALLS: Final = (
             }
         ),
         answers={202: json_answer(Accepted, "Stored; what could not be is named")},
-        problems=(413, 415, 422, 429),
+        problems=(415, 422, 429),
     ),
     Call(
         id="events-list",

@@ -143,8 +143,7 @@ class Gateway:
             limit = self._max_bytes_by_rule.get(rule.id, self._max_body_bytes)
             body = await self._body(request, hold, limit) if request.body_exists else b""
             headers = _forwarded(request)
-            if rule.signs_identity:
-                headers["Authorization"] = "Bearer " + self._signer.sign(identity)
+            headers["Authorization"] = "Bearer " + self._signer.sign(identity)
             try:
                 answer = await self._upstream.send(rule.service, request.method, request.raw_path, headers, body)
                 # The body has been taken, so what it held is free while the answer is passed on, however long.

@@ -254,9 +254,12 @@ def test_a_second_authorization_header_does_not_get_through(front):
     assert b"forged" not in answer
 
 
-def test_the_description_of_the_api_is_public_and_arrives_as_anonymous(front):
-    got = front.received("GET", "/api/v1/openapi.json", headers={"Authorization": "Bearer forged"})
-    assert verify(got["by_name"]["authorization"]) == Identity("anonymous", "", ())
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer forged"}, {"X-Api-Key": "er_unknown"}])
+def test_the_description_of_the_api_is_everybodys_and_arrives_from_nobody(front, headers):
+    for key in ("", USER):
+        got = front.received("GET", "/api/v1/openapi.json", key, headers=headers)
+        assert verify(got["by_name"]["authorization"]) == Identity("", "", ())
+        assert "x-api-key" not in got["by_name"]
 
 
 @pytest.mark.parametrize(

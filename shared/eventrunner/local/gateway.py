@@ -104,10 +104,11 @@ class Gateway:
         self._counters: dict[tuple[str, int], Counter] = {}
         self._timers = {rule.id: _SECONDS.labels(rule.id) for rule in rules}
         self._own: dict[str, Callable[[], web.Response]] = {
-            "/healthz": lambda: web.Response(text="ok\n"),
-            "/readyz": self._readiness,
-            "/metrics": _metrics,
+            "healthz": lambda: web.Response(text="ok\n"),
+            "readyz": self._readiness,
+            "metrics-get": _metrics,
         }
+        """What the gateway answers itself, by access rule."""
 
     def runner(self) -> web.ServerRunner:
         """Serves this gateway; the caller adds the site and cleans up."""
@@ -120,9 +121,6 @@ class Gateway:
         rule_id = "none"
         started = time.perf_counter()
         try:
-            own = self._own.get(path)
-            if own is not None and request.method == "GET":
-                return own()
             rule, tenant = self._router.find(request.method, path)
             rule_id = rule.id
             response = await self._pass(request, rule, tenant)
@@ -142,6 +140,9 @@ class Gateway:
         with self._budget.hold(identity.tenant or identity.subject) as hold:
             limit = self._max_bytes_by_rule.get(rule.id, self._max_body_bytes)
             body = await self._body(request, hold, limit) if request.body_exists else b""
+            own = self._own.get(rule.id)
+            if own is not None:
+                return own()
             headers = _forwarded(request)
             headers["Authorization"] = "Bearer " + self._signer.sign(identity)
             try:

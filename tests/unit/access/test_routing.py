@@ -60,6 +60,7 @@ CALLS = [
     ("POST", "/api/v1/analytics/rebuild", "analytics-rebuild", "api"),
     ("GET", "/api/v1/plans/standard", "plans-get", "api"),
     ("PUT", "/api/v1/plans/standard", "plans-put", "api"),
+    ("GET", "/metrics", "metrics-get", "api"),
     ("GET", "/healthz", "healthz", "api"),
     ("GET", "/readyz", "readyz", "api"),
     ("GET", "/api/v1/openapi.json", "openapi", "api"),

@@ -33,7 +33,7 @@ def nameless(path: str) -> str:
 
 
 def test_what_is_described_is_what_the_functions_serve() -> None:
-    own = {("get", "/healthz"), ("get", "/readyz")}
+    own = {("get", "/healthz"), ("get", "/readyz"), ("get", "/metrics")}
     assert {(method, nameless(path)) for method, path in operations()} - own == served()
 
 

@@ -495,9 +495,17 @@ def test_health_readiness_and_metrics_are_the_gateways_own(front):
     front.ready[0] = False
     assert front.call("GET", "/readyz")[0] == 503
     front.call("GET", "/api/v1/rules/acme", USER)
-    metrics = front.call("GET", "/metrics")[2].decode()
+    metrics = front.call("GET", "/metrics", ADMIN)[2].decode()
     assert 'eventrunner_gateway_requests_total{rule="rules-list",status="200"}' in metrics
     assert front.echo.seen[1:] == []
+
+
+def test_metrics_are_an_operators(front):
+    """Also on the loopback address: a proxy that opens this port to others sends from there."""
+    assert_problem(front.call("GET", "/metrics"), 401)
+    for key in (USER, PUBLISHER):
+        assert_problem(front.call("GET", "/metrics", key), 403)
+    assert front.echo.seen == []
 
 
 def test_one_connection_carries_many_requests(front):

@@ -81,6 +81,13 @@ CALLS: Final = (
         problems=(422,),
     ),
     Call(
+        id="metrics-get",
+        method="get",
+        path="/metrics",
+        summary="What the gateway has counted, in Prometheus' text format; of one replica of the API behind Oathkeeper",
+        answers={200: Answer(_TEXT)},
+    ),
+    Call(
         id="openapi",
         method="get",
         path="/api/v1/openapi.json",

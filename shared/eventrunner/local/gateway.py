@@ -64,6 +64,8 @@ _NOT_FORWARDED: Final = _HOP_BY_HOP | {
 _NOT_RETURNED: Final = _HOP_BY_HOP | {"date", "server"}
 _WHOLE_RESPONSE_BYTES: Final = 1024 * 1024
 """Answers up to this length are sent in one write; longer and open-ended ones as they come."""
+_PUBLIC_BODY_BYTES: Final = 4096
+"""Of a call that nobody needs credentials for, and no body either."""
 
 
 class Upstream(Protocol):
@@ -138,8 +140,7 @@ class Gateway:
     async def _pass(self, request: web.BaseRequest, rule: AccessRule, tenant: str) -> web.StreamResponse:
         identity = await self._authorizer.authorize(request.headers, rule.credentials, rule.permission, tenant)
         with self._budget.hold(identity.tenant or identity.subject) as hold:
-            limit = self._max_bytes_by_rule.get(rule.id, self._max_body_bytes)
-            body = await self._body(request, hold, limit) if request.body_exists else b""
+            body = await self._body(request, hold, self._limit(rule)) if request.body_exists else b""
             own = self._own.get(rule.id)
             if own is not None:
                 return own()
@@ -153,6 +154,11 @@ class Gateway:
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 _log.warning("%s cannot be reached: %r", rule.service, error)
                 raise Unavailable(f"The service {rule.service} cannot be reached just now; try again.") from error
+
+    def _limit(self, rule: AccessRule) -> int:
+        if rule.permission is None:
+            return _PUBLIC_BODY_BYTES
+        return self._max_bytes_by_rule.get(rule.id, self._max_body_bytes)
 
     async def _body(self, request: web.BaseRequest, hold: Hold, limit: int) -> bytes:
         announced = request.content_length

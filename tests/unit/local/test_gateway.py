@@ -500,6 +500,16 @@ def test_health_readiness_and_metrics_are_the_gateways_own(front):
     assert front.echo.seen[1:] == []
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/api/v1/openapi.json"])
+def test_who_needs_no_credentials_can_send_next_to_nothing(front, path):
+    assert_problem(front.call("GET", path, USER, b"x" * 4097), 413)
+    assert_problem(front.call("GET", path, "", iter([b"x" * 4096, b"x"])), 413)
+    head = [f"GET {path} HTTP/1.1", "Host: x", f"Content-Length: {LIMIT}", "Connection: close", "", ""]
+    assert b" 413 " in front.raw("\r\n".join(head).encode()).splitlines()[0]
+    assert front.echo.seen == []
+    assert front.call("GET", path, "", b"x" * 4096)[0] == 200
+
+
 def test_metrics_are_an_operators(front):
     """Also on the loopback address: a proxy that opens this port to others sends from there."""
     assert_problem(front.call("GET", "/metrics"), 401)

@@ -12,7 +12,7 @@ from eventrunner.access.wasm_policy import WasmPolicy
 from eventrunner.api.analytics import AnalyticsCalls
 from eventrunner.api.audit import AuditCalls, AuditLog
 from eventrunner.api.backend import Backend
-from eventrunner.api.conditions import tagged
+from eventrunner.api.conditions import tagged, untagged
 from eventrunner.api.consumers import ConsumerCalls
 from eventrunner.api.dead_letters import DeadLetterCalls
 from eventrunner.api.erasure import ErasureCalls
@@ -36,6 +36,19 @@ __all__ = ["make_function"]
 
 _TRIALS = ("dry-run", "explain")
 """POSTs that change nothing, and bring events."""
+_CONDITIONAL = frozenset(
+    {
+        ("PUT", "/api/v1/tenants/{tenant}"),
+        ("DELETE", "/api/v1/tenants/{tenant}"),
+        ("PUT", "/api/v1/plans/{plan}"),
+        ("PUT", "/api/v1/rules/{tenant}/{name}"),
+        ("DELETE", "/api/v1/rules/{tenant}/{name}"),
+        ("POST", "/api/v1/rules/{tenant}/{name}/activate"),
+        ("PUT", "/api/v1/consumers/{tenant}/{name}"),
+        ("DELETE", "/api/v1/consumers/{tenant}/{name}"),
+    }
+)
+"""Calls on what has an ETag: their handlers look at If-Match and If-None-Match."""
 
 
 def make_function(policies: Path, clock: Clock = utc_now) -> HttpFunction:
@@ -45,7 +58,10 @@ def make_function(policies: Path, clock: Clock = utc_now) -> HttpFunction:
     log = AuditLog(backend, clock)
     for (method, template), handler in _handlers(backend, policies, clock).items():
         is_trial = template.rpartition("/")[2] in _TRIALS
-        serve = handler if method == "GET" or is_trial else log.audited(f"{method} {template}", handler)
+        serve = handler
+        if method != "GET" and not is_trial:
+            checked = handler if (method, template) in _CONDITIONAL else untagged(handler)
+            serve = log.audited(f"{method} {template}", checked)
         function.route(method, template, _body_limit(method, template, is_trial))(serve)
     return function
 

@@ -58,6 +58,8 @@ class Call:
     problems: tuple[int, ...] = ()
     """Statuses of problem documents besides those that every call has."""
     public: bool = False
+    untagged: str = ""
+    """Of a call that changes something: why there is no ETag that If-Match could name. Empty where there is one."""
 
 
 def json_body(schema: Schema, *, required: bool = True) -> Body:
@@ -86,6 +88,8 @@ def operation(call: Call, to_schema: ToSchema) -> dict[str, Any]:
         shown["requestBody"] = {"required": call.body.required, "content": _content(call.body.content, to_schema)}
     if call.public:
         shown["security"] = []
+    if call.untagged:
+        shown["description"] = f"{call.untagged}: If-Match with one is answered 412."
     return shown
 
 
@@ -93,7 +97,7 @@ def _statuses(call: Call) -> set[int]:
     if call.public:
         return set(call.problems)
     # The gateway refuses a path that has two readings, and a service behind it may be away. Every body has a limit.
-    return {400, 401, 403, 503, *call.problems, *((413,) if call.body else ())}
+    return {400, 401, 403, 503, *call.problems, *((413,) if call.body else ()), *((412,) if call.untagged else ())}
 
 
 def _answer(answer: Answer, call: Call, to_schema: ToSchema) -> dict[str, Any]:

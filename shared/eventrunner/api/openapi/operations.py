@@ -61,6 +61,7 @@ CALLS: Final = (
         body=json_body(RebuildBody),
         answers={200: json_answer(Rebuilt)},
         problems=(422,),
+        untagged="What is rebuilt has no ETag",
     ),
     Call(
         id="audit-list",

@@ -79,7 +79,7 @@ def _handlers(backend: Backend, policies: Path, clock: Clock) -> dict[tuple[str,
     erasure, trials, explanations = ErasureCalls(backend, clock), RuleTrials(backend, clock), RuleExplanations(backend)
     rules, events, analytics = RuleCalls(backend, clock), EventCalls(backend), AnalyticsCalls(backend)
     consumers = ConsumerCalls(backend, WasmPolicy.from_folder(policies), clock)
-    letters, replays = DeadLetterCalls(backend), ReplayCalls(backend, clock)
+    letters, replays, traces = DeadLetterCalls(backend), ReplayCalls(backend, clock), TraceCalls(backend)
     return {
         ("GET", "/api/v1/openapi.json"): _openapi,
         ("GET", "/api/v1/status"): StatusCalls(backend).get,
@@ -105,7 +105,8 @@ def _handlers(backend: Backend, policies: Path, clock: Clock) -> dict[tuple[str,
         # Before the next one, which `stream` would fit too.
         ("GET", "/api/v1/events/{tenant}/stream"): LiveCalls(backend).stream,
         ("GET", "/api/v1/events/{tenant}/{event_id}"): events.get,
-        ("GET", "/api/v1/events/{tenant}/{event_id}/trace"): TraceCalls(backend).get,
+        ("GET", "/api/v1/events/{tenant}/{event_id}/trace"): traces.get,
+        ("GET", "/api/v1/traces/{tenant}"): traces.find,
         ("GET", "/api/v1/replays/{tenant}"): replays.list_all,
         ("POST", "/api/v1/replays/{tenant}"): replays.create,
         ("GET", "/api/v1/replays/{tenant}/{replay}"): replays.get,

@@ -51,6 +51,7 @@ class Call:
     method: str
     path: str
     summary: str
+    description: str = ""
     path_parameters: tuple[Parameter, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     body: Body | None = None
@@ -88,8 +89,9 @@ def operation(call: Call, to_schema: ToSchema) -> dict[str, Any]:
         shown["requestBody"] = {"required": call.body.required, "content": _content(call.body.content, to_schema)}
     if call.public:
         shown["security"] = []
-    if call.untagged:
-        shown["description"] = f"{call.untagged}: If-Match with one is answered 412."
+    untagged = f"{call.untagged}: If-Match with one is answered 412." if call.untagged else ""
+    if description := " ".join(filter(None, (call.description, untagged))):
+        shown["description"] = description
     return shown
 
 

@@ -19,25 +19,27 @@ __all__ = ["BODY_LIMIT", "leave_body", "limit_body"]
 
 BODY_LIMIT: Final = 1024 * 1024
 """Bytes of a call that needs no more."""
+_FORGOTTEN: Final = 16 * 1024 * 1024
+"""Bytes beyond the limit that are taken in for the sender's sake."""
 _CHUNK: Final = 64 * 1024
 
 
 def limit_body(request: Request, limit: int) -> None:
     """From here on, reading beyond the limit raises BodyTooLarge; a longer declared length does so at once."""
+    request.stream = cast(IO[bytes], _LimitedBody(request.stream, limit))
     declared = request.content_length
     if declared is not None and declared > limit:
         raise BodyTooLarge(f"The body has {declared} bytes; the limit of this call is {limit}.")
-    request.stream = cast(IO[bytes], _LimitedBody(request.stream, limit))
 
 
 def leave_body(request: Request) -> None:
-    """For when the answer is made. What is left within the limit is read and forgotten, because many a sender looks for
-    the answer only when all is sent; what is beyond it is not read: the server closes the connection."""
+    """For when the answer is made. Of a body that was limited, some MiB of what is left are read and forgotten: many a
+    sender looks for the answer when all is sent, and Oathkeeper answers 502 when it cannot send on. What is longer is
+    left where it is: the server closes the connection."""
     stream, request.stream = request.stream, io.BytesIO()
     if isinstance(stream, _LimitedBody):
-        with contextlib.suppress(BodyTooLarge, ClientDisconnected, OSError):
-            while stream.read(_CHUNK):
-                pass
+        with contextlib.suppress(ClientDisconnected, OSError):
+            stream.forget(request.content_length)
 
 
 class _LimitedBody:
@@ -45,6 +47,14 @@ class _LimitedBody:
         self._stream = stream
         self._limit = limit
         self._left = limit
+
+    def forget(self, declared: int | None) -> None:
+        """Nothing, of a declared length that would be left all the same."""
+        left = self._limit + _FORGOTTEN
+        if declared is None or declared <= left:
+            left -= self._limit - self._left
+            while left > 0 and (data := self._stream.read(min(_CHUNK, left))):
+                left -= len(data)
 
     def read(self, size: int = -1) -> bytes:
         """All of it without a size. Raises BodyTooLarge."""

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from eventrunner.access.identity import Signer, make_keys
+from eventrunner.access.identity import make_keys
 from eventrunner.cli.go_programs import go_program
 from eventrunner.local.functions import FunctionLauncher
 from eventrunner.local.manifests import load_manifests
@@ -22,13 +22,12 @@ from eventrunner.local.project import find_project
 from eventrunner.local.upstream import new_probe_session
 from support import require
 from support_nats import eventually
+from support_signed_tokens import ISSUER_PUBLIC_KEYS
 
-__all__ = ["ISSUER_KEYS", "oathkeeper"]
+__all__ = ["oathkeeper"]
 
 _PROGRAM = "EVENTRUNNER_OATHKEEPER"
 _FUNCTIONS = ("authorizer", "api", "billing", "ingest-http")
-ISSUER_KEYS = make_keys("login")
-"""Of the identity provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,7 @@ def _configure(folder: Path, ports: _Ports, upstreams: Mapping[str, int]) -> Non
             text = re.sub(rf"\{{port: {field}", f"{{host: 127.0.0.1, port: {port}", text)
         assert "cluster.local" not in text
         (folder / name).write_text(text)
-    for name, keys in (("gateway", make_keys("gateway")), ("issuers", Signer(ISSUER_KEYS).public_keys)):
+    for name, keys in (("gateway", make_keys("gateway")), ("issuers", ISSUER_PUBLIC_KEYS)):
         (folder / name).mkdir()
         (folder / name / "jwks.json").write_text(json.dumps(json.loads(keys)))
 

@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -373,8 +374,7 @@ def _doctor(platform: RunningPlatform, *arguments: str) -> subprocess.CompletedP
 
 
 def test_the_gateway_lets_through_what_it_should_and_nothing_else(platform: RunningPlatform) -> None:
-    done = _doctor(platform, "gateway", "--json")
-    report = json.loads(done.stdout)
-    assert report["wrong"] == []
-    assert report["requests"] >= 150
-    assert done.returncode == 0
+    done = _doctor(platform, "gateway")
+    summary, not_tried = done.stdout.splitlines()
+    assert re.fullmatch(r"[3-9]\d\d requests, 0 with the wrong answer; none with signed tokens", summary)
+    assert (not_tried.endswith("were not tried: give --signing-key"), done.returncode) == (True, 0)

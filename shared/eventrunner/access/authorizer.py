@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 from eventrunner.access.access_rules import Credential, Permission, TenantFrom
 from eventrunner.access.credentials import Authenticator
+from eventrunner.access.decision_log import DecisionLog
 from eventrunner.access.identity import Identity
 from eventrunner.access.key_sets import await_keys
-from eventrunner.access.policy import Policy
+from eventrunner.access.policy import Policy, Verdict, question
 from eventrunner.errors import Forbidden
 
 __all__ = ["Authorizer"]
@@ -18,6 +20,7 @@ class Authorizer:
     def __init__(self, authenticator: Authenticator, policy: Policy) -> None:
         self._authenticator = authenticator
         self._policy = policy
+        self._decisions = DecisionLog()
 
     async def authorize(
         self,
@@ -37,6 +40,11 @@ class Authorizer:
             tenant = identity.tenant
         elif permission.tenant is TenantFrom.NOBODY:
             tenant = ""
-        if not self._policy.allows(identity, permission.resource, permission.action, tenant):
+        resource, action = permission.resource, permission.action
+        started = time.perf_counter()
+        verdict = self._policy.decide(identity, resource, action, tenant)
+        seconds = time.perf_counter() - started
+        self._decisions.note(verdict, seconds, lambda: question(identity, resource, action, tenant))
+        if verdict is not Verdict.ALLOWED:
             whose = f" of tenant {tenant}" if tenant else ""
-            raise Forbidden(f"You may not {permission.action} {permission.resource}{whose}.")
+            raise Forbidden(f"You may not {action} {resource}{whose}.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from enum import Enum
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,28 @@ from typing import Any
 from eventrunner.access.identity import Identity
 from eventrunner.access.rego import RegoRule
 
-__all__ = ["Policy", "question"]
+__all__ = ["Policy", "Verdict", "question"]
 
 _log = logging.getLogger(__name__)
 _ENTRYPOINT = "eventrunner/authz/allow"
 _REMEMBERED = 20_000
+
+
+class Verdict(Enum):
+    """What came of a question, as the log of decisions says why."""
+
+    ALLOWED = "the policy allows it"
+    DENIED = "the policy does not allow it"
+    FAILED = "the policy could not be asked"
+    MALFORMED = "what was asked is no question"
+
+    @classmethod
+    def of(cls, allowed: bool) -> Verdict:
+        return cls.ALLOWED if allowed else cls.DENIED
+
+    @property
+    def answer(self) -> str:
+        return "allowed" if self is Verdict.ALLOWED else "denied"
 
 
 def question(identity: Identity | None, resource: str, action: str, tenant: str) -> dict[str, Any]:
@@ -52,15 +70,18 @@ class Policy:
         return cls(RegoRule(rego, data, _ENTRYPOINT))
 
     def allows(self, identity: Identity | None, resource: str, action: str, tenant: str) -> bool:
+        return self.decide(identity, resource, action, tenant) is Verdict.ALLOWED
+
+    def decide(self, identity: Identity | None, resource: str, action: str, tenant: str) -> Verdict:
         try:
             return self._decide(identity, resource, action, tenant)
         except Exception:
             _log.exception("the policy failed on %s %s; denied", action, resource)
-            return False
+            return Verdict.FAILED
 
     def evaluate(self, document: Mapping[str, Any]) -> bool:
         """The answer to any input document, not remembered. Raises what the engine raises."""
         return self._rule.evaluate(document)
 
-    def _ask(self, identity: Identity | None, resource: str, action: str, tenant: str) -> bool:
-        return self.evaluate(question(identity, resource, action, tenant))
+    def _ask(self, identity: Identity | None, resource: str, action: str, tenant: str) -> Verdict:
+        return Verdict.of(self.evaluate(question(identity, resource, action, tenant)))

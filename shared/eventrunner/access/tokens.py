@@ -80,7 +80,7 @@ def _identity(claims: Mapping[str, Any], now: float) -> tuple[Identity, float]:
             "roles": [*roles],
             "nbf": int() | float() as begins,
             "exp": int() | float() as expires,
-        } if all(isinstance(role, str) for role in roles):
+        } if subject and all(isinstance(role, str) for role in roles):
             if now < begins:
                 raise Unauthenticated("The token is not valid yet.")
             return Identity(subject, tenant, tuple(str(role) for role in roles)), expires

@@ -45,12 +45,13 @@ class StatusCalls:
         levels, full, refusing = self._backend.registry.run(_read, _PATIENCE)
         problems = [problem for level in levels for problem in level.problems()]
         problems += [FullLetters.describe(tenant, size) for tenant, size in sorted(full.items())]
-        problems += [RefusingSinks.describe(url, answer) for url, answer in sorted(refusing.items())]
+        problems += [problem for _, problem in sorted(refusing.items())]
         return json_response({"streams": [_document(level) for level in levels], "problems": problems})
 
 
 async def _read(client: Client) -> tuple[list[Level], Mapping[str, int], Mapping[str, str]]:
-    """The streams, the tenants with as many dead letters as they may have, and the sinks that answer 401."""
+    """The streams, the tenants with as many dead letters as they may have, and what is to be done about sinks that
+    answer 401."""
     api = JetStreamApi(client)
     try:
         levels = await asyncio.gather(*(read_level(api, stream) for stream in STREAMS))
@@ -73,7 +74,7 @@ def _letters_in(data: bytes) -> Mapping[str, int]:
 
 
 def _sinks_in(data: bytes) -> Mapping[str, str]:
-    return RefusingSinks.decode(data).sinks
+    return RefusingSinks.decode(data).problems()
 
 
 async def _hear(

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 import aiohttp
 
-from eventrunner.access.policy import Policy
+from eventrunner.access.policy import Policy, Verdict
 
 __all__ = ["Decisions", "EmbeddedPolicy", "OpaPolicy"]
 
@@ -19,7 +19,7 @@ _PATIENCE: Final = 0.25
 
 
 class Decisions(Protocol):
-    async def allows(self, question: Mapping[str, Any]) -> bool:
+    async def decide(self, question: Mapping[str, Any]) -> Verdict:
         """Never raises: whatever goes wrong, the answer is no."""
         ...
 
@@ -30,12 +30,12 @@ class EmbeddedPolicy:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
 
-    async def allows(self, question: Mapping[str, Any]) -> bool:
+    async def decide(self, question: Mapping[str, Any]) -> Verdict:
         try:
-            return self._policy.evaluate(question)
+            return Verdict.of(self._policy.evaluate(question))
         except Exception:
             _log.exception("the policy failed; denied")
-            return False
+            return Verdict.FAILED
 
     async def close(self) -> None:
         pass
@@ -48,24 +48,24 @@ class OpaPolicy:
         self._url = url
         self._session: aiohttp.ClientSession | None = None
 
-    async def allows(self, question: Mapping[str, Any]) -> bool:
+    async def decide(self, question: Mapping[str, Any]) -> Verdict:
         try:
             async with asyncio.timeout(_PATIENCE):
                 return await self._ask(question)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             _log.warning("OPA does not answer; denied: %r", error)
-            return False
+            return Verdict.FAILED
 
-    async def _ask(self, question: Mapping[str, Any]) -> bool:
+    async def _ask(self, question: Mapping[str, Any]) -> Verdict:
         if self._session is None:
             self._session = aiohttp.ClientSession()
         async with self._session.post(self._url, json={"input": question}, allow_redirects=False) as response:
             if response.status != 200:
                 _log.warning("OPA answers %d; denied", response.status)
-                return False
+                return Verdict.FAILED
             answer = await response.json(content_type=None)
             # OPA answers 200 to everything, without a result where the rule does not exist.
-            return isinstance(answer, dict) and answer.get("result") is True
+            return Verdict.of(isinstance(answer, dict) and answer.get("result") is True)
 
     async def close(self) -> None:
         if self._session is not None:

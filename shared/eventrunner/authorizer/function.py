@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from prometheus_client import Counter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from eventrunner.access.access_rules import Credential
 from eventrunner.access.credentials import Authenticator
+from eventrunner.access.decision_log import DecisionLog
 from eventrunner.access.key_uses import KeyUses
-from eventrunner.access.policy import Policy
+from eventrunner.access.policy import Policy, Verdict
 from eventrunner.authorizer.decisions import Decisions, EmbeddedPolicy, OpaPolicy
 from eventrunner.errors import Forbidden, NotFound
 from eventrunner.settings import Settings
@@ -31,14 +31,10 @@ from eventrunner.telemetry import configure_logging
 __all__ = ["AuthorizerFunction"]
 
 _log = logging.getLogger(__name__)
-_decided = logging.getLogger("eventrunner.decisions")
 
 _STAGE: Final = "authorizer"
-_DECISIONS = Counter("eventrunner_decisions_total", "Decisions by answer.", ["answer"])
 _KEYS: Final = (Credential.BEARER_KEY, Credential.HEADER_KEY)
 _MAX_BODY: Final = 64 * 1024
-_LONGEST: Final = 200
-"""Characters of a value that the log keeps."""
 
 
 class AuthorizerFunction:
@@ -49,6 +45,7 @@ class AuthorizerFunction:
     def __init__(self, policies: Path) -> None:
         self._policies = policies
         self._parts: _Parts | None = None
+        self._log = DecisionLog()
 
     async def main(self, request: Request) -> Response:
         return await answered(_STAGE, request, self._answer)
@@ -66,16 +63,19 @@ class AuthorizerFunction:
     async def _decide(self, body: bytes) -> Response:
         started = time.perf_counter()
         question = _read(body)
-        try:
-            parts = self._ready()
-            allowed = question is not None and await parts.decisions.allows(question)
-        except Exception:
-            _log.exception("a decision failed; denied")
-            allowed = False
-        _note(question, "allowed" if allowed else "denied", started)
-        if not allowed:
+        verdict = await self._verdict(question)
+        self._log.note(verdict, time.perf_counter() - started, lambda: question or {})
+        if verdict is not Verdict.ALLOWED:
             raise Forbidden("The policy does not allow this.")
         return Response(status_code=HTTPStatus.OK)
+
+    async def _verdict(self, question: Mapping[str, Any] | None) -> Verdict:
+        try:
+            decisions = self._ready().decisions
+            return Verdict.MALFORMED if question is None else await decisions.decide(question)
+        except Exception:
+            _log.exception("a decision failed; denied")
+            return Verdict.FAILED
 
     async def _identify(self, request: Request) -> Response:
         parts = self._ready()
@@ -111,28 +111,3 @@ def _read(body: bytes) -> Mapping[str, Any] | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
-
-
-def _note(question: Mapping[str, Any] | None, answer: str, started: float) -> None:
-    """One line for each decision: who, what, of whom, the answer and how long it took. It holds no credentials, as the
-    question has none."""
-    asked = question or {}
-    subject = asked.get("subject")
-    who = subject if isinstance(subject, dict) else {}
-    _DECISIONS.labels(answer).inc()
-    line = {
-        "subject": _short(who.get("id")),
-        "of": _short(who.get("tenant")),
-        "roles": _short(who.get("roles")),
-        "resource": _short(asked.get("resource")),
-        "action": _short(asked.get("action")),
-        "tenant": _short(asked.get("tenant")),
-        "answer": answer if question is not None else "denied: no question",
-        "ms": round((time.perf_counter() - started) * 1e3, 2),
-    }
-    _decided.info("%s", json.dumps(line, ensure_ascii=False))
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text[:_LONGEST]

@@ -202,8 +202,8 @@ def _process(command: Sequence[str], log: Path) -> Iterator[None]:
 
 async def _authorizer(folder: Path, engine: str, settings: Mapping[str, str]) -> AuthorizerFigures:
     project = find_project()
-    # A decision asks no registry.
-    env = {"EVENTRUNNER_NATS_URL": f"nats://{HOST}:{free_port()}", **settings}
+    # A decision asks no registry; what is allowed is logged at debug only.
+    env = {"EVENTRUNNER_NATS_URL": f"nats://{HOST}:{free_port()}", "EVENTRUNNER_LOG_LEVEL": "debug", **settings}
     async with new_probe_session() as session:
         launch = FunctionLauncher(project, env, folder / "logs", session)
         child, port = await launch(load_manifests(project.manifests).services["authorizer"], _START_SECONDS)

@@ -18,8 +18,11 @@ from eventrunner.cli.calls import as_json, show
 from eventrunner.cli.connection import Connection, find_connection
 from eventrunner.cli.lent_tenants import lent_tenants
 from eventrunner.doctor.authz import Row, matrix
-from eventrunner.doctor.gateway import Result, check, read_probes
+from eventrunner.doctor.gateway import Result, check, read_probes, signed_probes
+from eventrunner.doctor.signed_tokens import Issuer, SigningKey
+from eventrunner.errors import ConfigurationError
 from eventrunner.local.project import find_project
+from eventrunner.settings import Settings
 
 __all__ = ["command"]
 
@@ -31,28 +34,54 @@ def command() -> None:
 
 @command.command("gateway")
 @click.option("--url", help="Base URL of the gateway; else that of the platform found as by every command.")
+@click.option(
+    "--signing-key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Private key (PEM, JWK or JWKS) of an issuer whose tokens the gateway takes, for tokens signed by it.",
+)
+@click.option("--key-id", default="", help="How the gateway's key set names that key.  [default: the key's kid]")
+@click.option("--issuer", help="`iss` of its tokens.  [default: the first of EVENTRUNNER_JWT_ISSUERS]")
+@click.option("--audience", help="`aud` of its tokens.  [default: EVENTRUNNER_JWT_AUDIENCE, else eventrunner-api]")
 @as_json
-def gateway(url: str | None, as_json: bool) -> None:
+def gateway(
+    url: str | None, signing_key: Path | None, key_id: str, issuer: str | None, audience: str | None, as_json: bool
+) -> None:
     """Send a gateway what it has to let through and what it has to refuse: every call by every role and by nobody,
-    forged tokens, other tenants' things, tricks with paths. Works in two tenants that it makes and deletes, with the
-    operator's key of EVENTRUNNER_KEY or of `eventrunner dev`. Exits with 1 if an answer is wrong."""
+    forged tokens, other tenants' things, tricks with paths; with --signing-key also tokens that are really signed, good
+    and bad ones. Works in two tenants that it makes and deletes, with the operator's key of EVENTRUNNER_KEY or of
+    `eventrunner dev`. Exits with 1 if an answer is wrong."""
     found = find_connection()
-    results = asyncio.run(_try(Connection(url or found.url, found.key)))
+    trusted = _issuer(signing_key, key_id, issuer, audience) if signing_key is not None else None
+    results, signed = asyncio.run(_try(Connection(url or found.url, found.key), trusted))
     wrong = [result for result in results if not result.passed]
+    counted = f"{signed} of them with" if signed else "none with"
+    summary = [f"{len(results)} requests, {len(wrong)} with the wrong answer; {counted} signed tokens"]
+    if not signed:
+        summary.append("signed tokens (expired, for others, of crafted subjects …) were not tried: give --signing-key")
     show(
-        {"requests": len(results), "wrong": [_as_dict(result) for result in wrong]},
+        {"requests": len(results), "signed": signed, "wrong": [_as_dict(result) for result in wrong]},
         as_json,
-        "\n".join([f"{len(results)} requests, {len(wrong)} with the wrong answer", *map(_line, wrong)]),
+        "\n".join([*summary, *map(_line, wrong)]),
     )
     sys.exit(1 if wrong else 0)
 
 
-async def _try(connection: Connection) -> list[Result]:
+def _issuer(file: Path, key_id: str, name: str | None, audience: str | None) -> Issuer:
+    settings = Settings.from_env()
+    name = name or settings.jwt_issuers.partition(",")[0].strip()
+    if not name:
+        raise ConfigurationError("Say with --issuer (or EVENTRUNNER_JWT_ISSUERS) whose tokens the gateway takes.")
+    return Issuer(name, audience or settings.jwt_audience, SigningKey.read(file.read_text(), key_id))
+
+
+async def _try(connection: Connection, issuer: Issuer | None) -> tuple[list[Result], int]:
+    """The results, and how many of them are of signed tokens."""
     async with lent_tenants(connection) as credentials:
-        probes = read_probes(credentials)
+        signed = signed_probes(credentials, issuer) if issuer is not None else []
+        probes = read_probes(credentials) + signed
         with Progress(console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task("asking", total=len(probes))
-            return await check(connection.url, probes, lambda result: progress.advance(task))
+            return await check(connection.url, probes, lambda result: progress.advance(task)), len(signed)
 
 
 def _as_dict(result: Result) -> dict[str, object]:

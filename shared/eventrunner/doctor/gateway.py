@@ -1,6 +1,7 @@
 """Sends a gateway what it has to let through and what it has to refuse, and compares the answers.
 
-What is sent stands in `gateway_requests.yaml`, so that every gateway is held to the same.
+What is sent stands in `gateway_requests.yaml`, and in `gateway_tokens.yaml` what only a key that the gateway trusts can
+sign, so that every gateway is held to the same.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ import jwt
 import yaml
 
 from eventrunner.doctor.raw_http import Answer, RawRequest, send
+from eventrunner.doctor.signed_tokens import Issuer
 
-__all__ = ["Credentials", "Probe", "Result", "check", "read_probes"]
+__all__ = ["Credentials", "Probe", "Result", "check", "read_probes", "signed_probes"]
 
 _AT_ONCE: Final = 8
 _ABSENT: Final = "doctor-nothing"
 _ROLES: Final = ("user", "event_publisher", "admin")
+_INJECTION: Final = 'x", "tenant": "{other}", "roles": ["admin"], "y": "'
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +59,21 @@ class Result:
 
 
 def read_probes(credentials: Credentials) -> list[Probe]:
-    document = yaml.safe_load(files("eventrunner.doctor").joinpath("gateway_requests.yaml").read_text())
+    document = _document("gateway_requests.yaml")
     maker = _Maker(credentials)
     probes = [probe for call in document["calls"] for probe in maker.of_call(call)]
     return probes + [maker.of_request(request) for request in document["requests"]]
+
+
+def signed_probes(credentials: Credentials, issuer: Issuer) -> list[Probe]:
+    """What only somebody can send who has a key that the gateway trusts."""
+    maker = _Maker(credentials)
+    return [maker.of_token(item, issuer) for item in _document("gateway_tokens.yaml")["tokens"]]
+
+
+def _document(name: str) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load(files("eventrunner.doctor").joinpath(name).read_text())
+    return document
 
 
 async def check(base_url: str, probes: Sequence[Probe], on_result: Callable[[Result], None]) -> list[Result]:
@@ -84,6 +98,7 @@ class _Maker:
             "OWN": credentials.own.upper(),
             "other": credentials.other,
             "id": _ABSENT,
+            "injection": _INJECTION.replace("{other}", credentials.other),
             "user": credentials.user,
             "user_basic": base64.b64encode(f"user:{credentials.user}".encode()).decode(),
         }
@@ -103,6 +118,30 @@ class _Maker:
     def of_request(self, item: Mapping[str, Any]) -> Probe:
         who, expected = item.get("as", "user"), _statuses(item["status"])
         return self._probe(item["name"], item, item["call"], who, self._known.own, expected)
+
+    def of_token(self, item: Mapping[str, Any], issuer: Issuer) -> Probe:
+        self._values |= {"audience": issuer.audience, "ISSUER": issuer.name.upper()}
+        token = issuer.token(
+            self._known.own,
+            claims=self._filled(item.get("claims", {})),
+            header=item.get("header", {}),
+            times=item.get("times", {}),
+            signature=item.get("signature", ""),
+        )
+        self._headers["token"] = {"Authorization": f"Bearer {token}"}
+        call = item.get("call", "GET /api/v1/events/{own}")
+        return self._probe(item["name"], item, call, "token", self._known.own, _statuses(item["status"]))
+
+    def _filled(self, value: Any) -> Any:
+        """The claims with what their texts stand for."""
+        match value:
+            case str():
+                return self._fill(value, self._known.own)
+            case list():
+                return [self._filled(member) for member in value]
+            case dict():
+                return {name: self._filled(member) for name, member in value.items()}
+        return value
 
     def _probe(
         self, name: str, item: Mapping[str, Any], call: str, who: str, tenant: str, expected: tuple[int, ...]
@@ -128,20 +167,14 @@ def _statuses(value: int | list[int]) -> tuple[int, ...]:
 def _credential_headers(known: Credentials) -> dict[str, dict[str, str]]:
     """What each `as` of the requests sends."""
     now = int(time.time())
-    claims: dict[str, object] = {
-        "iss": "https://login.eventrunner.dev/",
-        "aud": "eventrunner-api",
-        "sub": "mallory",
-        "tenant": known.own,
-        "roles": ["admin"],
-        "exp": now + 300,
-    }
-    secret = b"a key that no installation knows, 32 bytes and more"
+    person: dict[str, object] = {"sub": "mallory", "tenant": known.own, "roles": ["admin"], "exp": now + 300}
+    claims = {**person, "iss": "https://login.eventrunner.dev/", "aud": "eventrunner-api"}
+    gateway = {**person, "iss": "eventrunner-gateway", "aud": "eventrunner", "iat": now}
 
-    def token(**changes: object) -> str:
-        return jwt.encode({**claims, **changes}, secret, "HS256", headers={"kid": "doctor"})
+    def token(claims: dict[str, object]) -> str:
+        secret = b"a key that no installation knows, 32 bytes and more"
+        return jwt.encode(claims, secret, "HS256", headers={"kid": "doctor"})
 
-    gateway = {"iss": "eventrunner-gateway", "aud": "eventrunner", "iat": now}
     bearers = {
         "user": known.user,
         "event_publisher": known.event_publisher,
@@ -151,11 +184,8 @@ def _credential_headers(known: Credentials) -> dict[str, dict[str, str]]:
         "cut key": known.user[:-1],
         "key in capitals": known.user.upper(),
         "hash of the key": "er_" + hashlib.sha256(known.user.encode()).hexdigest(),
-        "forged identity": token(**gateway),
+        "forged identity": token(gateway),
         "unsigned token": jwt.encode(claims, "", "none"),
-        "token of an unknown key": token(),
-        "expired token": token(exp=now - 300),
-        "token for another audience": token(aud="elsewhere"),
-        "token with JSON in its subject": token(sub='x", "roles": ["admin"], "y": "'),
+        "token of an unknown key": token(claims),
     }
     return {"nobody": {}, **{name: {"Authorization": f"Bearer {text}"} for name, text in bearers.items()}}

@@ -28,6 +28,7 @@ from eventrunner.source.spec import Destination, SourceSpec
 from eventrunner.source.stops import Stops
 from eventrunner.source.streams import StreamSpec, apply_streams
 from eventrunner.storage.jetstream import JetStreamApi, connect, disconnect
+from eventrunner.storage.refusing_sinks import RefusingSinks
 from eventrunner.telemetry import METRICS_CONTENT_TYPE, metrics_page
 from eventrunner.tenancy import DEADLETTER_STREAM
 
@@ -142,8 +143,11 @@ class Adapter:
 
         return make_streams if self.streams else None
 
-    def _refusals(self) -> dict[str, str]:
-        return {sink.url: sink.refusal for sink in self._sinks.values() if sink.refusal}
+    def _refusals(self) -> RefusingSinks:
+        refusing = [sink for sink in self._sinks.values() if sink.refusal]
+        return RefusingSinks(
+            {sink.url: sink.refusal for sink in refusing}, [sink.url for sink in refusing if not sink.is_signed]
+        )
 
     def _sink(self, destination: Destination, session: aiohttp.ClientSession) -> Sink:
         """One for each URL, so that sources share what is known of its health."""

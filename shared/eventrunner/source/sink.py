@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TypeGuard
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -31,6 +32,8 @@ _RETRYABLE = frozenset(
     {HTTPStatus.UNAUTHORIZED, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 )
 _REASON_BYTES = 1024
+_REFUSAL_SECONDS = 5.0
+"""A sink that refuses some and takes others is told of as long after each refusal."""
 _LARGE = 2**20
 """aiohttp wants larger bodies as files, which it writes in pieces."""
 
@@ -79,12 +82,26 @@ class Sink:
         health: SinkHealth,
         authorization: Callable[[], str] | None = None,
     ) -> None:
-        self.url = url
+        self.url = _without_secrets(url)
+        """For people."""
         self.health = health
+        self._target = url
         self._session = session
         self._authorization = authorization
-        self.refusal = ""
-        """What it answers, while that is 401."""
+        self._refusal = ""
+        self._refuses = False
+        self._refused_at = 0.0
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether it is sent a token."""
+        return self._authorization is not None
+
+    @property
+    def refusal(self) -> str:
+        """What it answers, while that is 401 and for some seconds more; else empty."""
+        is_told = self._refuses or asyncio.get_running_loop().time() < self._refused_at + _REFUSAL_SECONDS
+        return self._refusal if is_told else ""
 
     async def deliver(self, parcel: Parcel, spec: SourceSpec) -> Outcome:
         """Never raises but for cancellation. The spec's format is BATCH, or the parcel holds a single event."""
@@ -98,7 +115,9 @@ class Sink:
         if self._authorization is not None:
             headers = {**headers, "Authorization": self._authorization()}
         outcome = await self._send(headers, body, seconds)
-        self.refusal = _said(outcome.reason) if _is_unauthorized(outcome) else ""
+        self._refuses = _is_unauthorized(outcome)
+        if _is_unauthorized(outcome):
+            self._refusal, self._refused_at = _said(outcome.reason), asyncio.get_running_loop().time()
         return outcome
 
     async def _send(self, headers: Mapping[str, str], body: bytes, seconds: float) -> Outcome:
@@ -106,7 +125,7 @@ class Sink:
         timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(5.0, seconds))
         try:
             async with self._session.post(
-                self.url, data=data, headers=headers, timeout=timeout, allow_redirects=False
+                self._target, data=data, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
                 return _outcome(response.status, response.headers, await response.read())
         except aiohttp.ClientConnectorError as error:
@@ -145,6 +164,12 @@ def _outcome(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
         overloaded = status != HTTPStatus.INTERNAL_SERVER_ERROR and (status in _RETRYABLE or retry_after is not None)
         return Failed(reason or f"status {status}", status, retry_after, overloaded=overloaded)
     return Refused(status, reason)
+
+
+def _without_secrets(url: str) -> str:
+    """Logs, the status and dead letters name sinks, and a third party's URL may hold a password or a token."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def _is_unauthorized(outcome: Outcome) -> TypeGuard[Failed]:

@@ -50,6 +50,7 @@ def test_tenant_and_roles_may_be_missing():
         {"aud": "eventrunner"},
         {"aud": None},
         {"sub": None},
+        {"sub": ""},
         {"exp": None},
         {"exp": "soon"},
         {"exp": int(NOW.timestamp())},

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
 import grpc
 import pytest
 from eventrunner.ingest.proto import cloudevents_pb2
@@ -18,7 +19,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from support_grpc import GrpcClient, GrpcServer, ce, grpc_ingest, provision, stored
-from support_nats import NatsServer, nats_server
+from support_nats import NatsServer, free_port, nats_server
 
 Value = cloudevents_pb2.CloudEvent.CloudEventAttributeValue
 
@@ -92,6 +93,30 @@ def test_a_payload_that_is_no_event_becomes_one_by_the_metadata(run: Run) -> Non
         assert lab.keys["acme"] not in json.dumps(described)
 
     run(test)
+
+
+def test_a_refusal_of_the_policy_is_logged_and_both_answers_are_counted(run: Run) -> None:
+    port = free_port()
+
+    async def test(lab: Lab) -> None:
+        await lab.client().event(b'{"n": 1}')
+        code, _, _ = await _refused(lab.client("acme-user").event(b'{"n": 1}'))
+        assert code is grpc.StatusCode.PERMISSION_DENIED
+        text = lab.server.log.read_text()
+        (line,) = [line for line in text.splitlines() if '"eventrunner.decisions"' in line]
+        decision = json.loads(json.loads(line)["message"])
+        assert (decision["of"], decision["action"], decision["why"]) == (
+            "acme",
+            "publish",
+            "the policy does not allow it",
+        )
+        assert lab.keys["acme-user"] not in text
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+            counted = await answer.text()
+        assert 'eventrunner_decisions_total{answer="allowed"} 1.0' in counted
+        assert 'eventrunner_decisions_total{answer="denied"} 1.0' in counted
+
+    run(test, EVENTRUNNER_METRICS_PORT=str(port))
 
 
 def test_every_kind_of_attribute_and_data_arrives(run: Run) -> None:

@@ -27,9 +27,9 @@ pytestmark = pytest.mark.pipeline
 
 
 @contextmanager
-def running(data: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+def running(data: Path, *options: str, **env: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     command = [sys.executable, "-m", "eventrunner", "dev", "--port", "0", "--data-dir", str(data), *options]
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("EVENTRUNNER_")}
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("EVENTRUNNER_")} | env
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ) as process:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -6,6 +6,8 @@ import asyncio
 import gzip
 import http.client
 import json
+import logging
+import re
 import socket
 import threading
 import time
@@ -308,6 +310,33 @@ def test_the_policy_decides(front, holder, method, path, status):
     if status == 403:
         assert_problem(answer, 403)
         assert front.echo.seen == []
+
+
+def test_a_refusal_of_the_policy_is_logged_and_both_answers_are_counted(front, caplog):
+    caplog.set_level(logging.INFO)
+    before = counted(front)
+    assert front.call("PUT", "/api/v1/rules/globex/r?secret=1", USER)[0] == 403
+    assert front.call("PUT", "/api/v1/rules/acme/r", USER)[0] == 200
+    (text,) = [record.getMessage() for record in caplog.records if record.name == "eventrunner.decisions"]
+    line = json.loads(text)
+    assert {name: line[name] for name in ("subject", "of", "resource", "action", "tenant", "answer", "why")} == {
+        "subject": "alice",
+        "of": "acme",
+        "resource": "rules",
+        "action": "put",
+        "tenant": "globex",
+        "answer": "denied",
+        "why": "the policy does not allow it",
+    }
+    assert counted(front) == {answer: number + 1 for answer, number in before.items()}
+
+
+def counted(front: Front) -> dict[str, float]:
+    text = front.call("GET", "/metrics")[2].decode()
+    return {
+        answer: float(re.findall(rf'^eventrunner_decisions_total{{answer="{answer}"}} (.*)$', text, re.MULTILINE)[0])
+        for answer in ("allowed", "denied")
+    }
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
 import subprocess
@@ -19,13 +20,16 @@ from aiohttp import web
 from eventrunner.access.identity import Verifier, make_keys
 from eventrunner.access.senders import SOURCE_ISSUER, SourceSigner
 from eventrunner.source.adapter import Adapter
-from eventrunner.source.sink import sink_audience
+from eventrunner.source.health import SinkHealth
+from eventrunner.source.sink import Sink, make_session, sink_audience
 from eventrunner.source.spec import parse_source
 from eventrunner.stage import Outcomes, Stage
 from eventrunner.storage.refusing_sinks import REFUSING_SINKS_SUBJECT, RefusingSinks
 from flask import Flask, request
+from nats.aio.subscription import Subscription
+from nats.errors import TimeoutError as NatsTimeoutError
 from support_nats import NatsServer, eventually, free_port
-from support_source import Lab, Request, echo, event, manifest, open_lab
+from support_source import Lab, LocalSink, Request, echo, event, manifest, open_lab
 from werkzeug.serving import make_server
 
 KEYS = make_keys("source")
@@ -151,16 +155,87 @@ class TestASinkThatAnswers401:
             with caplog.at_level(logging.ERROR):
                 async with adapter(lab, REF):
                     message = await told.next_msg(10)
-                    assert RefusingSinks.decode(message.data).sinks == {lab.sink.url: "I do not know you."}
+                    assert RefusingSinks.decode(message.data) == RefusingSinks({lab.sink.url: "I do not know you."})
                     await eventually(lambda: "answers 401" in caplog.text)
                     believes = True
                     await lab.finished()
-                    await asyncio.sleep(1.5)
-                    while told.pending_msgs:
-                        await told.next_msg(1)
-                    with pytest.raises(Exception, match="timeout"):
-                        await told.next_msg(1.5)
+                    await _silence(told)
             assert caplog.text.count("answers 401") == 1
+            assert "EVENTRUNNER_SINK_JWKS" in caplog.text
+
+    async def test_of_a_third_party_waits_probes_once_a_second_and_is_named_without_its_password(
+        self, server: NatsServer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        believes = False
+
+        def answer(received: Request) -> web.Response:
+            return echo(received) if believes else refused()
+
+        async with open_lab(server, answer) as lab:
+            told = await lab.client.subscribe(REFUSING_SINKS_SUBJECT)
+            await lab.publish([event(number) for number in range(40)])
+            url = lab.sink.url.replace("http://", "http://us:password@") + "?token=secret"
+            spec = {"inFlight": 8, "batch": {"maxEvents": 1}, "delivery": {"retry": 0, "backoffDelay": "PT1S"}}
+            with caplog.at_level(logging.INFO):
+                async with adapter(lab, {"uri": url}, **spec):
+                    refusing = RefusingSinks.decode((await told.next_msg(10)).data)
+                    assert refusing == RefusingSinks({lab.sink.url: "I do not know you."}, [lab.sink.url])
+                    await eventually(lambda: "It is sent no token" in caplog.text)
+                    await eventually(lambda: len(lab.sink.requests) > 10, 30)
+                    probes = [item.at for item in lab.sink.requests][8:]
+                    pauses = [after - before for before, after in itertools.pairwise(probes)]
+                    assert min(pauses) > 0.4, pauses
+                    believes = True
+                    await lab.finished()
+            assert len(await lab.ids("EVENTS")) == 40
+            assert await lab.ids("DEADLETTER") == []
+            assert {item.path for item in lab.sink.requests} == {"/?token=secret"}
+            assert "secret" not in caplog.text
+            assert "password" not in caplog.text
+
+    async def test_for_some_events_only_is_named_all_the_same_and_the_others_get_through(
+        self, server: NatsServer
+    ) -> None:
+        believes = False
+
+        def answer(received: Request) -> web.Response:
+            return refused() if "7" in received.ids and not believes else echo(received)
+
+        async with open_lab(server, answer) as lab:
+            told = await lab.client.subscribe(REFUSING_SINKS_SUBJECT)
+            for number in range(30):
+                await lab.publish(event(number))
+            spec = {"inFlight": 3, "batch": {"maxEvents": 1}, "delivery": {"retry": 0, "backoffDelay": "PT0.05S"}}
+            async with adapter(lab, {"uri": lab.sink.url}, **spec):
+                await eventually(lambda: len({id for item in lab.sink.requests for id in item.ids}) == 30, 30)
+                assert lab.sink.url in RefusingSinks.decode((await told.next_msg(10)).data).sinks
+                believes = True
+                await lab.finished()
+            assert len(await lab.ids("EVENTS")) == 30
+            assert await lab.ids("DEADLETTER") == []
+
+    async def test_is_told_of_for_some_seconds_more_when_it_takes_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        local = LocalSink(lambda received: refused() if received.body == b"bad" else web.Response())
+        await local.start()
+        async with make_session() as session:
+            sink = Sink(local.url, session, SinkHealth())
+            await sink.post({}, b"bad", 10)
+            monkeypatch.setattr("eventrunner.source.sink._REFUSAL_SECONDS", 1000.0)
+            await sink.post({}, b"good", 10)
+            assert sink.refusal == "I do not know you."
+            monkeypatch.setattr("eventrunner.source.sink._REFUSAL_SECONDS", 0.0)
+            assert sink.refusal == ""
+            await sink.post({}, b"bad", 10)
+            assert sink.refusal == "I do not know you."
+        await local.stop()
+
+
+async def _silence(told: Subscription) -> None:
+    """Returns when nothing is told any more."""
+    async with asyncio.timeout(30):
+        with contextlib.suppress(NatsTimeoutError):
+            while True:
+                await told.next_msg(2.5)
 
 
 @contextlib.contextmanager

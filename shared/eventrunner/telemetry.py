@@ -50,7 +50,8 @@ def traceparent_or_new(header: str | None) -> str:
     """The header when it is a valid `traceparent`, else a new, unsampled one."""
     if header and is_traceparent(header):
         return header
-    return f"00-{os.urandom(16).hex()}-{os.urandom(8).hex()}-00"
+    random = os.urandom(24).hex()
+    return f"00-{random[:32]}-{random[32:]}-00"
 
 
 def metrics_page() -> bytes:

@@ -57,6 +57,8 @@ class Door:
         self._mirror: Mirror | None = None
         self._sharing: asyncio.Task[None] | None = None
         self._full_letters = FullLetterBoxes()
+        self._accepted = EVENTS_TOTAL.labels(stage, "accepted")
+        self._rejected = EVENTS_TOTAL.labels(stage, "rejected")
 
     @property
     def settings(self) -> Settings:
@@ -140,12 +142,12 @@ class Door:
         """Returns when JetStream has what was accepted. Raises Unavailable or QuotaExceeded when nothing was taken."""
         assert self._ready is not None
         publisher, quotas = self._ready
-        EVENTS_TOTAL.labels(self._stage, "rejected").inc(len(intake.rejected))
+        self._rejected.inc(len(intake.rejected))
         for tenant in intake.accepted:
             self._full_letters.check(tenant)
         with _charged(quotas, intake.accepted):
             await publisher.store(intake.accepted)
-        EVENTS_TOTAL.labels(self._stage, "accepted").inc(intake.count)
+        self._accepted.inc(intake.count)
 
     @property
     def _quotas(self) -> Quotas:

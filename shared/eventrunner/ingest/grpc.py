@@ -7,11 +7,13 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager
+from functools import cache
 from http import HTTPStatus
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
 import grpc
+from prometheus_client import Histogram
 
 from eventrunner.access.access_rules import Credential, Permission, TenantFrom
 from eventrunner.access.authorizer import Authorizer
@@ -76,7 +78,7 @@ class GrpcIngest:
 
     async def _event(self, message: pb.IngestEventRequest, context: _Context) -> pb.IngestEventResponse:
         async def take(caller: _Caller) -> pb.IngestEventResponse:
-            async with caller.visit() as visit:
+            with await caller.visit() as visit:
                 visit.hold.add(len(message.event_data))
                 intake = read_payload(caller.request(visit, message.event_data))
                 await self._store(intake)
@@ -87,7 +89,7 @@ class GrpcIngest:
 
     async def _batch(self, raw: bytes, context: _Context) -> pb.IngestBatchResponse:
         async def take(caller: _Caller) -> pb.IngestBatchResponse:
-            async with caller.visit() as visit:
+            with await caller.visit() as visit:
                 visit.hold.add(len(raw))
                 intake = read_events(caller.request(visit, b""), split_batch(raw), decode_event, event_id)
                 intake.may_be_empty = True
@@ -100,12 +102,12 @@ class GrpcIngest:
         async def take(caller: _Caller) -> None:
             settled = 0
             # Before anything is read, and not only with the first message, which may never come.
-            async with caller.visit():
+            with await caller.visit():
                 pass
             async with Inbox(messages) as inbox:
                 while batch := await inbox.take():
                     # Who may not send any more finds out with the next batch, not at the end of the stream.
-                    async with caller.visit() as visit:
+                    with await caller.visit() as visit:
                         visit.hold.add(sum(map(len, batch)))
                         intake = read_events(caller.request(visit, b""), batch, decode_event, event_id)
                         if intake.accepted:
@@ -138,7 +140,12 @@ class GrpcIngest:
             status = grpc.StatusCode.INTERNAL
             await _abort(context, status, EventRunnerError("Ingest failed on this call; see its log."))
         finally:
-            REQUEST_SECONDS.labels(STAGE, status.name).observe(time.perf_counter() - started)
+            _seconds(status).observe(time.perf_counter() - started)
+
+
+@cache
+def _seconds(status: grpc.StatusCode) -> Histogram:
+    return REQUEST_SECONDS.labels(STAGE, status.name)
 
 
 class _Caller:
@@ -155,12 +162,10 @@ class _Caller:
         self._metadata = metadata
         self._query = {name: self._metadata[name] for name in _QUERY if name in self._metadata}
 
-    @asynccontextmanager
-    async def visit(self) -> AsyncIterator[Visit]:
-        """Raises what says that they may not send now."""
+    async def visit(self) -> AbstractContextManager[Visit]:
+        """Raises, when it is entered too, what says that they may not send now."""
         identity = await self._authorizer.authorize(self._secrets, _CREDENTIALS, _PERMISSION)
-        with self._door.visit(identity, self._metadata.get("tenant")) as visit:
-            yield visit
+        return self._door.visit(identity, self._metadata.get("tenant"))
 
     def request(self, visit: Visit, body: bytes) -> Request:
         return self._door.request(visit, self._metadata, self._query, body, self._metadata.get("traceparent"))

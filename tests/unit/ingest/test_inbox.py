@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
+import pytest
 from eventrunner.ingest.inbox import Inbox
 
 
@@ -29,6 +30,18 @@ def test_a_fast_stream_is_taken_in_large_batches() -> None:
     assert sum(sizes) == 2000
     # 20 and those that come in two milliseconds more, were it not waited for more.
     assert sum(sizes[:-1]) / (len(sizes) - 1) > 75
+
+
+def test_who_has_sent_a_full_batch_or_the_last_one_waits_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body() -> list[int]:
+        sizes = []
+        async with asyncio.timeout(30), Inbox(messages(1200, 100, 0.005)) as inbox:
+            while batch := await inbox.take():
+                sizes.append(len(batch))
+        return sizes
+
+    monkeypatch.setattr("eventrunner.ingest.inbox._LINGER_MORE", 1000.0)
+    assert asyncio.run(body()) == [500, 500, 200]
 
 
 def test_a_slow_stream_is_not_kept_waiting() -> None:

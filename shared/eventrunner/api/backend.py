@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from threading import Lock
 
@@ -112,6 +113,16 @@ class Backend:
             return entry
         shipped = shipped_plan(name)
         return None if shipped is None else (shipped.to_json(), 0)
+
+    def there_or_never(self, bucket: str, key: str) -> bytes | None:
+        """The value. None: it is not there, nor will a write be that expects the key's revision 0, however late."""
+        registry = self.registry
+        if (entry := registry.entry(bucket, key)) is not None:
+            return entry[0]
+        with contextlib.suppress(Conflict):
+            registry.delete(bucket, key, 0)
+        entry = registry.entry(bucket, key)
+        return None if entry is None else entry[0]
 
     def change(
         self,

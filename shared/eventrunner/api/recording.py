@@ -45,11 +45,11 @@ class RecordingMirror(Mirror):
         return _note(bucket, None, super().create(bucket, key, value))
 
     def update(self, bucket: str, key: str, value: bytes, revision: int) -> int:
-        return _note(bucket, revision, super().update(bucket, key, value, revision))
+        return _note(bucket, revision or None, super().update(bucket, key, value, revision))
 
     def delete(self, bucket: str, key: str, revision: int | None = None) -> int:
         before = self._revision(bucket, key) if revision is None else revision
-        return _note(bucket, before, super().delete(bucket, key, revision))
+        return _note(bucket, before or None, super().delete(bucket, key, revision))
 
     def purge(self, bucket: str, key: str) -> int:
         return _note(bucket, self._revision(bucket, key), super().purge(bucket, key))

@@ -14,7 +14,7 @@ from nats.errors import Error as NatsError
 from eventrunner.access.identity import Identity
 from eventrunner.api.backend import Backend, check_own
 from eventrunner.api.bodies import read_json, read_time
-from eventrunner.api.idempotency import Idempotency
+from eventrunner.api.idempotency import HEADER, Idempotency, Place
 from eventrunner.api.pages import read_page
 from eventrunner.api.texts import Time, VersionNumber
 from eventrunner.clock import Clock
@@ -22,6 +22,7 @@ from eventrunner.errors import Conflict, EventRunnerError, FieldError, InvalidIn
 from eventrunner.events import encode_event
 from eventrunner.events.binary import STRUCTURED_TYPE
 from eventrunner.events.event import micros
+from eventrunner.ids import new_id
 from eventrunner.replay.ledger import ReplayLedger
 from eventrunner.replay.record import Replay, State, Target, task_event
 from eventrunner.replay.worker import check_filters, event_time
@@ -76,24 +77,25 @@ class ReplayCalls:
         check_own(identity, tenant)
         self._backend.tenant(tenant)
         body = read_json(request, ReplayBody)
+        identifier, may_come_again = new_id(), HEADER in request.headers
 
-        def find(identifier: str) -> Response | None:
+        def make() -> Response:
+            replay = self._ledger.create(self._replay(tenant, body, identifier))
             try:
-                replay = self._ledger.get(tenant, identifier)
-            except NotFound:
-                return None
-            self._ask(replay)
-            return json_response(replay.document(), 202)
+                return self._asked_for(replay)
+            except EventRunnerError:
+                if not may_come_again:
+                    self._ledger.delete(replay)
+                raise
 
-        return self._idempotency.once(request, identity, lambda id: self._make(self._replay(tenant, body, id)), find)
+        def found(value: bytes) -> Response:
+            return self._asked_for(Replay.from_json(value))
 
-    def _make(self, replay: Replay) -> Response:
-        self._ledger.create(replay)
-        try:
-            self._ask(replay)
-        except EventRunnerError:
-            self._ledger.delete(replay)
-            raise
+        place = Place(records.REPLAYS, tenant_key(tenant, identifier), identifier)
+        return self._idempotency.once(request, identity, place, make, found)
+
+    def _asked_for(self, replay: Replay) -> Response:
+        self._ask(replay)
         return json_response(replay.document(), 202)
 
     def get(self, _: Request, identity: Identity, tenant: str, replay: str) -> Response:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, TypeAlias
 
@@ -11,19 +12,20 @@ from flask import Request, Response
 from nats.aio.client import Client
 
 from eventrunner.access.identity import Identity
-from eventrunner.access.keys import ROLES, make_key
+from eventrunner.access.keys import ROLES, hash_key, make_key
 from eventrunner.api.backend import Backend, check_admin, check_own
 from eventrunner.api.bodies import read_json
 from eventrunner.api.conditions import Condition, tagged, tenant_tag
-from eventrunner.api.idempotency import Idempotency
+from eventrunner.api.idempotency import Idempotency, Place
 from eventrunner.api.pages import read_page
 from eventrunner.clock import Clock, format_time
 from eventrunner.errors import FieldError, InvalidInput, NotFound
 from eventrunner.events.adapters import parse_adapters
 from eventrunner.events.routing import parse_routes
+from eventrunner.ids import new_id
 from eventrunner.stage.answers import json_response
 from eventrunner.storage import records
-from eventrunner.storage.records import MOST_BURST, MOST_RATE, Key, Quota, Tenant
+from eventrunner.storage.records import MOST_BURST, MOST_RATE, Key, Quota, Tenant, new_text
 from eventrunner.storage.registry import Registry
 from eventrunner.tenancy import check_tenant
 
@@ -102,17 +104,7 @@ class TenantCalls:
         check_admin(identity)
         self._backend.tenant(tenant)
         body = read_json(request, KeyBody)
-
-        def make(identifier: str) -> Response:
-            text, record = make_key(tenant, body.roles, body.subject, self._clock, identifier)
-            self._backend.registry.create(records.KEYS, record.hash, record.to_json())
-            return _shown_once(text, record)
-
-        def find(identifier: str) -> Response | None:
-            found = next((key for key in self._backend.keys(tenant) if key.id == identifier), None)
-            return None if found is None else _shown_once("", found)
-
-        return self._idempotency.once(request, identity, make, find, is_shown_once=True)
+        return self._make_key(request, identity, tenant, lambda: (body.roles, body.subject), lambda: None)
 
     def list_keys(self, request: Request, identity: Identity, tenant: str) -> Response:
         check_own(identity, tenant)
@@ -131,31 +123,57 @@ class TenantCalls:
         check_admin(identity)
         self._backend.tenant(tenant)
         grace = read_json(request, RotateBody).grace_seconds
-        old = self._find_key(tenant, key)
 
-        def make(identifier: str) -> Response:
-            text, record = make_key(tenant, old.roles, old.subject, self._clock, identifier)
-            self._backend.registry.create(records.KEYS, record.hash, record.to_json())
-            self._retire(old, grace)
+        def like_old() -> tuple[Sequence[str], str]:
+            old = self._find_key(tenant, key)
+            return old.roles, old.subject
+
+        def retire_old() -> None:
+            with suppress(NotFound):
+                self._retire(self._find_key(tenant, key), grace)
+
+        return self._make_key(request, identity, tenant, like_old, retire_old)
+
+    def _make_key(
+        self,
+        request: Request,
+        identity: Identity,
+        tenant: str,
+        holder: Callable[[], tuple[Sequence[str], str]],
+        then: Callable[[], None],
+    ) -> Response:
+        """`holder`: the roles and the subject that it gets, asked for only if it is made."""
+        text = new_text()
+        place = Place(records.KEYS, hash_key(text), new_id())
+
+        def make() -> Response:
+            _, record = make_key(tenant, *holder(), self._clock, place.id, text)
+            self._backend.registry.update(records.KEYS, record.hash, record.to_json(), 0)
+            then()
             return _shown_once(text, record)
 
-        def find(identifier: str) -> Response | None:
-            found = next((item for item in self._backend.keys(tenant) if item.id == identifier), None)
-            if found is None:
-                return None
-            self._retire(old, grace)
-            return _shown_once("", found)
+        def found(value: bytes) -> Response:
+            then()
+            return _shown_once("", Key.from_json(value))
 
-        return self._idempotency.once(request, identity, make, find, is_shown_once=True)
+        return self._idempotency.once(request, identity, place, make, found, is_shown_once=True)
 
-    def _retire(self, key: Key, grace: int) -> None:
+    def _retire(self, old: Key, grace: int) -> None:
+        """Raises NotFound if somebody has deleted it meanwhile: it must not come to life again."""
         if not grace:
-            self._backend.registry.delete(records.KEYS, key.hash)
+            self._backend.registry.delete(records.KEYS, old.hash)
             return
         until = self._clock().timestamp() + grace
-        # Rotated again, it lives no longer than it would have.
-        key.expires = min(key.expires, until) if key.expires else until
-        self._backend.registry.put(records.KEYS, key.hash, key.to_json())
+
+        def expire(stored: bytes | None) -> bytes:
+            if stored is None:
+                raise NotFound(f"There is no key {old.id} any more.")
+            key = Key.from_json(stored)
+            # Rotated again, it lives no longer than it would have.
+            key.expires = min(key.expires, until) if key.expires else until
+            return key.to_json()
+
+        self._backend.change(records.KEYS, old.hash, expire)
 
     def _find_key(self, tenant: str, key: str) -> Key:
         found = next((record for record in self._backend.keys(tenant) if record.id == key), None)

@@ -51,6 +51,7 @@ __all__ = [
     "Tenant",
     "hash_key",
     "new_key",
+    "new_text",
     "rule_key",
     "tenant_key",
 ]
@@ -239,11 +240,16 @@ def hash_key(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def new_text() -> str:
+    """Of a key."""
+    return _KEY_PREFIX + base64.b32encode(os.urandom(25)).decode().lower()
+
+
 def new_key(
-    tenant: str, roles: list[str], *, subject: str = "", clock: Clock = utc_now, identifier: str = ""
+    tenant: str, roles: list[str], *, subject: str = "", clock: Clock = utc_now, identifier: str = "", text: str = ""
 ) -> tuple[str, Key]:
     """The text to show once and the record to keep."""
-    text = _KEY_PREFIX + base64.b32encode(os.urandom(25)).decode().lower()
+    text = text or new_text()
     identifier = identifier or new_id()
     return text, Key(
         id=identifier,

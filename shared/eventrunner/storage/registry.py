@@ -35,8 +35,8 @@ _log = logging.getLogger(__name__)
 
 _TIMEOUT = 5.0
 _SEEN_TIMEOUT = 1.0
-_WRONG_LAST_SEQUENCE = 10071
-"""Error code of the server: the subject has a later message than the one expected."""
+_WRONG_LAST_SEQUENCE = (10071, 10164)
+"""Error codes of the server: the subject has a later message than the one expected, or another one on its way."""
 T = TypeVar("T")
 
 
@@ -93,7 +93,7 @@ class Registry:
             return await (await self._bucket(bucket)).create(key, value)
 
     async def update(self, bucket: str, key: str, value: bytes, revision: int) -> int:
-        """Raises Conflict when the key has been written since that revision."""
+        """Raises Conflict when the key has been written since that revision; 0: ever, be it deleted since."""
         with _translated(bucket, key):
             return await (await self._bucket(bucket)).update(key, value, last=revision)
 
@@ -114,6 +114,15 @@ class Registry:
             headers = {"KV-Operation": "PURGE", "Nats-Rollup": "sub"}
             ack = await self._client.jetstream(timeout=_TIMEOUT).publish(f"$KV.{bucket}.{key}", headers=headers)
             return int(ack.seq)
+
+    async def forget(self, bucket: str, key: str, revision: int) -> None:
+        """Removes what was written up to that revision and leaves no marker, so that those who follow the bucket do
+        not hear of it."""
+        limits = {"filter": f"$KV.{bucket}.{key}", "seq": revision + 1}
+        try:
+            await JetStreamApi(self._client).request(f"STREAM.PURGE.KV_{bucket}", limits)
+        except JetStreamError as error:
+            raise Unavailable(f"The bucket {bucket} cannot be written: {error.description}.") from error
 
     async def purge_subject(self, stream: str, subject: str) -> int:
         """Deletes the stream's messages on the subject. Returns how many."""
@@ -242,7 +251,7 @@ class Mirror:
         return self._write(bucket, lambda registry: registry.create(bucket, key, value))
 
     def update(self, bucket: str, key: str, value: bytes, revision: int) -> int:
-        """Raises Conflict when the key has been written since that revision, Unavailable."""
+        """Raises Conflict when the key has been written since that revision (0: ever), Unavailable."""
         return self._write(bucket, lambda registry: registry.update(bucket, key, value, revision))
 
     def entry(self, bucket: str, key: str) -> tuple[bytes, int] | None:
@@ -264,6 +273,12 @@ class Mirror:
     def purge(self, bucket: str, key: str) -> int:
         """Deletes the key with all its history. Raises Unavailable."""
         return self._write(bucket, lambda registry: registry.purge(bucket, key))
+
+    def forget(self, bucket: str, key: str, revision: int) -> None:
+        """Removes what was written up to that revision and leaves no marker, so that those who follow the bucket do
+        not hear of it. Raises Unavailable."""
+        self.start()
+        self._call(self._ready().forget(bucket, key, revision))
 
     def purge_subject(self, stream: str, subject: str) -> int:
         """Deletes the stream's messages on the subject; returns how many. Raises Unavailable."""
@@ -358,7 +373,7 @@ class _translated(contextlib.AbstractContextManager[None]):
             message = "letters, digits and - / _ = . only, no dot at an end"
             raise InvalidInput(f"{self._key!r} cannot be a key.", (FieldError("key", message),)) from error
         if isinstance(error, KeyWrongLastSequenceError) or (
-            isinstance(error, BadRequestError) and error.err_code == _WRONG_LAST_SEQUENCE
+            isinstance(error, BadRequestError) and error.err_code in _WRONG_LAST_SEQUENCE
         ):
             raise Conflict(f"{self._bucket}/{self._key} has been written by somebody else.") from error
         if isinstance(error, BucketNotFoundError | NoStreamResponseError):

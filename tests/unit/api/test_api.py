@@ -202,7 +202,8 @@ class TestKeys:
         new = call.json("POST", path, {"grace_seconds": 0}, status=201, headers=headers)
         assert call.registry.entry("keys", hash_key(made["key"])) is None
         assert call.registry.entry("keys", hash_key(new["key"])) is not None
-        call.problem(404, "POST", path, {"grace_seconds": 0}, headers=headers)
+        call.problem(404, "POST", path, {"grace_seconds": 0})
+        assert new["id"] in call.problem(409, "POST", path, {"grace_seconds": 0}, headers=headers)["detail"]
         call.problem(422, "POST", path.replace(made["id"], new["id"]), {"grace_seconds": -1})
 
 

@@ -62,6 +62,8 @@ class Settings:
     """That one tenant may have."""
     max_consumer_bytes: int = 256 * 1024 * 1024
     """Of the WebAssembly of one tenant's consumers, all together."""
+    max_idempotency_keys: int = 1000
+    """That requests of one tenant may have within a day."""
     max_held_bytes: int = 128 * 1024 * 1024
     """Of request bodies that one ingest process or gateway works on at once; what is over it is answered 503."""
     max_message_events: int = 500

@@ -25,7 +25,7 @@ from eventrunner.source.letters import LetterFilter
 from eventrunner.stage.answers import json_response
 from eventrunner.storage import records
 from eventrunner.storage.modules import module_of
-from eventrunner.storage.records import Key, Tenant
+from eventrunner.storage.records import Key, Tenant, tenant_key
 from eventrunner.storage.registry import Registry
 from eventrunner.tenancy import (
     DEADLETTER_STREAM,
@@ -149,6 +149,7 @@ class ErasureCalls:
                     modules += [module_of(value)] if bucket == records.CONSUMERS else []
                     registry.purge(bucket, name)
                     erased[bucket] += 1
+        registry.purge_subject(f"KV_{records.IDEMPOTENCY}", f"$KV.{records.IDEMPOTENCY}.{tenant_key(tenant, '*')}")
         for module in filter(None, modules):
             self._backend.modules.release(module)
         if registry.get(records.TENANTS, tenant) is not None:

@@ -22,9 +22,9 @@ from flask import Request, Response
 from eventrunner.access.identity import Identity
 from eventrunner.api.backend import Backend
 from eventrunner.clock import Clock
-from eventrunner.errors import Conflict, EventRunnerError, FieldError, InvalidInput
+from eventrunner.errors import Conflict, EventRunnerError, FieldError, InvalidInput, QuotaExceeded
 from eventrunner.ids import derived_id
-from eventrunner.storage.records import IDEMPOTENCY, Record
+from eventrunner.storage.records import IDEMPOTENCY, Record, tenant_key
 
 __all__ = ["HEADER", "KEY_PATTERN", "Idempotency", "Place"]
 
@@ -36,6 +36,10 @@ _DEAD_SECONDS: Final = 60.0
 _UNDER_WAY: Final = f"The request with this {HEADER} is still under way; ask again in a moment."
 
 
+_FULL_SECONDS: Final = 3600.0
+"""Reservations are kept for a day, so that a few of them have gone by then."""
+
+
 class Place(NamedTuple):
     """Where what is made will be. It is to be written as the first revision of its key (`update` from 0), so that it
     cannot come any more once the place is taken."""
@@ -43,6 +47,8 @@ class Place(NamedTuple):
     bucket: str
     key: str
     id: str
+    tenant: str
+    """Of whose share the reservation is."""
 
 
 class _Attempt(Record):
@@ -75,18 +81,21 @@ class Idempotency:
     ) -> Response:
         """Calls `make`, which writes to the place, at most once for an Idempotency-Key; `found` finishes what an
         earlier request has written to its own place and answers that. Raises InvalidInput for another body with the
-        same key, Conflict, and what the two raise."""
+        same key, Conflict, QuotaExceeded when the tenant has too many of them, and what the two raise."""
         key = request.headers.get(HEADER)
         if key is None:
             return make()
         if _KEY.fullmatch(key) is None:
             message = "1 to 255 printable ASCII characters"
             raise InvalidInput(f"{HEADER} is not valid.", (FieldError(HEADER, message),))
-        name = derived_id(identity.tenant, identity.subject, request.method, request.path, key)
+        digest = derived_id(identity.tenant, identity.subject, request.method, request.path, key)
+        name = tenant_key(place.tenant, digest)
         attempt = _Attempt(place.id, place.key, hashlib.sha256(request.get_data()).hexdigest(), self._now())
         entry = self._backend.registry.entry(IDEMPOTENCY, name)
         if entry is None:
-            return self._finish(name, attempt, self._reserve(name, attempt, 0), make, is_shown_once)
+            revision = self._reserve(name, attempt, 0)
+            self._check_share(place.tenant, name, revision)
+            return self._finish(name, attempt, revision, make, is_shown_once)
         earlier = msgspec.json.decode(entry[0], type=_Attempt)
         _check_same(earlier, attempt.digest)
         if earlier.status:
@@ -104,6 +113,17 @@ class Idempotency:
             return self._backend.registry.update(IDEMPOTENCY, name, attempt.to_json(), revision)
         except Conflict:
             raise Conflict(_UNDER_WAY) from None
+
+    def _check_share(self, tenant: str, name: str, revision: int) -> None:
+        """After the reservation, so that requests at once do not pass together; what is too much is taken back."""
+        registry, most = self._backend.registry, self._backend.settings.max_idempotency_keys
+        if registry.count(IDEMPOTENCY, tenant_key(tenant, "*")) > most:
+            registry.forget(IDEMPOTENCY, name, revision)
+            raise QuotaExceeded(
+                f"{tenant} has sent {most} {HEADER}s within a day, as many as are kept; nothing was done. Send this "
+                "without one, or wait.",
+                _FULL_SECONDS,
+            )
 
     def _finish(
         self, name: str, attempt: _Attempt, revision: int, answer: Callable[[], Response], is_shown_once: bool

@@ -16,7 +16,7 @@ from eventrunner.api.backend import Backend, check_own
 from eventrunner.api.bodies import read_json, read_time
 from eventrunner.api.idempotency import HEADER, Idempotency, Place
 from eventrunner.api.pages import read_page
-from eventrunner.api.texts import Time, VersionNumber
+from eventrunner.api.texts import EventText, ShortText, Time, VersionNumber
 from eventrunner.clock import Clock
 from eventrunner.errors import Conflict, EventRunnerError, FieldError, InvalidInput, NotFound, Unavailable
 from eventrunner.events import encode_event
@@ -36,13 +36,14 @@ __all__ = ["ReplayBody", "ReplayCalls"]
 
 _MAX_RATE = 100_000
 _MAX_FILTERS = 50
+_MAX_FILTER_BYTES = 8192
 _TIMEOUT = 5.0
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class ReplayTarget(msgspec.Struct, forbid_unknown_fields=True):
-    consumer: str = ""
-    rules: str = ""
+    consumer: ShortText = ""
+    rules: ShortText = ""
     version: VersionNumber = 0
     """0: the version in force, else the newest."""
 
@@ -52,11 +53,14 @@ class ReplayBody(msgspec.Struct, forbid_unknown_fields=True, rename={"since": "f
     target: ReplayTarget
     until: Time | None = None
     """None: now."""
-    type: str | None = None
-    source: str | None = None
-    filters: Annotated[list[Any], msgspec.Meta(extra_json_schema={"maxItems": _MAX_FILTERS})] = msgspec.field(
-        default_factory=list
-    )
+    type: EventText | None = None
+    source: EventText | None = None
+    filters: Annotated[
+        list[Any],
+        msgspec.Meta(
+            description=f"At most {_MAX_FILTER_BYTES} bytes as JSON", extra_json_schema={"maxItems": _MAX_FILTERS}
+        ),
+    ] = msgspec.field(default_factory=list)
     rate: Annotated[float, msgspec.Meta(extra_json_schema={"minimum": 0.1, "maximum": _MAX_RATE})] = 1000
     """Events a second."""
     dry_run: bool = False
@@ -91,7 +95,7 @@ class ReplayCalls:
         def found(value: bytes) -> Response:
             return self._asked_for(Replay.from_json(value))
 
-        place = Place(records.REPLAYS, tenant_key(tenant, identifier), identifier)
+        place = Place(records.REPLAYS, tenant_key(tenant, identifier), identifier, tenant)
         return self._idempotency.once(request, identity, place, make, found)
 
     def _asked_for(self, replay: Replay) -> Response:
@@ -138,6 +142,8 @@ class ReplayCalls:
             problems.append(FieldError("rate", f"events a second, from 0.1 to {_MAX_RATE}"))
         if len(body.filters) > _MAX_FILTERS:
             problems.append(FieldError("filters", f"at most {_MAX_FILTERS}"))
+        if len(msgspec.json.encode(body.filters)) > _MAX_FILTER_BYTES:
+            problems.append(FieldError("filters", f"at most {_MAX_FILTER_BYTES} bytes as JSON"))
         problems += check_filters(body.filters)[1]
         target = self._target(tenant, body.target, problems)
         if problems:

@@ -18,6 +18,7 @@ from eventrunner.api.bodies import read_json
 from eventrunner.api.conditions import Condition, tagged, tenant_tag
 from eventrunner.api.idempotency import Idempotency, Place
 from eventrunner.api.pages import read_page
+from eventrunner.api.texts import ShortText
 from eventrunner.clock import Clock, format_time
 from eventrunner.errors import FieldError, InvalidInput, NotFound
 from eventrunner.events.adapters import parse_adapters
@@ -35,8 +36,8 @@ __all__ = ["KeyBody", "RotateBody", "TenantBody", "TenantCalls"]
 class TenantBody(msgspec.Struct, forbid_unknown_fields=True):
     """What may be set; the rest of a tenant is ours. Members that GET shows may be sent back."""
 
-    name: str = ""
-    plan: str = "standard"
+    name: ShortText = ""
+    plan: ShortText = "standard"
     quota: Quota | None = None
     adapters: list[dict[str, Any]] = []
     routes: list[dict[str, Any]] = []
@@ -51,8 +52,11 @@ _Role: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(R
 
 
 class KeyBody(msgspec.Struct, forbid_unknown_fields=True):
-    roles: Annotated[tuple[_Role, ...], msgspec.Meta(extra_json_schema={"minItems": 1})] = ("event_publisher", "user")
-    subject: str = ""
+    roles: Annotated[tuple[_Role, ...], msgspec.Meta(max_length=16, extra_json_schema={"minItems": 1})] = (
+        "event_publisher",
+        "user",
+    )
+    subject: ShortText = ""
 
 
 class RotateBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -144,7 +148,7 @@ class TenantCalls:
     ) -> Response:
         """`holder`: the roles and the subject that it gets, asked for only if it is made."""
         text = new_text()
-        place = Place(records.KEYS, hash_key(text), new_id())
+        place = Place(records.KEYS, hash_key(text), new_id(), tenant)
 
         def make() -> Response:
             _, record = make_key(tenant, *holder(), self._clock, place.id, text)

@@ -9,7 +9,7 @@
 | plans   | plan name         | a plan of `billing`   |
 | consumers | `<tenant>.<name>` | Consumer            |
 | replays | `<tenant>.<id>`   | `replay.Replay`       |
-| idempotency | digest of who, what call, which key | kept for a day |
+| idempotency | `<tenant>.<digest of who, what call, which key>` | kept for a day |
 | stops   | `<stream>.<consumer>.<tenant>` | `source.stops.Stop` |
 """
 
@@ -226,7 +226,7 @@ class Consumer(Record):
 
 
 def tenant_key(tenant: str, name: str) -> str:
-    """Key of a tenant's consumer or replay in its bucket."""
+    """Key of a tenant's consumer, replay or reservation in its bucket."""
     return f"{tenant}.{name}"
 
 

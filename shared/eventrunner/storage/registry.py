@@ -124,6 +124,16 @@ class Registry:
         except JetStreamError as error:
             raise Unavailable(f"The bucket {bucket} cannot be written: {error.description}.") from error
 
+    async def count(self, bucket: str, keys: str) -> int:
+        """How many keys fit the pattern, such as `acme.*`, deleted ones among them."""
+        try:
+            info = await JetStreamApi(self._client).request(
+                f"STREAM.INFO.KV_{bucket}", {"subjects_filter": f"$KV.{bucket}.{keys}"}
+            )
+        except JetStreamError as error:
+            raise Unavailable(f"The bucket {bucket} cannot be read: {error.description}.") from error
+        return len(info["state"].get("subjects") or ())
+
     async def purge_subject(self, stream: str, subject: str) -> int:
         """Deletes the stream's messages on the subject. Returns how many."""
         try:
@@ -279,6 +289,11 @@ class Mirror:
         not hear of it. Raises Unavailable."""
         self.start()
         self._call(self._ready().forget(bucket, key, revision))
+
+    def count(self, bucket: str, keys: str) -> int:
+        """How many keys fit the pattern, such as `acme.*`, deleted ones among them. Raises Unavailable."""
+        self.start()
+        return self._call(self._ready().count(bucket, keys))
 
     def purge_subject(self, stream: str, subject: str) -> int:
         """Deletes the stream's messages on the subject; returns how many. Raises Unavailable."""

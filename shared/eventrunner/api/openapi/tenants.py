@@ -151,7 +151,7 @@ CALLS: Final = (
         parameters=(IDEMPOTENCY_KEY,),
         body=json_body(RotateBody, required=False),
         answers={201: json_answer(NewKey, Cache_Control={"const": "no-store"})},
-        problems=(404, 409, 422),
+        problems=(404, 409, 422, 429),
     ),
     Call(
         id="keys-create",
@@ -162,7 +162,7 @@ CALLS: Final = (
         parameters=(IDEMPOTENCY_KEY,),
         body=json_body(KeyBody, required=False),
         answers={201: json_answer(NewKey, Cache_Control={"const": "no-store"})},
-        problems=(404, 409, 422),
+        problems=(404, 409, 422, 429),
     ),
     Call(
         id="keys-delete",

@@ -62,6 +62,10 @@ class Settings:
     """That one tenant may have."""
     max_consumer_bytes: int = 256 * 1024 * 1024
     """Of the WebAssembly of one tenant's consumers, all together."""
+    max_rule_sets: int = 100
+    """That one tenant, or the platform, may have."""
+    max_rule_bytes: int = 8 * 1024 * 1024
+    """Of one tenant's rule sets with their versions, all together."""
     max_idempotency_keys: int = 1000
     """That requests of one tenant may have within a day."""
     max_held_bytes: int = 128 * 1024 * 1024

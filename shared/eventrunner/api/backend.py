@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import Lock
 
 from eventrunner.access.identity import Identity
@@ -22,7 +22,7 @@ from eventrunner.tenancy import check_tenant
 
 __all__ = ["Backend", "check_admin", "check_own"]
 
-_ATTEMPTS = 5
+_ATTEMPTS = 8
 
 
 class Backend:
@@ -145,6 +145,30 @@ class Backend:
             except Conflict:
                 if attempt == _ATTEMPTS - 1:
                     raise
+        raise AssertionError("unreachable")
+
+    def change_among(
+        self,
+        bucket: str,
+        key: str,
+        change: Callable[[bytes | None, Mapping[str, bytes]], bytes],
+        check: Callable[[int | None], None] = lambda _: None,
+    ) -> int:
+        """Like `change`, of a key `<tenant>.<name>`: `change` gets the tenant's other values too, by name, which are so
+        still when its own is written. So what it refuses for their sake comes of no two writes at once."""
+        tenant, _, name = key.partition(".")
+        for attempt in range(_ATTEMPTS):
+            found, last = self.registry.among(bucket, tenant)
+            entry = self.registry.entry(bucket, key)
+            check(None if entry is None else entry[1])
+            others = {other: value for other, value in found.items() if other != name}
+            value = change(None if entry is None else entry[0], others)
+            try:
+                return self.registry.update_among(bucket, key, value, last)
+            except Conflict:
+                if attempt == _ATTEMPTS - 1:
+                    raise Conflict(f"Too much of {tenant}'s is changed at the same time; try again.") from None
+                self.registry.catch_up(bucket)
         raise AssertionError("unreachable")
 
     def close(self) -> None:

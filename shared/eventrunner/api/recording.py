@@ -47,12 +47,17 @@ class RecordingMirror(Mirror):
     def update(self, bucket: str, key: str, value: bytes, revision: int) -> int:
         return _note(bucket, revision or None, super().update(bucket, key, value, revision))
 
-    def delete(self, bucket: str, key: str, revision: int | None = None) -> int:
-        before = self._revision(bucket, key) if revision is None else revision
-        return _note(bucket, before or None, super().delete(bucket, key, revision))
+    def update_among(self, bucket: str, key: str, value: bytes, last: int) -> int:
+        return _note(bucket, self._revision(bucket, key), super().update_among(bucket, key, value, last))
 
-    def purge(self, bucket: str, key: str) -> int:
-        return _note(bucket, self._revision(bucket, key), super().purge(bucket, key))
+    def delete(self, bucket: str, key: str, revision: int | None = None) -> int:
+        return _note(bucket, self._before(bucket, key, revision), super().delete(bucket, key, revision))
+
+    def purge(self, bucket: str, key: str, revision: int | None = None) -> int:
+        return _note(bucket, self._before(bucket, key, revision), super().purge(bucket, key, revision))
+
+    def _before(self, bucket: str, key: str, revision: int | None) -> int | None:
+        return self._revision(bucket, key) if revision is None else revision or None
 
     def _revision(self, bucket: str, key: str) -> int | None:
         entry = None if bucket in _NOT_AUDITED else self.entry(bucket, key)

@@ -54,6 +54,8 @@ class BucketWatch:
         self._prefix = f"$KV.{bucket}."
         self._loading: dict[str, bytes] | None = None
         self._revision = 0
+        self._last: dict[str, int] = {}
+        self._loading_last: dict[str, int] = {}
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._ended = asyncio.Event()
         self._more = asyncio.Event()
@@ -78,6 +80,11 @@ class BucketWatch:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append((revision, waiter))
             await waiter
+
+    def last(self, owner: str) -> int:
+        """The last revision of the keys `<owner>.…`, be it that one was deleted; 0 if there never was any. What is read
+        from `state` afterwards is no older."""
+        return self._last.get(owner, 0)
 
     async def _follow_once(self) -> None:
         """Reads the bucket and follows it until the consumer is gone."""
@@ -105,7 +112,7 @@ class BucketWatch:
             "num_replicas": 1,
         }
         stream = f"KV_{self.bucket}"
-        self._loading = {}
+        self._loading, self._loading_last = {}, {}
         info = await self._api.request(f"CONSUMER.CREATE.{stream}", {"stream_name": stream, "config": config})
         await self._pull.start(stream, info["name"])
         return int(info["num_pending"])
@@ -126,13 +133,16 @@ class BucketWatch:
         tokens = message.reply.split(".")
         # $JS.ACK.….<stream sequence>.<consumer sequence>.<time>.<pending>, with or without domain and account before.
         revision, pending = int(tokens[5 if len(tokens) == 9 else 7]), int(tokens[8 if len(tokens) == 9 else 10])
+        owner = key.partition(".")[0]
         if self._loading is not None:
+            self._loading_last[owner] = max(revision, self._loading_last.get(owner, 0))
             if not deleted:
                 self._loading[key] = message.data
             if not pending:
                 self._finish_loading()
         else:
             self._set(key, None if deleted else message.data)
+            self._last[owner] = revision
         self._advance(revision)
         if not self._pull.waiting:
             self._more.set()
@@ -145,6 +155,7 @@ class BucketWatch:
         changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
         if changed:
             self.state = MappingProxyType(new)
+        self._last = self._loading_last
         self.loaded.set()
         for key in changed:
             self._on_change(Change(self.bucket, key, new.get(key)))

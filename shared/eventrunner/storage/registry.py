@@ -97,22 +97,28 @@ class Registry:
         with _translated(bucket, key):
             return await (await self._bucket(bucket)).update(key, value, last=revision)
 
+    async def update_among(self, bucket: str, key: str, value: bytes, last: int) -> int:
+        """Raises Conflict when any key of the owner of this one, `<owner>.<name>`, has been written or deleted since
+        that revision."""
+        headers = _expected(last)
+        headers["Nats-Expected-Last-Subject-Sequence-Subject"] = f"$KV.{bucket}.{key.partition('.')[0]}.*"
+        return await self._publish(bucket, key, value, headers)
+
     async def delete(self, bucket: str, key: str, revision: int | None = None) -> int:
         """Deleting what is not there is no error. Returns the revision. Raises Conflict when a revision is given and
         the key has been written since."""
-        with _translated(bucket, key):
-            # nats-py's own `delete` keeps the revision to itself.
-            headers = {"KV-Operation": "DEL"}
-            if revision is not None:
-                headers["Nats-Expected-Last-Subject-Sequence"] = str(revision)
-            ack = await self._client.jetstream(timeout=_TIMEOUT).publish(f"$KV.{bucket}.{key}", headers=headers)
-            return int(ack.seq)
+        return await self._publish(bucket, key, b"", {"KV-Operation": "DEL"} | _expected(revision))
 
-    async def purge(self, bucket: str, key: str) -> int:
-        """Deletes the key with all its history. Returns the revision."""
+    async def purge(self, bucket: str, key: str, revision: int | None = None) -> int:
+        """Like `delete`, and deletes the history too."""
+        return await self._publish(
+            bucket, key, b"", {"KV-Operation": "PURGE", "Nats-Rollup": "sub"} | _expected(revision)
+        )
+
+    async def _publish(self, bucket: str, key: str, value: bytes, headers: dict[str, str]) -> int:
+        """For what nats-py's own calls cannot do, or keep the revision of to themselves."""
         with _translated(bucket, key):
-            headers = {"KV-Operation": "PURGE", "Nats-Rollup": "sub"}
-            ack = await self._client.jetstream(timeout=_TIMEOUT).publish(f"$KV.{bucket}.{key}", headers=headers)
+            ack = await self._client.jetstream(timeout=_TIMEOUT).publish(f"$KV.{bucket}.{key}", value, headers=headers)
             return int(ack.seq)
 
     async def forget(self, bucket: str, key: str, revision: int) -> None:
@@ -264,6 +270,28 @@ class Mirror:
         """Raises Conflict when the key has been written since that revision (0: ever), Unavailable."""
         return self._write(bucket, lambda registry: registry.update(bucket, key, value, revision))
 
+    def among(self, bucket: str, owner: str) -> tuple[Mapping[str, bytes], int]:
+        """The values of the keys `<owner>.<name>` by name, and their last revision, to write with `update_among`."""
+        self.start()
+        watch = self._watches[bucket]
+        last, prefix = watch.last(owner), f"{owner}."
+        return {key[len(prefix) :]: value for key, value in watch.state.items() if key.startswith(prefix)}, last
+
+    def update_among(self, bucket: str, key: str, value: bytes, last: int) -> int:
+        """Raises Conflict when any key of the owner of this one has been written or deleted since that revision,
+        Unavailable."""
+        return self._write(bucket, lambda registry: registry.update_among(bucket, key, value, last))
+
+    def catch_up(self, bucket: str) -> None:
+        """Returns when this mirror shows all that was written before the call. Raises Unavailable."""
+        self.start()
+
+        async def reach() -> None:
+            info = await JetStreamApi(self._ready().client).request(f"STREAM.INFO.KV_{bucket}")
+            await self._watches[bucket].reached(int(info["state"]["last_seq"]))
+
+        self._call(reach())
+
     def entry(self, bucket: str, key: str) -> tuple[bytes, int] | None:
         """Value and revision from the server, to write with `update`. Raises Unavailable."""
         self.start()
@@ -280,9 +308,9 @@ class Mirror:
         self.start()
         return self._call(work(self._ready().client), timeout)
 
-    def purge(self, bucket: str, key: str) -> int:
-        """Deletes the key with all its history. Raises Unavailable."""
-        return self._write(bucket, lambda registry: registry.purge(bucket, key))
+    def purge(self, bucket: str, key: str, revision: int | None = None) -> int:
+        """Like `delete`, and deletes the history too."""
+        return self._write(bucket, lambda registry: registry.purge(bucket, key, revision))
 
     def forget(self, bucket: str, key: str, revision: int) -> None:
         """Removes what was written up to that revision and leaves no marker, so that those who follow the bucket do
@@ -374,6 +402,10 @@ class Mirror:
                 callback(change)
             except Exception:
                 _log.exception("a callback failed on %s/%s", change.bucket, change.key)
+
+
+def _expected(revision: int | None) -> dict[str, str]:
+    return {} if revision is None else {"Nats-Expected-Last-Subject-Sequence": str(revision)}
 
 
 class _translated(contextlib.AbstractContextManager[None]):

@@ -192,6 +192,6 @@ CALLS: Final = (
             ),
         ),
         answers={200: Answer({"text/event-stream": _SENT})},
-        problems=(422,),
+        problems=(422, 429),
     ),
 )

@@ -9,7 +9,7 @@ from threading import Lock
 from eventrunner.access.identity import Identity
 from eventrunner.api.recording import RecordingMirror
 from eventrunner.billing.plans import shipped_plan
-from eventrunner.errors import Conflict, Forbidden, NotFound
+from eventrunner.errors import Conflict, Forbidden, InvalidInput, NotFound
 from eventrunner.settings import Settings
 from eventrunner.storage import records
 from eventrunner.storage.analytics import Analytics
@@ -80,7 +80,7 @@ class Backend:
 
     def tenant(self, name: str) -> Tenant:
         """Raises InvalidInput for a name that cannot be a tenant's, NotFound for a tenant that was not created."""
-        return self._tenant(name, self.registry.get(records.TENANTS, check_tenant(name)))
+        return self._tenant(name, self.known(records.TENANTS, check_tenant(name)))
 
     def tenant_entry(self, name: str) -> tuple[Tenant, int]:
         """With its revision."""
@@ -92,14 +92,28 @@ class Backend:
             raise NotFound(f"There is no tenant {name}: create it with PUT /api/v1/tenants/{name}.")
         return Tenant.from_json(record)
 
+    def entry(self, bucket: str, key: str) -> tuple[bytes, int] | None:
+        """Value and revision as the server has them: the mirror may be behind what was just written, here or by another
+        process. None also for what can be no key."""
+        with contextlib.suppress(InvalidInput):
+            return self.registry.entry(bucket, key)
+        return None
+
+    def known(self, bucket: str, key: str) -> bytes | None:
+        """The value that the mirror has, and where it has none, what the server has."""
+        value = self.registry.get(bucket, key)
+        if value is None and (entry := self.entry(bucket, key)) is not None:
+            return entry[0]
+        return value
+
     def keys(self, tenant: str) -> list[Key]:
-        """The tenant's, the oldest first."""
+        """The tenant's, the oldest first, as the mirror has them."""
         found = (Key.from_json(value) for value in self.registry.items(records.KEYS).values())
         return sorted((key for key in found if key.tenant == tenant), key=lambda key: (key.created, key.id))
 
     def plan_document(self, name: str) -> bytes | None:
         """The JSON of a plan, from the registry or else as it ships."""
-        record = self.registry.get(records.PLANS, name)
+        record = self.known(records.PLANS, name)
         if record is not None:
             return record
         shipped = shipped_plan(name)
@@ -107,9 +121,7 @@ class Backend:
 
     def plan_entry(self, name: str) -> tuple[bytes, int] | None:
         """With its revision, which is 0 for one that ships."""
-        # The mirror tells, also for what can be no key.
-        known = self.registry.get(records.PLANS, name) is not None
-        if known and (entry := self.registry.entry(records.PLANS, name)) is not None:
+        if (entry := self.entry(records.PLANS, name)) is not None:
             return entry
         shipped = shipped_plan(name)
         return None if shipped is None else (shipped.to_json(), 0)
@@ -158,7 +170,8 @@ class Backend:
         still when its own is written. So what it refuses for their sake comes of no two writes at once."""
         tenant, _, name = key.partition(".")
         for attempt in range(_ATTEMPTS):
-            found, last = self.registry.among(bucket, tenant)
+            read = self.registry.among_now if attempt else self.registry.among
+            found, last = read(bucket, tenant)
             entry = self.registry.entry(bucket, key)
             check(None if entry is None else entry[1])
             others = {other: value for other, value in found.items() if other != name}
@@ -168,7 +181,6 @@ class Backend:
             except Conflict:
                 if attempt == _ATTEMPTS - 1:
                     raise Conflict(f"Too much of {tenant}'s is changed at the same time; try again.") from None
-                self.registry.catch_up(bucket)
         raise AssertionError("unreachable")
 
     def close(self) -> None:

@@ -190,11 +190,11 @@ class ReplayCalls:
         return wanted.version
 
     def _record(self, bucket: str, key: str) -> bytes | None:
-        return self._backend.registry.get(bucket, key)
+        entry = self._backend.entry(bucket, key)
+        return None if entry is None else entry[0]
 
     def _no_consumer(self, tenant: str, name: str) -> str:
-        keys = self._backend.registry.items(records.CONSUMERS)
-        names = sorted(key.partition(".")[2] for key in keys if key.startswith(f"{tenant}."))
+        names = sorted(self._backend.registry.among(records.CONSUMERS, tenant)[0])
         return f"tenant {tenant} has no consumer {name}; it has {', '.join(names) or 'none at all'}"
 
     def _bound(self, replay: Replay, *, newest: bool) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -97,19 +97,21 @@ class RuleCalls:
     def activate(self, request: Request, identity: Identity, tenant: str, name: str) -> Response:
         self._sets.check_access(identity, tenant)
         condition, body = Condition(request), read_json(request, Activation)
-        wanted = _wanted(self._sets.find(tenant, name), body.version)
-        if wanted is not None:
-            self._check_together(tenant, name, wanted)
+        written = self._sets.find(tenant, name)
 
-        def change(stored: bytes | None) -> bytes:
+        def change(stored: bytes | None, others: Mapping[str, bytes]) -> bytes:
+            nonlocal written
             if stored is None:
                 raise NotFound(f"Tenant {tenant} has no rule set {name}.")
-            rules = RuleSet.from_json(stored)
-            rules.active = 0 if wanted is None else version_of(rules, wanted.version).version
-            return rules.to_json()
+            written = RuleSet.from_json(stored)
+            wanted = _wanted(written, body.version)
+            if wanted is not None:
+                _check_together(name, wanted, map(RuleSet.from_json, others.values()))
+            written.active = 0 if wanted is None else wanted.version
+            return written.to_json()
 
-        revision = self._backend.change(records.RULES, rule_key(tenant, name), change, check_revision(condition))
-        return tagged(request, json_response(_summary(self._sets.find(tenant, name))), str(revision))
+        revision = self._backend.change_among(records.RULES, rule_key(tenant, name), change, check_revision(condition))
+        return tagged(request, json_response(_summary(written)), str(revision))
 
     def _room(self, rules: RuleSet, others: Mapping[str, bytes]) -> int:
         """Bytes that the record may take beside the owner's other sets. Raises Conflict if there are too many of
@@ -118,16 +120,6 @@ class RuleCalls:
         if len(others) >= settings.max_rule_sets:
             raise Conflict(f"{rules.tenant} has {len(others)} other rule sets, as many as it may: remove one first.")
         return settings.max_rule_bytes - sum(map(len, others.values()))
-
-    def _check_together(self, tenant: str, name: str, version: RuleVersion) -> None:
-        """The engine evaluates an owner's active sets as one, so they must not define the same rule twice."""
-        sets = [compile_rules(version.text, name=name)]
-        for other in self._sets.all(tenant):
-            if other.name != name and other.in_force is not None:
-                # One that does not compile any more is left out by the engine and must not be in the way here.
-                with contextlib.suppress(RuleSyntaxError):
-                    sets.append(compile_rules(other.in_force.text, name=other.name))
-        combine(sets)
 
 
 def _version(request: Request) -> int | None:
@@ -142,6 +134,17 @@ def _wanted(rules: RuleSet, number: int | None) -> RuleVersion | None:
     if number == 0:
         return None
     return rules.versions[-1] if number is None else version_of(rules, number)
+
+
+def _check_together(name: str, version: RuleVersion, others: Iterable[RuleSet]) -> None:
+    """The engine evaluates an owner's active sets as one, so they must not define the same rule twice."""
+    sets = [compile_rules(version.text, name=name)]
+    for other in others:
+        if other.in_force is not None:
+            # One that does not compile any more is left out by the engine and must not be in the way here.
+            with contextlib.suppress(RuleSyntaxError):
+                sets.append(compile_rules(other.in_force.text, name=other.name))
+    combine(sets)
 
 
 def _fitting(rules: RuleSet, room: int) -> bytes:

@@ -80,13 +80,13 @@ class TenantCalls:
         check_tenant(tenant)
         condition, body = Condition(request), read_json(request, TenantBody)
         self._check(body, tenant)
-        is_new = False
+        is_new, written = False, Tenant(tenant)
 
         def change(stored: bytes | None) -> bytes:
-            nonlocal is_new
+            nonlocal is_new, written
             is_new = stored is None
             created = format_time(self._clock()) if stored is None else Tenant.from_json(stored).created
-            return Tenant(
+            written = Tenant(
                 tenant,
                 body.name,
                 body.plan,
@@ -95,13 +95,14 @@ class TenantCalls:
                 body.routes,
                 created,
                 body.retention_days,
-            ).to_json()
+            )
+            return written.to_json()
 
         def check(revision: int | None) -> None:
             condition.check(None if revision is None else self._tag(tenant, revision))
 
         revision = self._backend.change(records.TENANTS, tenant, change, check)
-        response = json_response(self._document(self._backend.tenant(tenant)), 201 if is_new else 200)
+        response = json_response(self._document(written), 201 if is_new else 200)
         return tagged(request, response, self._tag(tenant, revision))
 
     def create_key(self, request: Request, identity: Identity, tenant: str) -> Response:
@@ -180,10 +181,13 @@ class TenantCalls:
         self._backend.change(records.KEYS, old.hash, expire)
 
     def _find_key(self, tenant: str, key: str) -> Key:
-        found = next((record for record in self._backend.keys(tenant) if record.id == key), None)
-        if found is None:
-            raise NotFound(f"Tenant {tenant} has no key {key}.")
-        return found
+        for look_again in (True, False):
+            for record in self._backend.keys(tenant):
+                if record.id == key:
+                    return record
+            if look_again:
+                self._backend.registry.catch_up(records.KEYS)
+        raise NotFound(f"Tenant {tenant} has no key {key}.")
 
     def delete_key(self, _: Request, identity: Identity, tenant: str, key: str) -> Response:
         check_admin(identity)

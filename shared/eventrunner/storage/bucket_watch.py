@@ -41,9 +41,10 @@ class Change:
 
 
 class BucketWatch:
-    """`run` until cancelled; `state` is a snapshot, replaced by another object with every change."""
+    """`run` until cancelled; `state` is a snapshot, replaced by another object with every change. `keys` are those to
+    follow, as a pattern."""
 
-    def __init__(self, client: Client, bucket: str, on_change: Callable[[Change], None]) -> None:
+    def __init__(self, client: Client, bucket: str, on_change: Callable[[Change], None], keys: str = ">") -> None:
         self.bucket = bucket
         self.state: Mapping[str, bytes] = MappingProxyType({})
         self.loaded = asyncio.Event()
@@ -52,8 +53,9 @@ class BucketWatch:
         self._api = JetStreamApi(client, timeout=_TIMEOUT)
         self._on_change = on_change
         self._prefix = f"$KV.{bucket}."
+        self._keys = keys
         self._loading: dict[str, bytes] | None = None
-        self._revision = 0
+        self._revision = self._floor = 0
         self._last: dict[str, int] = {}
         self._loading_last: dict[str, int] = {}
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
@@ -93,6 +95,7 @@ class BucketWatch:
             pending = await self._start()
             if not pending:
                 self._finish_loading()
+                self._advance(self._floor)
             while not self._ended.is_set():
                 if not self._pull.waiting:
                     await self._pull.request(_BATCH)
@@ -105,7 +108,7 @@ class BucketWatch:
         config = {
             "ack_policy": "none",
             "deliver_policy": "last_per_subject",
-            "filter_subject": f"{self._prefix}>",
+            "filter_subject": f"{self._prefix}{self._keys}",
             "replay_policy": "instant",
             "inactive_threshold": _INACTIVE,
             "mem_storage": True,
@@ -113,6 +116,8 @@ class BucketWatch:
         }
         stream = f"KV_{self.bucket}"
         self._loading, self._loading_last = {}, {}
+        # What is loaded is no older than this, though the last messages may have expired or been removed.
+        self._floor = int((await self._api.request(f"STREAM.INFO.{stream}"))["state"]["last_seq"])
         info = await self._api.request(f"CONSUMER.CREATE.{stream}", {"stream_name": stream, "config": config})
         await self._pull.start(stream, info["name"])
         return int(info["num_pending"])
@@ -143,7 +148,8 @@ class BucketWatch:
         else:
             self._set(key, None if deleted else message.data)
             self._last[owner] = revision
-        self._advance(revision)
+        if self._loading is None:
+            self._advance(max(revision, self._floor))
         if not self._pull.waiting:
             self._more.set()
 
@@ -173,7 +179,7 @@ class BucketWatch:
 
     def _advance(self, revision: int) -> None:
         self._revision = revision
-        if self._waiters and self._loading is None:
+        if self._waiters:
             reached = [waiter for number, waiter in self._waiters if number <= revision]
             self._waiters = [item for item in self._waiters if item[0] > revision]
             for waiter in reached:

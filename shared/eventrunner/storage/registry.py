@@ -150,12 +150,20 @@ class Registry:
 
     async def items(self, bucket: str) -> dict[str, bytes]:
         """All keys and values, as of now."""
-        watch = self.follow(bucket, lambda change: None)
+        return dict((await self._load(bucket, ">")).state)
+
+    async def among(self, bucket: str, owner: str) -> tuple[dict[str, bytes], int]:
+        """The values of the keys `<owner>.<name>` by name, as of now, and their last revision."""
+        watch = await self._load(bucket, f"{owner}.*")
+        return {key.partition(".")[2]: value for key, value in watch.state.items()}, watch.last(owner)
+
+    async def _load(self, bucket: str, keys: str) -> BucketWatch:
+        watch = self.follow(bucket, lambda change: None, keys)
         task = asyncio.create_task(watch.run())
         try:
             async with asyncio.timeout(_TIMEOUT):
                 await watch.loaded.wait()
-            return dict(watch.state)
+            return watch
         except TimeoutError:
             raise Unavailable(f"The bucket {bucket} cannot be read.") from None
         finally:
@@ -172,9 +180,9 @@ class Registry:
         finally:
             await self._stop(watch, task)
 
-    def follow(self, bucket: str, on_change: Callable[[Change], None]) -> BucketWatch:
+    def follow(self, bucket: str, on_change: Callable[[Change], None], keys: str = ">") -> BucketWatch:
         """A watch that the caller runs; it goes on by itself after a reconnect."""
-        watch = BucketWatch(self._client, bucket, on_change)
+        watch = BucketWatch(self._client, bucket, on_change, keys)
         self._watches.add(watch)
         return watch
 
@@ -276,6 +284,11 @@ class Mirror:
         watch = self._watches[bucket]
         last, prefix = watch.last(owner), f"{owner}."
         return {key[len(prefix) :]: value for key, value in watch.state.items() if key.startswith(prefix)}, last
+
+    def among_now(self, bucket: str, owner: str) -> tuple[Mapping[str, bytes], int]:
+        """The same from the server, for when the mirror is behind. Raises Unavailable."""
+        self.start()
+        return self._call(self._ready().among(bucket, owner), 2 * self._timeout)
 
     def update_among(self, bucket: str, key: str, value: bytes, last: int) -> int:
         """Raises Conflict when any key of the owner of this one has been written or deleted since that revision,

@@ -145,6 +145,14 @@ class TestMirror:
         with pytest.raises(Conflict):
             mirror.create("tenants", "acme", b"twice")
 
+    def test_catches_up_with_a_bucket_whose_last_messages_are_gone(self, server: NatsServer, mirror: Mirror) -> None:
+        """As those are that have expired."""
+        mirror.forget("tenants", "gone", mirror.put("tenants", "gone", b"1"))
+        fresh = Mirror(server.url, ("tenants",))
+        fresh.catch_up("tenants")
+        assert fresh.get("tenants", "gone") is None
+        fresh.close()
+
     def test_gives_the_same_objects_until_something_changes(self, mirror: Mirror) -> None:
         mirror.put("tenants", "a", b"1")
         mirror.put("tenants", "b", b"1")

@@ -55,7 +55,7 @@ class Settings:
     """Overrides `replicas` of every stream manifest; 0 leaves the manifest's number."""
     max_event_bytes: int = 1024 * 1024
     max_body_bytes: int = 8 * 1024 * 1024
-    """Limit of a request body, compressed or not."""
+    """Limit of a body that brings events, compressed or not; those of most other calls have `stage.body.BODY_LIMIT`."""
     max_module_bytes: int = 32 * 1024 * 1024
     """Limit of a consumer's WebAssembly."""
     max_consumers: int = 100

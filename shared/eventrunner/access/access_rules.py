@@ -62,7 +62,6 @@ class AccessRule:
     credentials: tuple[Credential, ...]
     permission: Permission | None
     """None: everybody may."""
-    signs_identity: bool
 
 
 def load_access_rules(path: Path) -> tuple[AccessRule, ...]:
@@ -102,7 +101,7 @@ def _read(item: dict[str, Any]) -> AccessRule:
     match = _mapping(item.get("match"), "match")
     _only(match, {"methods", "url"})
     literal, pattern = _compile(match.get("url"))
-    mutators = tuple(_mutators(item.get("mutators")))
+    _check_mutators(item.get("mutators"))
     for name, _ in _handlers(item.get("errors"), "errors"):
         if name != "json":
             raise ConfigurationError(f"unknown error handler {name!r}.")
@@ -115,7 +114,6 @@ def _read(item: dict[str, Any]) -> AccessRule:
         pattern,
         tuple(_credentials(item.get("authenticators"))),
         _permission(item.get("authorizer")),
-        "id_token" in mutators,
     )
     return _consistent(rule)
 
@@ -123,8 +121,8 @@ def _read(item: dict[str, Any]) -> AccessRule:
 def _consistent(rule: AccessRule) -> AccessRule:
     if Credential.NONE in rule.credentials and (rule.permission or len(rule.credentials) > 1):
         raise ConfigurationError("a rule that asks nobody who they are can neither ask others nor need a permission.")
-    if Credential.NONE not in rule.credentials and (rule.permission is None or not rule.signs_identity):
-        raise ConfigurationError("a rule that asks who is calling needs a permission and the mutator id_token.")
+    if Credential.NONE not in rule.credentials and rule.permission is None:
+        raise ConfigurationError("a rule that asks who is calling needs a permission.")
     if rule.permission and rule.permission.tenant is TenantFrom.PATH and not rule.pattern.groups:
         raise ConfigurationError("its tenant comes from the path, which has no variable part.")
     return rule
@@ -177,7 +175,6 @@ _CREDENTIALS: Final[Mapping[tuple[str, str], Credential]] = {
     ("bearer_token", '{"token_from": {"header": "X-Api-Key"}}'): Credential.HEADER_KEY,
     ("jwt", "{}"): Credential.TOKEN,
     ("noop", "{}"): Credential.NONE,
-    ("anonymous", "{}"): Credential.NONE,
 }
 
 
@@ -189,11 +186,13 @@ def _credentials(handlers: Any) -> Iterable[Credential]:
         yield credential
 
 
-def _mutators(handlers: Any) -> Iterable[str]:
-    for name, config in _handlers(handlers, "mutators"):
-        if name not in ("id_token", "header", "noop") or config:
-            raise ConfigurationError(f"unknown mutator {name!r} with {config}.")
-        yield name
+def _check_mutators(handlers: Any) -> None:
+    """Of public rules too: else a caller's key would reach the function."""
+    if list(_handlers(handlers, "mutators")) != [("id_token", {}), ("header", {})]:
+        raise ConfigurationError(
+            "mutators must be id_token, which puts our identity into Authorization, and header, which takes X-Api-Key "
+            "away."
+        )
 
 
 _SUBJECT: Final = {

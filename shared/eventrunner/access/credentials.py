@@ -19,7 +19,8 @@ __all__ = ["ANONYMOUS", "Authenticator", "KeyLookup"]
 KeyLookup: TypeAlias = Callable[[str], bytes | None]
 """From the hash of a key to its record in bucket `keys`; raises Unavailable while the bucket was never read."""
 
-ANONYMOUS: Final = Identity("anonymous", "", ())
+ANONYMOUS: Final = Identity("", "", ())
+"""As Oathkeeper's authenticator `noop` leaves it."""
 
 _log = logging.getLogger(__name__)
 _REMEMBERED: Final = 20_000

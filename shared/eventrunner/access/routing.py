@@ -53,7 +53,10 @@ def check_path(path: str) -> None:
         raise MalformedPath("The path has a '.' or '..' segment.")
     for escape in _ESCAPE.findall(path):
         if _NEVER_ESCAPED.fullmatch(unquote_to_bytes(escape)):
-            raise MalformedPath(f"The path has {escape}, which stands for a character that is not escaped here.")
+            raise MalformedPath(
+                f"The path has {escape}, which stands for a character that is not escaped here. An id that has it goes "
+                "into the query: GET /api/v1/events/<tenant>?id=…, GET /api/v1/traces/<tenant>?id=…."
+            )
 
 
 class Router:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from eventrunner.api.audit import AuditLog
 from eventrunner.api.billing_backend import BillingBackend
+from eventrunner.api.conditions import untagged
 from eventrunner.api.invoices import InvoiceCalls
 from eventrunner.api.usage import UsageCalls
 from eventrunner.clock import Clock, utc_now
@@ -22,5 +23,5 @@ def make_function(clock: Clock = utc_now) -> HttpFunction:
     function.route("GET", "/api/v1/invoice/{tenant}/{invoice}")(invoices.get)
     function.route("GET", "/api/v1/invoices/{tenant}")(invoices.list_all)
     close = "/api/v1/billing/close"
-    function.route("POST", close)(AuditLog(backend, clock).audited(f"POST {close}", invoices.close))
+    function.route("POST", close)(AuditLog(backend, clock).audited(f"POST {close}", untagged(invoices.close)))
     return function

@@ -5,6 +5,7 @@ A tag is the registry's revision of what is written, and a digest of what an ans
 
 from __future__ import annotations
 
+import functools
 import re
 import zlib
 from collections.abc import Callable, Sequence
@@ -12,10 +13,12 @@ from typing import Final
 
 from flask import Request, Response
 
+from eventrunner.access.identity import Identity
 from eventrunner.errors import FieldError, InvalidInput, PreconditionFailed
+from eventrunner.stage.http import RouteHandler
 from eventrunner.storage.records import Key
 
-__all__ = ["TAGS_PATTERN", "Condition", "check_revision", "tagged", "tenant_tag"]
+__all__ = ["TAGS_PATTERN", "Condition", "check_revision", "tagged", "tenant_tag", "untagged"]
 
 _TAG: Final = r'(W/)?"[!#-~]*"'
 TAGS_PATTERN: Final = rf"^(\*|{_TAG}( ?, ?{_TAG})*)$"
@@ -40,6 +43,24 @@ class Condition:
         none_match = self._none_match
         if none_match is not None and tag is not None and (none_match.star_tag or none_match.contains_weak(tag)):
             raise PreconditionFailed(f'This is there already, with the ETag "{tag}", which If-None-Match excludes.')
+
+    def check_untagged(self) -> None:
+        """Of a thing that has no tag. Raises PreconditionFailed."""
+        if self._match is not None and not self._match.star_tag:
+            raise PreconditionFailed("This has no ETag, so it is not as If-Match says. Send the call without it.")
+        if self._none_match is not None and self._none_match.star_tag:
+            raise PreconditionFailed("This is there already, which If-None-Match excludes. Send the call without it.")
+
+
+def untagged(handler: RouteHandler) -> RouteHandler:
+    """The handler of a call on what has no ETag: whoever names one expects that it is looked at."""
+
+    @functools.wraps(handler)
+    def handle(request: Request, identity: Identity, **parameters: str) -> Response:
+        Condition(request).check_untagged()
+        return handler(request, identity, **parameters)
+
+    return handle
 
 
 def check_revision(condition: Condition) -> Callable[[int | None], None]:

@@ -21,7 +21,6 @@ from eventrunner.api.pages import read_page
 from eventrunner.api.texts import NAME_PATTERN
 from eventrunner.clock import Clock, format_time
 from eventrunner.errors import (
-    BodyTooLarge,
     Conflict,
     EventRunnerError,
     FieldError,
@@ -103,7 +102,7 @@ class ConsumerCalls:
     def _store(
         self, request: Request, tenant: str, name: str, settings: ConsumerSettings, condition: Condition
     ) -> Response:
-        code = _read(request, self._backend.settings.max_module_bytes)
+        code = request.get_data(cache=False)
         module = read_module(code)
         self._check_policy(module, tenant)
         imports = [str(item) for item in module.imports]
@@ -188,14 +187,6 @@ class ConsumerCalls:
             names = ", ".join(sorted(item.name for item in self._all(tenant))) or "none at all"
             raise NotFound(f"Tenant {tenant} has no consumer {name}; it has {names}.")
         return Consumer.from_json(entry[0]), entry[1]
-
-
-def _read(request: Request, limit: int) -> bytes:
-    announced = request.content_length
-    code = request.stream.read(limit + 1) if announced is None or announced <= limit else b""
-    if len(code) > limit or (announced is not None and announced > limit):
-        raise BodyTooLarge(f"The body has {announced or 'more'} bytes; the limit is {limit}.")
-    return bytes(code)
 
 
 def _check_name(name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 
 from flask import Request, Response
 
@@ -27,6 +28,8 @@ class EventCalls:
     def list_all(self, request: Request, identity: Identity, tenant: str) -> Response:
         check_own(identity, tenant)
         arguments = request.args
+        if "id" in arguments:
+            return self._of_id(arguments, check_tenant(tenant))
         refuse_unknown(arguments, _FILTERS)
         page = self._backend.store.list(
             check_tenant(tenant),
@@ -38,9 +41,13 @@ class EventCalls:
             limit=read_limit(arguments.get("limit"), _DEFAULT_LIMIT, _MAX_LIMIT),
             cursor=read_word(arguments, "cursor"),
         )
-        # The bodies are JSON already and go out as they were stored.
-        body = b'{"events": [' + b",".join(page.bodies) + b'], "next": ' + json.dumps(page.next_cursor).encode() + b"}"
-        return Response(body, content_type="application/json")
+        return _page(page.bodies, page.next_cursor)
+
+    def _of_id(self, arguments: Mapping[str, str], tenant: str) -> Response:
+        """From all sources or one: a page that nothing follows. Not every id can be a segment of a path."""
+        refuse_unknown(arguments, frozenset({"id", "source"}))
+        event_id, source = read_word(arguments, "id") or "", read_word(arguments, "source")
+        return _page(_find(self._backend.store, tenant, event_id, source), None)
 
     def get(self, request: Request, identity: Identity, tenant: str, event_id: str) -> Response:
         check_own(identity, tenant)
@@ -53,14 +60,28 @@ class EventCalls:
 
 def find_event(store: EventStore, tenant: str, event_id: str, source: str | None) -> bytes:
     """Raises NotFound, and Conflict when several sources have an event of that id and none is named."""
-    if source is not None:
-        body = store.get(tenant, source, event_id)
-        found = [] if body is None else [body]
-    else:
-        found = store.find(tenant, event_id)
+    found = _find(store, tenant, event_id, source)
     if not found:
         raise NotFound(f"Tenant {tenant} has no event {event_id}" + (f" from {source}." if source else "."))
     if len(found) > 1:
-        sources = sorted(str(json.loads(body)["source"]) for body in found)
-        raise Conflict(f"Several sources have an event {event_id}; name one with `source`: {', '.join(sources)}.")
+        sources = ", ".join(map(_source, found))
+        raise Conflict(f"Several sources have an event {event_id}; name one with `source`: {sources}.")
     return found[0]
+
+
+def _find(store: EventStore, tenant: str, event_id: str, source: str | None) -> list[bytes]:
+    """By source."""
+    if source is None:
+        return sorted(store.find(tenant, event_id), key=_source)
+    body = store.get(tenant, source, event_id)
+    return [] if body is None else [body]
+
+
+def _source(body: bytes) -> str:
+    return str(json.loads(body)["source"])
+
+
+def _page(bodies: Sequence[bytes], following: str | None) -> Response:
+    """The bodies are JSON already and go out as they were stored."""
+    body = b'{"events": [' + b",".join(bodies) + b'], "next": ' + json.dumps(following).encode() + b"}"
+    return Response(body, content_type="application/json")

@@ -12,7 +12,7 @@ from eventrunner.access.wasm_policy import WasmPolicy
 from eventrunner.api.analytics import AnalyticsCalls
 from eventrunner.api.audit import AuditCalls, AuditLog
 from eventrunner.api.backend import Backend
-from eventrunner.api.conditions import tagged
+from eventrunner.api.conditions import tagged, untagged
 from eventrunner.api.consumers import ConsumerCalls
 from eventrunner.api.dead_letters import DeadLetterCalls
 from eventrunner.api.erasure import ErasureCalls
@@ -29,12 +29,26 @@ from eventrunner.api.tenants import TenantCalls
 from eventrunner.api.traces import TraceCalls
 from eventrunner.clock import Clock, utc_now
 from eventrunner.stage.answers import json_response
-from eventrunner.stage.http import HttpFunction, RouteHandler
+from eventrunner.stage.body import BODY_LIMIT
+from eventrunner.stage.http import BodyLimit, HttpFunction, RouteHandler
 
 __all__ = ["make_function"]
 
 _TRIALS = ("dry-run", "explain")
-"""POSTs that change nothing."""
+"""POSTs that change nothing, and bring events."""
+_CONDITIONAL = frozenset(
+    {
+        ("PUT", "/api/v1/tenants/{tenant}"),
+        ("DELETE", "/api/v1/tenants/{tenant}"),
+        ("PUT", "/api/v1/plans/{plan}"),
+        ("PUT", "/api/v1/rules/{tenant}/{name}"),
+        ("DELETE", "/api/v1/rules/{tenant}/{name}"),
+        ("POST", "/api/v1/rules/{tenant}/{name}/activate"),
+        ("PUT", "/api/v1/consumers/{tenant}/{name}"),
+        ("DELETE", "/api/v1/consumers/{tenant}/{name}"),
+    }
+)
+"""Calls on what has an ETag: their handlers look at If-Match and If-None-Match."""
 
 
 def make_function(policies: Path, clock: Clock = utc_now) -> HttpFunction:
@@ -43,9 +57,21 @@ def make_function(policies: Path, clock: Clock = utc_now) -> HttpFunction:
     backend = Backend(function.settings)
     log = AuditLog(backend, clock)
     for (method, template), handler in _handlers(backend, policies, clock).items():
-        changes = method != "GET" and template.rpartition("/")[2] not in _TRIALS
-        function.route(method, template)(log.audited(f"{method} {template}", handler) if changes else handler)
+        is_trial = template.rpartition("/")[2] in _TRIALS
+        serve = handler
+        if method != "GET" and not is_trial:
+            checked = handler if (method, template) in _CONDITIONAL else untagged(handler)
+            serve = log.audited(f"{method} {template}", checked)
+        function.route(method, template, _body_limit(method, template, is_trial))(serve)
     return function
+
+
+def _body_limit(method: str, template: str, is_trial: bool) -> BodyLimit:
+    if is_trial:
+        return lambda settings: settings.max_body_bytes
+    if (method, template) == ("PUT", "/api/v1/consumers/{tenant}/{name}"):
+        return lambda settings: settings.max_module_bytes
+    return lambda _: BODY_LIMIT
 
 
 def _handlers(backend: Backend, policies: Path, clock: Clock) -> dict[tuple[str, str], RouteHandler]:
@@ -53,7 +79,7 @@ def _handlers(backend: Backend, policies: Path, clock: Clock) -> dict[tuple[str,
     erasure, trials, explanations = ErasureCalls(backend, clock), RuleTrials(backend, clock), RuleExplanations(backend)
     rules, events, analytics = RuleCalls(backend, clock), EventCalls(backend), AnalyticsCalls(backend)
     consumers = ConsumerCalls(backend, WasmPolicy.from_folder(policies), clock)
-    letters, replays = DeadLetterCalls(backend), ReplayCalls(backend, clock)
+    letters, replays, traces = DeadLetterCalls(backend), ReplayCalls(backend, clock), TraceCalls(backend)
     return {
         ("GET", "/api/v1/openapi.json"): _openapi,
         ("GET", "/api/v1/status"): StatusCalls(backend).get,
@@ -79,7 +105,8 @@ def _handlers(backend: Backend, policies: Path, clock: Clock) -> dict[tuple[str,
         # Before the next one, which `stream` would fit too.
         ("GET", "/api/v1/events/{tenant}/stream"): LiveCalls(backend).stream,
         ("GET", "/api/v1/events/{tenant}/{event_id}"): events.get,
-        ("GET", "/api/v1/events/{tenant}/{event_id}/trace"): TraceCalls(backend).get,
+        ("GET", "/api/v1/events/{tenant}/{event_id}/trace"): traces.get,
+        ("GET", "/api/v1/traces/{tenant}"): traces.find,
         ("GET", "/api/v1/replays/{tenant}"): replays.list_all,
         ("POST", "/api/v1/replays/{tenant}"): replays.create,
         ("GET", "/api/v1/replays/{tenant}/{replay}"): replays.get,

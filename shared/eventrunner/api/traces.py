@@ -15,7 +15,7 @@ from eventrunner.api.events import find_event
 from eventrunner.billing.invoices import invoice_id
 from eventrunner.billing.periods import Period
 from eventrunner.clock import parse_time
-from eventrunner.errors import NotFound, Unavailable
+from eventrunner.errors import FieldError, InvalidInput, NotFound, Unavailable
 from eventrunner.events import Event, decode_event
 from eventrunner.events.event import USAGE_ATTRIBUTES
 from eventrunner.source.letter_box import LetterBox
@@ -37,7 +37,18 @@ class TraceCalls:
         """Of an event that is stored, or has a dead letter."""
         check_own(identity, check_tenant(tenant))
         refuse_unknown(request.args, frozenset({"source"}))
-        source = read_word(request.args, "source")
+        return self._trace(tenant, event_id, read_word(request.args, "source"))
+
+    def find(self, request: Request, identity: Identity, tenant: str) -> Response:
+        """The same by `id`, which need not be one that a path can hold."""
+        check_own(identity, check_tenant(tenant))
+        refuse_unknown(request.args, frozenset({"id", "source"}))
+        event_id = read_word(request.args, "id")
+        if event_id is None:
+            raise InvalidInput("Whose way? Name the event with `id`.", (FieldError("id", "is needed"),))
+        return self._trace(tenant, event_id, read_word(request.args, "source"))
+
+    def _trace(self, tenant: str, event_id: str, source: str | None) -> Response:
         letters = [item for item in self._letters(tenant, event_id) if source in (None, item.text("source"))]
         try:
             event = decode_event(find_event(self._backend.store, tenant, event_id, source))

@@ -9,6 +9,7 @@ import click
 
 from eventrunner.cli.calls import as_json, path, run
 from eventrunner.cli.connection import Api
+from eventrunner.errors import Conflict, NotFound
 
 __all__ = ["command", "event_line"]
 
@@ -54,8 +55,14 @@ def list_(tenant: str, limit: int, newest_first: bool, as_json: bool, **given: s
 @click.option("--source", help="Needed when several sources use the id.")
 def get(tenant: str, event_id: str, source: str | None) -> None:
     """Show one stored event as JSON."""
-    event = run(lambda api: api.call("GET", path("events", tenant, event_id, source=source)))
-    click.echo(json.dumps(event, indent=2, ensure_ascii=False))
+    # By query: not every id can be a segment of a path.
+    found = run(lambda api: api.call("GET", path("events", tenant, id=event_id, source=source)))["events"]
+    if not found:
+        raise NotFound(f"Tenant {tenant} has no event {event_id}" + (f" from {source}." if source else "."))
+    if len(found) > 1:
+        sources = ", ".join(event["source"] for event in found)
+        raise Conflict(f"Several sources have an event {event_id}; name one with --source: {sources}.")
+    click.echo(json.dumps(found[0], indent=2, ensure_ascii=False))
 
 
 @command.command("trace")
@@ -65,7 +72,7 @@ def get(tenant: str, event_id: str, source: str | None) -> None:
 @as_json
 def trace(tenant: str, event_id: str, source: str | None, as_json: bool) -> None:
     """Follow an event through the system: received, routed, changed, stored, derived from, given up, billed."""
-    found = run(lambda api: api.call("GET", path("events", tenant, event_id, "trace", source=source)))
+    found = run(lambda api: api.call("GET", path("traces", tenant, id=event_id, source=source)))
     click.echo(json.dumps(found) if as_json else "\n".join(_steps(found)))
 
 

@@ -6,7 +6,7 @@ order between the brackets, packed or plain, with a comma between two of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from eventrunner.errors import MalformedBody
@@ -28,7 +28,10 @@ class Section(NamedTuple):
     """The events with commas between them, packed or plain, as the whole body is."""
 
 
-def by_tenant(events: Iterable[Event]) -> dict[str, list[Event]]:
+def by_tenant(events: Sequence[Event]) -> Mapping[str, Sequence[Event]]:
+    """In the order in which the tenants come first."""
+    if len({event.tenantid for event in events}) == 1:
+        return {events[0].tenantid: events}
     groups: dict[str, list[Event]] = {}
     for event in events:
         group = groups.get(event.tenantid)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from eventrunner.errors import InvalidInput
 from eventrunner.events import Event
@@ -51,7 +51,7 @@ class EventRunner:
         return not routes and _RAW_MARK not in unpack(section.members, UNPACK_LIMIT)
 
     def _run(
-        self, events: list[Event], adapters: tuple[AdapterSpec, ...], routes: tuple[Route, ...], outcomes: Outcomes
+        self, events: Sequence[Event], adapters: tuple[AdapterSpec, ...], routes: tuple[Route, ...], outcomes: Outcomes
     ) -> None:
         for event in events:
             if event.type != RAW_TYPE and not routes:

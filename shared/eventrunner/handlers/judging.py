@@ -50,8 +50,15 @@ class _Judge:
     def take(self, events: Sequence[Event]) -> None:
         own = self._own.rules.evaluate if self._own else _nothing
         if self._platform is None:
+            # Most events go this way, so it has no call of its own.
+            facts, conditions, pass_on = self._facts, self._conditions, self._outcomes.results.append
             for event in events:
-                self._judge(event, own)
+                verdict = own(event, facts)
+                if verdict is None:
+                    event.usagerules += conditions
+                    pass_on(event)
+                else:
+                    self._apply(event, verdict)
         else:
             platform = self._platform.rules.evaluate
             for event in events:
@@ -92,12 +99,17 @@ class _Judge:
         self, event: Event, evaluate: _Evaluate, original: Event | None = None, derived: Sequence[Event] = ()
     ) -> None:
         """`derived`: by the platform's rules, of `original`."""
-        outcomes = self._outcomes
         verdict = evaluate(event, self._facts)
         if verdict is None:
             event.usagerules += self._conditions
             self._pass_on(event, derived)
-            return
+        else:
+            self._apply(event, verdict, original, derived)
+
+    def _apply(
+        self, event: Event, verdict: Verdict, original: Event | None = None, derived: Sequence[Event] = ()
+    ) -> None:
+        outcomes = self._outcomes
         event.usagerules += verdict.evaluated
         self._note(verdict.fired)
         if verdict.error is not None:

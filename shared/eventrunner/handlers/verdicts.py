@@ -31,8 +31,8 @@ def apply_verdict(event: Event, verdict: Verdict) -> None:
             event.set_extension(name, value)
     if verdict.data is not None:
         event.data, event.data_base64 = msgspec.Raw(verdict.data), None
-    for name, value in verdict.tags.items():
-        event.set_extension(name, value)
+    if verdict.tags:
+        event.extensions = {**(event.extensions or {}), **verdict.tags}
     if verdict.route is not None:
         event.set_extension("route", verdict.route)
 

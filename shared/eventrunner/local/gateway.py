@@ -64,6 +64,8 @@ _NOT_FORWARDED: Final = _HOP_BY_HOP | {
 _NOT_RETURNED: Final = _HOP_BY_HOP | {"date", "server"}
 _WHOLE_RESPONSE_BYTES: Final = 1024 * 1024
 """Answers up to this length are sent in one write; longer and open-ended ones as they come."""
+_PUBLIC_BODY_BYTES: Final = 4096
+"""Of a call that nobody needs credentials for, and no body either."""
 
 
 class Upstream(Protocol):
@@ -104,10 +106,11 @@ class Gateway:
         self._counters: dict[tuple[str, int], Counter] = {}
         self._timers = {rule.id: _SECONDS.labels(rule.id) for rule in rules}
         self._own: dict[str, Callable[[], web.Response]] = {
-            "/healthz": lambda: web.Response(text="ok\n"),
-            "/readyz": self._readiness,
-            "/metrics": _metrics,
+            "healthz": lambda: web.Response(text="ok\n"),
+            "readyz": self._readiness,
+            "metrics-get": _metrics,
         }
+        """What the gateway answers itself, by access rule."""
 
     def runner(self) -> web.ServerRunner:
         """Serves this gateway; the caller adds the site and cleans up."""
@@ -120,9 +123,6 @@ class Gateway:
         rule_id = "none"
         started = time.perf_counter()
         try:
-            own = self._own.get(path)
-            if own is not None and request.method == "GET":
-                return own()
             rule, tenant = self._router.find(request.method, path)
             rule_id = rule.id
             response = await self._pass(request, rule, tenant)
@@ -140,11 +140,12 @@ class Gateway:
     async def _pass(self, request: web.BaseRequest, rule: AccessRule, tenant: str) -> web.StreamResponse:
         identity = await self._authorizer.authorize(request.headers, rule.credentials, rule.permission, tenant)
         with self._budget.hold(identity.tenant or identity.subject) as hold:
-            limit = self._max_bytes_by_rule.get(rule.id, self._max_body_bytes)
-            body = await self._body(request, hold, limit) if request.body_exists else b""
+            body = await self._body(request, hold, self._limit(rule)) if request.body_exists else b""
+            own = self._own.get(rule.id)
+            if own is not None:
+                return own()
             headers = _forwarded(request)
-            if rule.signs_identity:
-                headers["Authorization"] = "Bearer " + self._signer.sign(identity)
+            headers["Authorization"] = "Bearer " + self._signer.sign(identity)
             try:
                 answer = await self._upstream.send(rule.service, request.method, request.raw_path, headers, body)
                 # The body has been taken, so what it held is free while the answer is passed on, however long.
@@ -153,6 +154,11 @@ class Gateway:
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 _log.warning("%s cannot be reached: %r", rule.service, error)
                 raise Unavailable(f"The service {rule.service} cannot be reached just now; try again.") from error
+
+    def _limit(self, rule: AccessRule) -> int:
+        if rule.permission is None:
+            return _PUBLIC_BODY_BYTES
+        return self._max_bytes_by_rule.get(rule.id, self._max_body_bytes)
 
     async def _body(self, request: web.BaseRequest, hold: Hold, limit: int) -> bytes:
         announced = request.content_length

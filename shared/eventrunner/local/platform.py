@@ -25,6 +25,7 @@ from eventrunner.access.tokens import token_verifier
 from eventrunner.errors import ConfigurationError, EventRunnerError, Unavailable
 from eventrunner.local.activator import Activator
 from eventrunner.local.adapter import SourceAdapter
+from eventrunner.local.body_limits import body_limits
 from eventrunner.local.broker import BrokerEndpoint
 from eventrunner.local.clickhouse import ClickHouseServer
 from eventrunner.local.data_dir import DataDir
@@ -44,6 +45,7 @@ from eventrunner.local.tasks import start_task
 from eventrunner.local.tcp_front import TcpFront
 from eventrunner.local.upstream import new_probe_session
 from eventrunner.settings import Settings
+from eventrunner.stage.body import BODY_LIMIT
 from eventrunner.storage.records import KEY_USES, KEYS
 from eventrunner.storage.registry import Registry
 
@@ -185,9 +187,9 @@ class Platform:
             Authorizer(authenticator, Policy.from_folder(self._project.policies)),
             activator,
             signer=self._signer,
-            max_body_bytes=self._settings.max_body_bytes,
+            max_body_bytes=BODY_LIMIT,
             max_held_bytes=self._settings.max_held_bytes,
-            max_bytes_by_rule={"consumers-put": self._settings.max_module_bytes},
+            max_bytes_by_rule=body_limits(self._settings),
             is_ready=lambda: self._is_ready,
         )
         runner = gateway.runner()

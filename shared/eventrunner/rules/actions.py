@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from eventrunner.rules.attributes import name_problem, text_problem
 from eventrunner.rules.context import LONG
 from eventrunner.rules.emitter import Code, Constants, Function
 from eventrunner.rules.event_facts import EventFacts, is_data
@@ -40,6 +41,8 @@ class Actions:
             return True
         calls = {**_CALLS, **_EVENT_CALLS} if isinstance(self.facts, EventFacts) else _CALLS
         method, count = calls.get(call.name, ("", 0))
+        if method == "tag" and self._tag_constant(call.args):
+            return True
         if not method or len(call.args) != count:
             return False
         arguments = ", ".join(self.expressions.value(argument).text for argument in call.args)
@@ -56,6 +59,18 @@ class Actions:
         bit = self.bits.get(argument.value, 0)
         if bit:
             self.function.lines.append(f"ctx.retracted |= {self.constants.name(bit)}")
+        return True
+
+    def _tag_constant(self, arguments: Sequence[Node]) -> bool:
+        """`Tag("key", "value");` in short; False for anything else, and for what cannot be a tag."""
+        texts = [node.value for node in arguments if isinstance(node, Const) and type(node.value) is str]
+        if len(texts) != len(arguments) or len(texts) != 2 or name_problem(texts[0]) or text_problem(*texts):
+            return False
+        name, value = map(self.constants.name, texts)
+        self.function.lines += [
+            f"if ctx.tags is None: ctx.tags = {{{name}: {value}}}",
+            f"else: ctx.tags[{name}] = {value}",
+        ]
         return True
 
     def _assign(self, node: Assign) -> None:

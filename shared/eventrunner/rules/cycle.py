@@ -42,10 +42,11 @@ class Plan:
         return mask, [*numbers, *_numbers_in(self.many)] if self.many else numbers
 
 
-def plans_of(dirties: Sequence[int], indexes: Sequence[EqualityIndex]) -> tuple[Plan, ...]:
-    """A plan for each rule, and at the end the plan for when anything may have changed."""
+def plans_of(dirties: Sequence[int], indexes: Sequence[EqualityIndex]) -> tuple[Plan | None, ...]:
+    """A plan for each rule, None where nothing is to be evaluated, and at the end the plan for when anything may have
+    changed."""
     everything = (1 << len(dirties)) - 1
-    made: dict[int, Plan] = {}
+    made: dict[int, Plan | None] = {0: None}
     for mask in (*dirties, everything):
         if mask not in made:
             made[mask] = _plan(mask, everything, indexes)
@@ -109,6 +110,8 @@ def fire_all(
         plan = plans[number]
         if ctx.dirty or ctx.shared:
             ctx.dirty, plan = 0, plans[-1]
+        if plan is None:
+            continue
         matching &= plan.keep
         if plan.indexes or plan.many:
             mask, numbers = plan.look_up(ctx)

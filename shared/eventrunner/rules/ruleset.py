@@ -23,7 +23,8 @@ from eventrunner.rules.values import ActionFailed, Failure
 
 __all__ = ["RuleFailure", "RuleSet", "Verdict", "combine", "compile_rules", "local_now"]
 
-_QUICK = frozenset({"Retract", "Complete", "Changed", "Forget", "Log", "Drop", "Tag", "RouteTo", "Now"})
+_QUICK = frozenset({"Retract", "Complete", "Changed", "Forget", "Log", "Drop", "Tag", "RouteTo", "Emit", "Now"})
+"""What is emitted is bounded by its size."""
 _MANY = 64
 """Firings after which data is measured before it is encoded, as it may have grown."""
 

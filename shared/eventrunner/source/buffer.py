@@ -1,8 +1,9 @@
 """What has been pulled and waits for a request: a queue for each tenant, served in turn.
 
 Who had nothing waiting comes first, with a few events and in half of a request, and then like everybody. So a tenant
-with little to do waits for one request and not for one of each that has a backlog, as in FQ-CoDel (RFC 8290). When a
-request had no room for those that were served before, one of them comes first in the next.
+with little to do waits for one request and not for one of each that has a backlog, as in FQ-CoDel (RFC 8290), and as
+there who was served more than a few events keeps its place in the line for one round, whether something waits or not.
+When a request had no room for those that were served before, one of them comes first in the next.
 """
 
 from __future__ import annotations
@@ -57,11 +58,12 @@ class Buffer:
         self._limits = limits
         self._ordered = ordering is Ordering.BY_TENANT
         self._mixed = mixed
+        self._few = max(1, limits.max_events // _QUANTUM)
         self._enough = limits.max_events if mixed else max(1, limits.max_events // 2)
         self._queues: dict[str, deque[Part]] = {}
         self._newcomers: deque[str] = deque()
         self._turns: deque[str] = deque()
-        """Of tenants that have parts and may send them, those that were served before."""
+        """Tenants that were served before and may send what they have, which may be nothing."""
         self._is_owed = False
         """Whether the last request had nothing of them."""
         self._busy: set[str] = set()
@@ -71,6 +73,7 @@ class Buffer:
     @property
     def ready(self) -> bool:
         """Whether `take` has something to give."""
+        self._pass_over_empty()
         return bool(self._turns or self._newcomers)
 
     @property
@@ -95,7 +98,8 @@ class Buffer:
     def take_few(self) -> list[Part]:
         """The parts of a small request, for a sink of which it is not known whether it is there."""
         request = _Request(self._limits)
-        self._serve(self._newcomers or self._turns, request, max(1, self._limits.max_events // _QUANTUM))
+        self._pass_over_empty()
+        self._serve(self._newcomers or self._turns, request, self._few)
         return request.parts
 
     def take(self) -> list[Part]:
@@ -103,7 +107,8 @@ class Buffer:
         request = _Request(self._limits)
         most = self._limits.max_events
         # Who cannot be served twice in one request, or should have it alone, gets all it waits with.
-        few = max(1, most // _QUANTUM) if self._mixed and not self._ordered else most
+        few = self._few if self._mixed and not self._ordered else most
+        self._pass_over_empty()
         waiting = bool(self._turns)
         if self._is_owed and waiting:
             self._serve(self._turns, request, few)
@@ -126,7 +131,8 @@ class Buffer:
     def _serve(self, line: deque[str], request: _Request, quantum: int) -> bool:
         """Takes of the tenant that is first in the line. False when its next part does not fit."""
         tenant = line[0]
-        queue, until, before = self._queues[tenant], request.events + quantum, len(request.parts)
+        queue, start, before = self._queues[tenant], request.events, len(request.parts)
+        until = start + quantum
         fits = True
         while queue and request.events < until and (fits := request.has_room_for(queue[0])):
             part = queue.popleft()
@@ -134,7 +140,9 @@ class Buffer:
             self._events -= part.count
             self._bytes -= part.size
         if len(request.parts) > before:
-            self._end_turn(line.popleft(), queue)
+            self._end_turn(line.popleft(), queue, request.events - start)
+        elif not queue:
+            self._leave(line)
         return fits
 
     def done(self, tenants: Iterable[str]) -> None:
@@ -150,7 +158,7 @@ class Buffer:
         """What of the tenant was waiting."""
         parts = self._queues.pop(tenant, ())
         for line in (self._turns, self._newcomers):
-            if parts and tenant in line:
+            if tenant in line:
                 line.remove(tenant)
         self._events -= sum(part.count for part in parts)
         self._bytes -= sum(part.size for part in parts)
@@ -165,10 +173,21 @@ class Buffer:
         self._events = self._bytes = 0
         return parts
 
-    def _end_turn(self, tenant: str, queue: deque[Part]) -> None:
-        if not queue:
-            del self._queues[tenant]
+    def _pass_over_empty(self) -> None:
+        """Their round is over: what comes of them now is a newcomer's."""
+        while self._turns and not self._queues[self._turns[0]]:
+            self._leave(self._turns)
+
+    def _leave(self, line: deque[str]) -> None:
+        del self._queues[line.popleft()]
+
+    def _end_turn(self, tenant: str, queue: deque[Part], events: int) -> None:
         if self._ordered:
+            if not queue:
+                del self._queues[tenant]
             self._busy.add(tenant)
-        elif queue:
+        elif queue or events > self._few:
+            # Whoever sends much keeps its place though nothing waits, and so is no newcomer with what comes next.
             self._turns.append(tenant)
+        else:
+            del self._queues[tenant]

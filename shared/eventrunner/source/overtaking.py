@@ -38,7 +38,7 @@ _NEVER = 3600.0
 _NEARLY_ALL = 0.75
 _FEW = 5
 """One tenant in so many is few."""
-_LONG = 2 * 10**9
+_BRIEFLY, _LONG = 5 * 10**8, 2 * 10**9
 """Nanoseconds."""
 _SHORT = 4
 """A queue is short when another is so many times as long."""
@@ -77,7 +77,7 @@ class Overtaking:
         """Runs until it is cancelled."""
         while True:
             await asyncio.sleep(self._interval)
-            if self._held.pending <= len(self._held):
+            if not self._is_line():
                 self._next.clear()
                 continue
             if self._is_paused():
@@ -86,6 +86,12 @@ class Overtaking:
                 await self._look()
             except EventRunnerError as error:
                 _log.debug("%s: cannot look past the backlog: %s", self._spec.name, error)
+
+    def _is_line(self) -> bool:
+        """A short one is soon worked off, unless those who are at its head cannot be served."""
+        if self._held.pending > len(self._held):
+            return True
+        return self._held.pending > 0 and self._has_waited(_BRIEFLY)
 
     @property
     def _interval(self) -> float:
@@ -114,7 +120,7 @@ class Overtaking:
     def _overtakers(self, subjects: Mapping[str, int]) -> Collection[str]:
         if len(subjects) > 1 and self._is_taken_by_few(len(subjects)):
             return subjects
-        if self._has_waited_long():
+        if self._has_waited(_LONG):
             longest = max(subjects.values(), default=0)
             return [subject for subject, messages in subjects.items() if messages * _SHORT < longest]
         return ()
@@ -123,8 +129,8 @@ class Overtaking:
         few = max(1, min(tenants, len(self._held)) // _FEW)
         return self._held.events_of_largest(few) > _NEARLY_ALL * self._held.events
 
-    def _has_waited_long(self) -> bool:
-        return self._time_ns() - self._held.last_stored > _LONG
+    def _has_waited(self, nanoseconds: int) -> bool:
+        return self._time_ns() - self._held.last_stored > nanoseconds
 
     async def _read(self, subject: str, share: int, room: int, last: int) -> int:
         """Reads a tenant's next messages, up to a sequence, until it has its share. Returns how many."""

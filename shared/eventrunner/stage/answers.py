@@ -10,6 +10,7 @@ from collections.abc import Callable
 from flask import Request, Response
 
 from eventrunner.errors import EventRunnerError, Unauthenticated
+from eventrunner.stage.body import leave_body
 from eventrunner.telemetry import METRICS_CONTENT_TYPE, REQUEST_SECONDS, current_traceparent, metrics_page
 
 __all__ = ["guarded", "json_response", "problem_response"]
@@ -18,10 +19,16 @@ _log = logging.getLogger(__name__)
 
 
 def guarded(name: str, request: Request, answer: Callable[[Request], Response]) -> Response:
-    """Probes and scrapes, else what `answer` gives; every error as a problem document, timed under `name`."""
-    page = _service_response(request)
-    if page is not None:
-        return page
+    """Probes and scrapes, else what `answer` gives; every error as a problem document, timed under `name`. No more of
+    the body is read than `answer` has allowed by `limit_body`."""
+    try:
+        page = _service_response(request)
+        return _timed(name, request, answer) if page is None else page
+    finally:
+        leave_body(request)
+
+
+def _timed(name: str, request: Request, answer: Callable[[Request], Response]) -> Response:
     started = time.perf_counter()
     token = current_traceparent.set(request.headers.get("traceparent"))
     try:

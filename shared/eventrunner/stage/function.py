@@ -17,7 +17,8 @@ from eventrunner.memory import keep_memory
 from eventrunner.nesting import read_deep_events
 from eventrunner.settings import Settings
 from eventrunner.stage.answers import guarded
-from eventrunner.stage.batch import Batch, takes_packed
+from eventrunner.stage.batch import UNPACK_LIMIT, Batch, takes_packed
+from eventrunner.stage.body import limit_body
 from eventrunner.stage.outcomes import Outcomes
 from eventrunner.stage.reply import write_reply
 from eventrunner.telemetry import EVENTS_TOTAL, configure_logging
@@ -52,6 +53,8 @@ class Stage:
     def _answer(self, request: Request) -> Response:
         if request.method != "POST":
             return Response(status=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
+        # Packed or not: no more than what it may unpack to.
+        limit_body(request, UNPACK_LIMIT)
         self._set_up()
         if self._check is not None:
             self._check(request.headers.get("Authorization"))

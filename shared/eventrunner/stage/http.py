@@ -15,13 +15,16 @@ from eventrunner.errors import NotFound
 from eventrunner.nesting import read_deep_events
 from eventrunner.settings import Settings
 from eventrunner.stage.answers import guarded
+from eventrunner.stage.body import BODY_LIMIT, limit_body
 from eventrunner.telemetry import configure_logging
 
-__all__ = ["HttpFunction", "RouteHandler"]
+__all__ = ["BodyLimit", "HttpFunction", "RouteHandler"]
 
 
 RouteHandler: TypeAlias = Callable[..., Response]
 """`(request, identity, **path parameters) -> response`; raises EventRunnerError for every other answer."""
+BodyLimit: TypeAlias = Callable[[Settings], int]
+"""The bytes that a body may have, compressed or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ class _Route:
     template: str
     pattern: re.Pattern[str]
     handler: RouteHandler
+    max_body: BodyLimit
 
 
 class HttpFunction:
@@ -41,12 +45,14 @@ class HttpFunction:
         self._settings: Settings | None = None
         self._verifier: Verifier | None = None
 
-    def route(self, method: str, template: str) -> Callable[[RouteHandler], RouteHandler]:
+    def route(
+        self, method: str, template: str, max_body: BodyLimit = lambda _: BODY_LIMIT
+    ) -> Callable[[RouteHandler], RouteHandler]:
         """Registers the decorated handler for a method and a path template."""
         pattern = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", template))
 
         def register(handler: RouteHandler) -> RouteHandler:
-            self._routes.append(_Route(method, template, pattern, handler))
+            self._routes.append(_Route(method, template, pattern, handler, max_body))
             return handler
 
         return register
@@ -55,6 +61,10 @@ class HttpFunction:
     def routes(self) -> list[tuple[str, str]]:
         """Methods and templates."""
         return [(route.method, route.template) for route in self._routes]
+
+    def body_limits(self, settings: Settings) -> dict[tuple[str, str], int]:
+        """Bytes, by method and template."""
+        return {(route.method, route.template): route.max_body(settings) for route in self._routes}
 
     def main(self, request: Request) -> Response:
         """What functions-framework calls. Every error leaves as a problem document."""
@@ -74,14 +84,15 @@ class HttpFunction:
         return self._settings
 
     def _answer(self, request: Request) -> Response:
-        handler, parameters = self._match(request.method, request.path)
+        route, parameters = self._match(request.method, request.path)
+        limit_body(request, route.max_body(self.settings()))
         authorization, verify = request.headers.get("Authorization"), self._identities().verify
         identity = wait_for_keys(lambda: verify(authorization))
-        return handler(request, identity, **parameters)
+        return route.handler(request, identity, **parameters)
 
-    def _match(self, method: str, path: str) -> tuple[RouteHandler, dict[str, Any]]:
+    def _match(self, method: str, path: str) -> tuple[_Route, dict[str, Any]]:
         for route in self._routes:
             match = route.pattern.fullmatch(path)
             if match and route.method == method:
-                return route.handler, match.groupdict()
+                return route, match.groupdict()
         raise NotFound(f"{self.name} has no {method} {path}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from flask import Response
 
@@ -48,7 +48,7 @@ def _packed(outcomes: Outcomes, cost: Cost) -> Response | None:
     return _in_sections(sections, packed=True)
 
 
-def _sections(events: Iterable[Event]) -> list[Section]:
+def _sections(events: Sequence[Event]) -> list[Section]:
     groups = by_tenant(events).items()
     return [Section(tenant, len(group), encode_batch(group)[1:-1]) for tenant, group in groups]
 

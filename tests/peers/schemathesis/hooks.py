@@ -16,7 +16,7 @@ BEYOND_SCHEMA: Final = {
     "consumers-list": "cursor",
     "consumers-put": "body|imports.*|exports",
     "events-publish": ".*",
-    "events-list": "cursor",
+    "events-list": rf"cursor|type|{_TIMES}|order|limit",
     "dead-letters-list": "cursor",
     "dead-letters-replay-all": "cursor",
     "dead-letters-delete-all": "cursor|all",

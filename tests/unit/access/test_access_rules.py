@@ -25,7 +25,7 @@ def rule(**changes: object) -> dict[str, object]:
         "match": {"methods": ["GET"], "url": "<https?>://<[^/]+>/api/v1/rules/<[a-z]+>"},
         "authenticators": [{"handler": "bearer_token", "config": {"prefix": "er_"}}],
         "authorizer": {"handler": "remote_json", "config": {"payload": PAYLOAD}},
-        "mutators": [{"handler": "id_token"}],
+        "mutators": [{"handler": "id_token"}, {"handler": "header"}],
         "errors": [{"handler": "json"}],
     }
     return {**good, **changes}
@@ -84,7 +84,9 @@ def test_what_ships_needs_only_handlers_that_the_configuration_enables():
         ({"authenticators": []}, "not empty"),
         ({"authenticators": [{"handler": "cookie_session"}]}, "cookie_session"),
         ({"authenticators": [{"handler": "noop"}]}, "asks nobody"),
-        ({"authenticators": [{"handler": "jwt"}, {"handler": "anonymous"}]}, "asks nobody"),
+        ({"authenticators": [{"handler": "jwt"}, {"handler": "noop"}]}, "asks nobody"),
+        # It refuses whoever sends credentials, which nobody else would.
+        ({"authenticators": [{"handler": "anonymous"}], "authorizer": {"handler": "allow"}}, "anonymous"),
         ({"authenticators": [{"handler": "bearer_token", "config": {"prefix": ""}}]}, "bearer_token"),
         ({"authorizer": {"handler": "allow"}}, "needs a permission"),
         ({"authorizer": {"handler": "remote_json"}}, "authorizer"),
@@ -102,7 +104,9 @@ def test_what_ships_needs_only_handlers_that_the_configuration_enables():
             "both gateways",
         ),
         ({"mutators": [{"handler": "noop"}]}, "id_token"),
-        ({"mutators": [{"handler": "hydrator"}]}, "hydrator"),
+        ({"mutators": [{"handler": "header"}]}, "id_token"),
+        ({"mutators": [{"handler": "id_token"}]}, "header"),
+        ({"mutators": [{"handler": "id_token", "config": {"ttl": "1h"}}, {"handler": "header"}]}, "id_token"),
         ({"errors": [{"handler": "redirect"}]}, "redirect"),
     ],
 )

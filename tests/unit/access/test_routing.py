@@ -18,6 +18,7 @@ CALLS = [
     ("GET", "/api/v1/events/acme/e-1", "events-get", "api"),
     ("GET", "/api/v1/events/acme/a%20b", "events-get", "api"),
     ("GET", "/api/v1/events/acme/e-1/trace", "events-trace", "api"),
+    ("GET", "/api/v1/traces/acme", "traces-find", "api"),
     ("GET", "/api/v1/events/acme/stream", "events-stream", "api"),
     ("POST", "/api/v1/replays/acme", "replays-create", "api"),
     ("GET", "/api/v1/replays/acme", "replays-list", "api"),
@@ -60,6 +61,7 @@ CALLS = [
     ("POST", "/api/v1/analytics/rebuild", "analytics-rebuild", "api"),
     ("GET", "/api/v1/plans/standard", "plans-get", "api"),
     ("PUT", "/api/v1/plans/standard", "plans-put", "api"),
+    ("GET", "/metrics", "metrics-get", "api"),
     ("GET", "/healthz", "healthz", "api"),
     ("GET", "/readyz", "readyz", "api"),
     ("GET", "/api/v1/openapi.json", "openapi", "api"),
@@ -115,6 +117,11 @@ def test_every_rule_governs_a_call():
 def test_a_path_with_two_readings_is_refused(path):
     with pytest.raises(MalformedPath):
         ROUTER.find("GET", path)
+
+
+def test_an_id_that_no_path_can_hold_has_another_way():
+    with pytest.raises(MalformedPath, match=r"\?id="):
+        ROUTER.find("GET", "/api/v1/events/acme/a%2Fb")
 
 
 @pytest.mark.parametrize(

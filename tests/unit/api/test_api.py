@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 import pytest
 from eventrunner.access.identity import Identity
@@ -24,6 +25,8 @@ BOB = Identity("bob", "globex", ("user",))
 RULE = 'rule Late "late flights" salience 10 { when Event.data.delay > 15 then Emit("flight.late"); Retract("Late"); }'
 OTHER = 'rule Early { when Event.data.delay < 0 then Tag("early", "yes"); Retract("Early"); }'
 
+ODD_IDS = ["a/b", "stream", "..", ".", "back\\slash", "50 %+&?#", "trace", "é"]
+"""Of which a path cannot hold all."""
 CHARGES = [{"model": "per_unit", "label": "Events", "meter": "events", "unit_price": "0.10", "per": "1000"}]
 
 
@@ -72,6 +75,8 @@ def _store_events(url: str) -> None:
         source, time = f"/s{number % 2}", 1_767_225_600_000_000 + number * 1_000_000
         event = {"specversion": "1.0", "id": f"e{number}", "source": source, "type": "t", "tenantid": "acme"}
         rows.append(Row("acme", source, f"e{number}", "t", time, time, json.dumps(event).encode()))
+    for event_id in ODD_IDS:
+        rows.append(Row("acme", "/odd", event_id, "t", 0, 0, json.dumps({"id": event_id, "source": "/odd"}).encode()))
     rows.append(Row("acme", "/s1", "e0", "u", 0, 0, b'{"id": "e0", "source": "/s1"}'))
     store.put(rows)
     store.close()
@@ -510,6 +515,34 @@ class TestEvents:
         assert "/s0, /s1" in call.problem(409, "GET", "events/acme/e0")["detail"]
         assert call.json("GET", "events/acme/e0?source=/s1")["source"] == "/s1"
 
+    @pytest.mark.parametrize("event_id", ODD_IDS)
+    def test_any_id_is_found_by_query(self, call, event_id):
+        path = f"events/acme?id={quote(event_id, safe='')}"
+        found = [{"id": event_id, "source": "/odd"}]
+        assert call.json("GET", path, who=ALICE) == {"events": found, "next": None}
+        assert call.json("GET", f"{path}&source=/odd")["events"] == found
+        assert call.json("GET", f"{path}&source=/other")["events"] == []
+        call.problem(403, "GET", path, who=BOB)
+
+    def test_an_id_of_several_sources_is_listed_by_source(self, call):
+        assert [event["source"] for event in call.json("GET", "events/acme?id=e0")["events"]] == ["/s0", "/s1"]
+        assert call.json("GET", "events/acme?id=unknown") == {"events": [], "next": None}
+
+    @pytest.mark.parametrize(
+        ("path", "field"),
+        [
+            ("events/acme?id=", "id"),
+            ("events/acme?id=a%00", "id"),
+            ("events/acme?id=e0&limit=5", "limit"),
+            ("events/acme?id=e0&type=t", "type"),
+            ("traces/acme", "id"),
+            ("traces/acme?id=", "id"),
+            ("traces/acme?id=e0&from=x", "from"),
+        ],
+    )
+    def test_a_wrong_query_for_an_id_is_named(self, call, path, field):
+        assert call.problem(422, "GET", path)["errors"][0]["field"] == field
+
 
 class TestReplays:
     BODY: ClassVar = {"from": "2026-01-01T00:00:00Z", "target": {"rules": "flights"}}
@@ -677,7 +710,7 @@ class TestAccess:
 
 
 def test_the_description_names_every_call_that_is_served(call):
-    document = call.json("GET", "openapi.json", who=Identity("anonymous", "", ()))
+    document = call.json("GET", "openapi.json", who=Identity("", "", ()))
     assert document["openapi"].startswith("3.1")
     described = {(method, path) for path, calls in document["paths"].items() for method in calls}
     assert {("put", "/api/v1/rules/{tenant}/{name}"), ("post", "/api/v1/events")} <= described

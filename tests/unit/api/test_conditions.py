@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+from eventrunner.api.openapi.document import CALLS
+from eventrunner.api.openapi.parameters import IF_MATCH
 from support_api import api_function
 
 from tests.unit.api.test_api import CHARGES, RULE, Caller
@@ -92,3 +95,33 @@ def test_a_header_without_tags_is_refused(call: Caller, text: str) -> None:
 def test_the_version_asked_for_must_be_a_number(call: Caller) -> None:
     for query in ("version=x", "version=0", "vers=1"):
         call.problem(422, "GET", f"rules/acme/one?{query}")
+
+
+TRIALS = {"rules-dry-run", "rules-explain", "rules-explain-all"}
+UNTAGGED = {call.id: call for call in CALLS if call.untagged}
+
+
+def test_every_call_that_changes_something_has_a_condition_or_says_why_not() -> None:
+    """But for events, which are only ever added."""
+    changing = [call for call in CALLS if call.method != "get" and call.id not in TRIALS | {"events-publish"}]
+    assert [call.id for call in changing if (IF_MATCH in call.parameters) is bool(call.untagged)] == []
+
+
+# The function `billing` has tests of its own.
+@pytest.mark.parametrize("name", sorted(UNTAGGED.keys() - {"billing-close"}))
+def test_a_condition_on_what_has_no_tag_is_not_passed_over(call: Caller, name: str) -> None:
+    one = UNTAGGED[name]
+    path = re.sub(r"\{\w+\}", "x", one.path.replace("{tenant}", "acme")).removeprefix("/api/v1/")
+    for header, value in (("If-Match", '"1"'), ("If-None-Match", "*")):
+        problem = call.problem(412, one.method.upper(), path, headers={header: value})
+        assert header in problem["detail"]
+    call.problem(422, one.method.upper(), path, headers={"If-Match": "1"})
+
+
+def test_a_key_stays_whose_deletion_was_conditional(call: Caller) -> None:
+    key = call.json("POST", "tenants/acme/keys", {}, status=201)["id"]
+    for method, path in (("DELETE", f"tenants/acme/keys/{key}"), ("POST", f"tenants/acme/keys/{key}/rotate")):
+        call.problem(412, method, path, headers={"If-Match": '"17"'})
+    (shown,) = [item for item in call.json("GET", "tenants/acme/keys")["keys"] if item["id"] == key]
+    assert shown["expires"] is None
+    assert call("DELETE", f"tenants/acme/keys/{key}", headers={"If-Match": "*"}).status_code == 204

@@ -33,7 +33,7 @@ def nameless(path: str) -> str:
 
 
 def test_what_is_described_is_what_the_functions_serve() -> None:
-    own = {("get", "/healthz"), ("get", "/readyz")}
+    own = {("get", "/healthz"), ("get", "/readyz"), ("get", "/metrics")}
     assert {(method, nameless(path)) for method, path in operations()} - own == served()
 
 
@@ -61,6 +61,12 @@ def test_every_parameter_body_and_answer_has_a_schema() -> None:
         assert all(schemas), item["operationId"]
         for parameter in item["parameters"]:
             assert parameter["schema"].keys() & {"pattern", "enum", "format", "minimum", "default"}, parameter
+
+
+def test_a_call_with_a_body_may_be_answered_413() -> None:
+    with_body = [item for item in operations().values() if "requestBody" in item]
+    assert len(with_body) > 10
+    assert all("413" in item["responses"] for item in with_body)
 
 
 def test_every_reference_leads_somewhere() -> None:

@@ -23,15 +23,18 @@ from nats.aio.client import Client
 from support_api import served_api
 from support_identity import sign
 
+ODD_IDS = ["a/b", "stream", "..", "a b+c&d"]
+
 
 def key(tenant: str = "acme") -> str:
     """Made when it is needed, because an identity lasts for minutes only."""
     return sign(Identity("alice", tenant, ("user",)))
 
 
-def event(number: int, **attributes: str) -> bytes:
+def event(number: int, id: str = "", source: str = "/s", **attributes: str) -> bytes:
     moment = f"2026-01-01T00:00:{number:02}Z"
-    made = Event(id=f"e{number}", source="/s", type="ab"[number % 2], tenantid="acme", time=moment, receivedtime=moment)
+    made = Event(id=id or f"e{number}", source=source, type="ab"[number % 2], tenantid="acme", time=moment)
+    made.receivedtime = moment
     made.extensions = dict(attributes) or None
     made.set_payload(b'{\n"n": %d}' % number, None)
     return encode_event(made)
@@ -46,6 +49,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Mirr
     rows = [
         Row("acme", "/s", f"e{n}", "ab"[n % 2], start + n * 10**6, start, event(n, route="fast")) for n in range(30)
     ]
+    rows += [Row("acme", "/odd", one, "odd", 0, start, event(0, one, "/odd")) for one in ODD_IDS]
+    rows += [Row("acme", f"/{n}", "twice", "odd", 0, start, event(0, "twice", f"/{n}")) for n in range(2)]
     store.put(rows)
     store.close()
     with served_api(folder) as served:
@@ -66,11 +71,24 @@ class TestStored:
         newest = run("events", "list", "acme", "--newest-first", "--limit", "1", "--json").output
         assert json.loads(newest)["id"] == "e29"
         assert run("events", "list", "acme", "--from", "2027-01-01T00:00:00Z").output == "no events\n"
-        assert len(run("events", "list", "acme", "--json").output.splitlines()) == 30
+        listed = run("events", "list", "acme", "--from", "2026-01-01T00:00:00Z", "--json").output.splitlines()
+        assert len(listed) == 30
 
     def test_one_is_shown(self, run):
         assert json.loads(run("events", "get", "acme", "e7").output)["data"] == {"n": 7}
         assert "no event nothing" in str(run("events", "get", "acme", "nothing").exception)
+
+    @pytest.mark.parametrize("odd", ODD_IDS)
+    def test_one_is_shown_and_followed_whose_id_no_path_can_hold(self, run, odd):
+        assert json.loads(run("events", "get", "acme", odd).output)["id"] == odd
+        found = json.loads(run("events", "trace", "acme", odd, "--json").output)
+        assert (found["id"], found["source"], found["stored"]) == (odd, "/odd", True)
+
+    def test_one_that_several_sources_have_needs_the_source(self, run):
+        for command in ("get", "trace"):
+            assert "/0, /1" in str(run("events", command, "acme", "twice").exception)
+            assert run("events", command, "acme", "twice", "--source", "/1").exit_code == 0
+            assert "from /2" in str(run("events", command, "acme", "twice", "--source", "/2").exception)
 
     def test_the_way_of_one_is_told_without_clickhouse_too(self, run):
         found = json.loads(run("events", "trace", "acme", "e7", "--json").output)

@@ -41,9 +41,9 @@ class Caller:
         self.analytics = analytics
 
     def __call__(
-        self, method: str, path: str, *, who: Identity = ADMIN, accept: str = "*/*", **more: Any
+        self, method: str, path: str, *, who: Identity = ADMIN, accept: str = "*/*", match: str = "", **more: Any
     ) -> TestResponse:
-        headers = {"Authorization": f"Bearer {sign(who)}", "Accept": accept}
+        headers = {"Authorization": f"Bearer {sign(who)}", "Accept": accept} | ({"If-Match": match} if match else {})
         return self._client.open(f"/api/v1/{path}", method=method, headers=headers, **more)
 
     def json(self, method: str, path: str, *, status: int = 200, **more: Any) -> Any:
@@ -197,6 +197,10 @@ class TestInvoices:
     @pytest.mark.parametrize("order", [{}, {"period": "2025-13"}, {"period": 2025}, {"period": "2025-03", "x": 1}])
     def test_a_wrong_order_is_refused(self, call: Caller, order: dict[str, Any]) -> None:
         assert call("POST", "billing/close", json=order).status_code == 422
+
+    def test_closing_has_no_condition(self, call: Caller) -> None:
+        order = {"tenant": "acme", "period": "2025-03"}
+        assert call("POST", "billing/close", json=order, match='"1"').status_code == 412
 
     def test_only_an_admin_closes(self, call: Caller) -> None:
         order = {"tenant": "acme", "period": "2025-03"}

@@ -337,4 +337,6 @@ def test_calls_whose_deadline_passes_while_jetstream_is_slow_leave_nothing_behin
         # One was on its way to JetStream; no other one was sent.
         assert len(ids) <= 3
 
-    run(test, EVENTRUNNER_METRICS_PORT=str(port), EVENTRUNNER_MAX_HELD_BYTES="200000")
+    # No two of the events fit into a message.
+    limits = {"EVENTRUNNER_MAX_HELD_BYTES": "200000", "EVENTRUNNER_MAX_MESSAGE_BYTES": "15000"}
+    run(test, EVENTRUNNER_METRICS_PORT=str(port), **limits)

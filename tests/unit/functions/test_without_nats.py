@@ -115,7 +115,8 @@ def test_a_function_that_finds_no_nats_says_so_and_works_when_it_is_there(name: 
             answers += await caller.wave()
             assert {(status, after) for status, after, _ in answers} == {(503, "1")}
             assert not [text for _, _, text in answers if str(server.port) in text]
-            assert _threads(pid) <= threads
+            # The server starts its threads as it needs them, and may have had no need of the last one before.
+            assert _threads(pid) <= threads + 1
             server.start()
             await _provision(server.url)
             await eventually(caller.succeeds, 20)

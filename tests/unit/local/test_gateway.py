@@ -254,9 +254,12 @@ def test_a_second_authorization_header_does_not_get_through(front):
     assert b"forged" not in answer
 
 
-def test_the_description_of_the_api_is_public_and_arrives_as_anonymous(front):
-    got = front.received("GET", "/api/v1/openapi.json", headers={"Authorization": "Bearer forged"})
-    assert verify(got["by_name"]["authorization"]) == Identity("anonymous", "", ())
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer forged"}, {"X-Api-Key": "er_unknown"}])
+def test_the_description_of_the_api_is_everybodys_and_arrives_from_nobody(front, headers):
+    for key in ("", USER):
+        got = front.received("GET", "/api/v1/openapi.json", key, headers=headers)
+        assert verify(got["by_name"]["authorization"]) == Identity("", "", ())
+        assert "x-api-key" not in got["by_name"]
 
 
 @pytest.mark.parametrize(
@@ -492,9 +495,27 @@ def test_health_readiness_and_metrics_are_the_gateways_own(front):
     front.ready[0] = False
     assert front.call("GET", "/readyz")[0] == 503
     front.call("GET", "/api/v1/rules/acme", USER)
-    metrics = front.call("GET", "/metrics")[2].decode()
+    metrics = front.call("GET", "/metrics", ADMIN)[2].decode()
     assert 'eventrunner_gateway_requests_total{rule="rules-list",status="200"}' in metrics
     assert front.echo.seen[1:] == []
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/api/v1/openapi.json"])
+def test_who_needs_no_credentials_can_send_next_to_nothing(front, path):
+    assert_problem(front.call("GET", path, USER, b"x" * 4097), 413)
+    assert_problem(front.call("GET", path, "", iter([b"x" * 4096, b"x"])), 413)
+    head = [f"GET {path} HTTP/1.1", "Host: x", f"Content-Length: {LIMIT}", "Connection: close", "", ""]
+    assert b" 413 " in front.raw("\r\n".join(head).encode()).splitlines()[0]
+    assert front.echo.seen == []
+    assert front.call("GET", path, "", b"x" * 4096)[0] == 200
+
+
+def test_metrics_are_an_operators(front):
+    """Also on the loopback address: a proxy that opens this port to others sends from there."""
+    assert_problem(front.call("GET", "/metrics"), 401)
+    for key in (USER, PUBLISHER):
+        assert_problem(front.call("GET", "/metrics", key), 403)
+    assert front.echo.seen == []
 
 
 def test_one_connection_carries_many_requests(front):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -143,6 +144,41 @@ def test_who_had_nothing_waiting_is_served_before_many_with_a_backlog(mixed: boo
         buffer.take()
     buffer.add(Part.of(message(event("q"), tenant="quiet", sequence=2000)))
     assert buffer.take()[0].message.tenant == "quiet"
+
+
+def test_who_sends_much_is_no_newcomer_with_each_message() -> None:
+    """Else each request would hold messages of many equal tenants, and the reply would have to be taken apart."""
+    buffer = Buffer(BatchLimits(40, 100_000), Ordering.UNORDERED, mixed=True)
+    stream = (
+        Part.of(message(*[event(f"{number}.{place}") for place in range(10)], tenant=f"t{number % 8}", sequence=number))
+        for number in range(1000)
+    )
+    for part in islice(stream, 20):
+        buffer.add(part)
+    tenants = []
+    for _ in range(40):
+        taken = buffer.take()
+        assert sum(part.count for part in taken) == 40
+        tenants.append(len({part.message.tenant for part in taken}))
+        for part in islice(stream, len(taken)):
+            buffer.add(part)
+    assert sum(tenants[10:]) <= 2 * len(tenants[10:])
+
+
+def test_a_place_in_the_line_lasts_a_round() -> None:
+    buffer = Buffer(BatchLimits(32, 100_000), Ordering.UNORDERED, mixed=True)
+    large = [event(number) for number in range(32)]
+    for number, tenant in enumerate(("one", "two", "two")):
+        buffer.add(Part.of(message(*large, tenant=tenant, sequence=number)))
+    assert [part.message.tenant for part in buffer.take()] == ["one"]
+    assert [part.message.tenant for part in buffer.take()] == ["two"]
+    # One has a place before two, two has one message more.
+    buffer.add(Part.of(message(*large, tenant="one", sequence=3)))
+    buffer.remove("one")
+    assert [part.message.tenant for part in buffer.take()] == ["two"]
+    assert not buffer.ready
+    buffer.add(Part.of(message(*large, tenant="one", sequence=4)))
+    assert [part.message.tenant for part in buffer.take_few()] == ["one"]
 
 
 def test_newcomers_leave_half_of_a_request_to_those_that_wait() -> None:

@@ -174,6 +174,7 @@ CALLS: Final = (
         body=json_body(CloseBody),
         answers={200: json_answer(Closed)},
         problems=(404, 422),
+        untagged="A closed month has no ETag, as it does not change",
     ),
     Call(
         id="plans-get",

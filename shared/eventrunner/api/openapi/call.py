@@ -51,6 +51,7 @@ class Call:
     method: str
     path: str
     summary: str
+    description: str = ""
     path_parameters: tuple[Parameter, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     body: Body | None = None
@@ -58,6 +59,8 @@ class Call:
     problems: tuple[int, ...] = ()
     """Statuses of problem documents besides those that every call has."""
     public: bool = False
+    untagged: str = ""
+    """Of a call that changes something: why there is no ETag that If-Match could name. Empty where there is one."""
 
 
 def json_body(schema: Schema, *, required: bool = True) -> Body:
@@ -86,14 +89,17 @@ def operation(call: Call, to_schema: ToSchema) -> dict[str, Any]:
         shown["requestBody"] = {"required": call.body.required, "content": _content(call.body.content, to_schema)}
     if call.public:
         shown["security"] = []
+    untagged = f"{call.untagged}: If-Match with one is answered 412." if call.untagged else ""
+    if description := " ".join(filter(None, (call.description, untagged))):
+        shown["description"] = description
     return shown
 
 
 def _statuses(call: Call) -> set[int]:
     if call.public:
         return set(call.problems)
-    # The gateway refuses a path that has two readings, and a service behind it may be away.
-    return {400, 401, 403, 503, *call.problems}
+    # The gateway refuses a path that has two readings, and a service behind it may be away. Every body has a limit.
+    return {400, 401, 403, 503, *call.problems, *((413,) if call.body else ()), *((412,) if call.untagged else ())}
 
 
 def _answer(answer: Answer, call: Call, to_schema: ToSchema) -> dict[str, Any]:

@@ -105,7 +105,7 @@ CALLS: Final = (
         parameters=(IF_MATCH, IF_NONE_MATCH, *_SETTINGS),
         body=Body({WASM: {"type": "string", "format": "binary"}}),
         answers={200: tagged(ConsumerDocument, "Replaced"), 201: tagged(ConsumerDocument, "Created")},
-        problems=(404, 409, 412, 413, 415, 422),
+        problems=(404, 409, 412, 415, 422),
     ),
     Call(
         id="consumers-delete",

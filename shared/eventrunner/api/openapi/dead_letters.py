@@ -93,6 +93,7 @@ CALLS: Final = (
         path_parameters=(TENANT, _LETTER),
         answers={202: json_answer(LetterReplayed)},
         problems=(404, 409, 422),
+        untagged="A dead letter has no ETag, as it never changes: its id is that of its content",
     ),
     Call(
         id="dead-letters-delete",
@@ -102,6 +103,7 @@ CALLS: Final = (
         path_parameters=(TENANT, _LETTER),
         answers={204: Answer()},
         problems=(404, 422),
+        untagged="A dead letter has no ETag, as it never changes: its id is that of its content",
     ),
     Call(
         id="dead-letters-replay-all",
@@ -112,6 +114,7 @@ CALLS: Final = (
         parameters=(*_FILTERS, CURSOR),
         answers={202: json_answer(LettersReplayed)},
         problems=(422,),
+        untagged="The dead letters of a tenant have no ETag, as they come and go",
     ),
     Call(
         id="dead-letters-delete-all",
@@ -122,5 +125,6 @@ CALLS: Final = (
         parameters=(*_FILTERS, choice("all", ("true",), "Needed where no filter is given"), CURSOR),
         answers={200: json_answer(LettersDropped)},
         problems=(422,),
+        untagged="The dead letters of a tenant have no ETag, as they come and go",
     ),
 )

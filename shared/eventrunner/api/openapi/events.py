@@ -113,6 +113,11 @@ _SENT: Final = {
     "required": ["id", "data"],
 }
 _LINES: Final = {"type": "string", "minLength": 1, "description": "A CloudEvent or a raw object on each line"}
+_ID: Final = text("id", "Of events with this id only")
+_NO_PATH: Final = (
+    "An id with a slash or a backslash, and the ids `stream`, `.` and `..`, have no path: events-list and traces-find "
+    "take them as `id` in the query."
+)
 
 CALLS: Final = (
     Call(
@@ -136,15 +141,17 @@ CALLS: Final = (
             }
         ),
         answers={202: json_answer(Accepted, "Stored; what could not be is named")},
-        problems=(413, 415, 422, 429),
+        problems=(415, 422, 429),
     ),
     Call(
         id="events-list",
         method="get",
         path="/api/v1/events/{tenant}",
-        summary="Stored events by time",
+        summary="Stored events by time, or those of an id",
+        description="`id` finds an event whatever its id is, from all sources or one, and goes with `source` only.",
         path_parameters=(TENANT,),
         parameters=(
+            _ID,
             EVENT_TYPE,
             EVENT_SOURCE,
             FROM,
@@ -161,6 +168,7 @@ CALLS: Final = (
         method="get",
         path="/api/v1/events/{tenant}/{id}",
         summary="One event",
+        description=_NO_PATH,
         path_parameters=(TENANT, EVENT_ID),
         parameters=(EVENT_SOURCE,),
         answers={200: Answer({"application/cloudevents+json": EventDocument})},
@@ -171,8 +179,19 @@ CALLS: Final = (
         method="get",
         path="/api/v1/events/{tenant}/{id}/trace",
         summary="The way of an event through the system",
+        description=_NO_PATH,
         path_parameters=(TENANT, EVENT_ID),
         parameters=(EVENT_SOURCE,),
+        answers={200: json_answer(Trace)},
+        problems=(404, 409, 422),
+    ),
+    Call(
+        id="traces-find",
+        method="get",
+        path="/api/v1/traces/{tenant}",
+        summary="The way of an event through the system, whatever its id is",
+        path_parameters=(TENANT,),
+        parameters=(Parameter("id", _ID.schema, "Of the event", required=True), EVENT_SOURCE),
         answers={200: json_answer(Trace)},
         problems=(404, 409, 422),
     ),

@@ -61,6 +61,7 @@ CALLS: Final = (
         body=json_body(RebuildBody),
         answers={200: json_answer(Rebuilt)},
         problems=(422,),
+        untagged="What is rebuilt has no ETag",
     ),
     Call(
         id="audit-list",
@@ -79,6 +80,13 @@ CALLS: Final = (
         summary="How full the streams are and what holds events up",
         answers={200: json_answer(StatusDocument)},
         problems=(422,),
+    ),
+    Call(
+        id="metrics-get",
+        method="get",
+        path="/metrics",
+        summary="What the gateway has counted, in Prometheus' text format; of one replica of the API behind Oathkeeper",
+        answers={200: Answer(_TEXT)},
     ),
     Call(
         id="openapi",

@@ -65,6 +65,7 @@ CALLS: Final = (
         body=json_body(ReplayBody),
         answers={202: json_answer(ReplayDocument)},
         problems=(404, 409, 422, 429),
+        untagged="What is made anew has no ETag yet (Idempotency-Key makes it once)",
     ),
     Call(
         id="replays-get",
@@ -83,5 +84,6 @@ CALLS: Final = (
         path_parameters=(TENANT, _REPLAY),
         answers={200: json_answer(ReplayDocument)},
         problems=(404, 409, 422),
+        untagged="A replay has no ETag, as it changes with each step that it goes",
     ),
 )

@@ -178,7 +178,7 @@ CALLS: Final = (
             200: tagged(RulePut, "The newest version has this text already"),
             201: tagged(RulePut, "A version was added"),
         },
-        problems=(404, 409, 412, 413, 422),
+        problems=(404, 409, 412, 422),
     ),
     Call(
         id="rules-delete",
@@ -209,7 +209,7 @@ CALLS: Final = (
         path_parameters=_ONE_PARAMETERS,
         body=json_body(DryRunBody),
         answers={200: json_answer((DryRunOfBody, DryRunOfHistory))},
-        problems=(404, 413, 422),
+        problems=(404, 422),
     ),
     Call(
         id="rules-explain",

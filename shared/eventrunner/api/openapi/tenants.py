@@ -131,6 +131,7 @@ CALLS: Final = (
         path="/api/v1/retention/sweep",
         summary="Delete what tenants no longer want to keep",
         answers={200: json_answer(Sweep)},
+        untagged="What is swept has no ETag",
     ),
     Call(
         id="keys-list",
@@ -152,6 +153,7 @@ CALLS: Final = (
         body=json_body(RotateBody, required=False),
         answers={201: json_answer(NewKey, Cache_Control={"const": "no-store"})},
         problems=(404, 409, 422, 429),
+        untagged="A key has no ETag, as it changes by this call only",
     ),
     Call(
         id="keys-create",
@@ -163,6 +165,7 @@ CALLS: Final = (
         body=json_body(KeyBody, required=False),
         answers={201: json_answer(NewKey, Cache_Control={"const": "no-store"})},
         problems=(404, 409, 422, 429),
+        untagged="What is made anew has no ETag yet (Idempotency-Key makes it once)",
     ),
     Call(
         id="keys-delete",
@@ -172,5 +175,6 @@ CALLS: Final = (
         path_parameters=(TENANT, _KEY),
         answers={204: Answer()},
         problems=(404, 422),
+        untagged="A key has no ETag, as nothing of it but its end can change",
     ),
 )

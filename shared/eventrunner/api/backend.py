@@ -14,9 +14,9 @@ from eventrunner.settings import Settings
 from eventrunner.storage import records
 from eventrunner.storage.analytics import Analytics
 from eventrunner.storage.event_store import EventStore
+from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.modules import ModuleStore
 from eventrunner.storage.records import Key, Tenant
-from eventrunner.storage.registry import Mirror
 from eventrunner.storage.stores import open_store
 from eventrunner.tenancy import check_tenant
 

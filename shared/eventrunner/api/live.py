@@ -25,7 +25,7 @@ from eventrunner.events.headers import ONLY_HEADER
 from eventrunner.events.json_format import split_batch
 from eventrunner.events.packing import ENCODING
 from eventrunner.storage.jetstream import JetStreamApi, JetStreamError
-from eventrunner.storage.registry import Mirror
+from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.stream_reader import StoredMessage, read_stream
 from eventrunner.tenancy import RESULTS_STREAM, check_tenant, subject
 

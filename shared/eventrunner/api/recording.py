@@ -9,8 +9,8 @@ from typing import Final
 
 import msgspec
 
+from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.records import IDEMPOTENCY
-from eventrunner.storage.registry import Mirror
 
 __all__ = ["RecordingMirror", "Write", "recorded"]
 

@@ -8,8 +8,8 @@ from eventrunner.clock import Clock, format_time, utc_now
 from eventrunner.errors import Conflict, NotFound
 from eventrunner.ids import IdMaker, new_id
 from eventrunner.replay.record import Lease, Replay, State
+from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.records import REPLAYS, tenant_key
-from eventrunner.storage.registry import Mirror
 
 __all__ = ["LEASE_SECONDS", "Held", "Lost", "ReplayLedger"]
 

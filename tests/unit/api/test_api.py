@@ -11,7 +11,7 @@ import pytest
 from eventrunner.access.identity import Identity
 from eventrunner.access.keys import hash_key
 from eventrunner.storage.event_store import Row
-from eventrunner.storage.registry import Mirror
+from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.stores import open_store
 from flask.testing import FlaskClient
 from nats.aio.client import Client

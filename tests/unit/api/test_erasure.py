@@ -24,9 +24,10 @@ from eventrunner.storage.analytics import Analytics, EventCounts
 from eventrunner.storage.analytics_model import Totals
 from eventrunner.storage.event_store import EventStore, Row
 from eventrunner.storage.jetstream import connect
+from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.modules import ModuleStore, module_name
 from eventrunner.storage.records import KEY_USES, Consumer, Key, StoredModule
-from eventrunner.storage.registry import Mirror, Registry
+from eventrunner.storage.registry import Registry
 from eventrunner.storage.stores import open_store
 from nats.aio.client import Client
 from support_api import api_function

@@ -24,7 +24,7 @@ def late() -> Iterator[Held]:
     held: Held = []
     _late.append(held)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("eventrunner.storage.registry._SEEN_TIMEOUT", 0.01)
+        patch.setattr("eventrunner.storage.mirror._SEEN_TIMEOUT", 0.01)
         yield held
     _late.clear()
     hear(held)

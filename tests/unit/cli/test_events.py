@@ -17,7 +17,7 @@ from eventrunner.cli.main import cli
 from eventrunner.events import Event, encode_event
 from eventrunner.events.packing import bracket, pack
 from eventrunner.storage.event_store import Row
-from eventrunner.storage.registry import Mirror
+from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.stores import open_store
 from nats.aio.client import Client
 from support_api import served_api

@@ -10,8 +10,9 @@ import pytest
 from eventrunner.errors import Conflict, InvalidInput, Unavailable
 from eventrunner.source.streams import apply_streams, parse_stream
 from eventrunner.storage.jetstream import JetStreamApi, connect
+from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.records import RuleSet, RuleVersion, Tenant, hash_key, new_key, rule_key
-from eventrunner.storage.registry import Change, Mirror, Registry
+from eventrunner.storage.registry import Change, Registry
 from support_nats import NatsServer, nats_server
 
 BUCKETS = ("tenants", "rules")

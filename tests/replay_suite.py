@@ -12,8 +12,8 @@ from eventrunner.replay.outbox import Outbox
 from eventrunner.replay.record import Replay, Target
 from eventrunner.replay.targets import Takers
 from eventrunner.storage.event_store import EventStore, Row
+from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.records import RULES, TENANTS, RuleSet, RuleVersion, Tenant
-from eventrunner.storage.registry import Mirror
 from support_api import registry_with_streams
 
 from tests.unit.storage.event_store_suite import DAY, expire_until, ids, make_row, rfc3339

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from eventrunner.source.streams import apply_streams, read_streams
 from eventrunner.storage.jetstream import JetStreamApi, connect
-from eventrunner.storage.registry import Mirror
+from eventrunner.storage.mirror import Mirror
 from flask import Flask
 from functions_framework import create_app
 from support_identity import JWKS

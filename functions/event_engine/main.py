@@ -5,7 +5,7 @@ from contextlib import ExitStack, closing
 from eventrunner.handlers.event_engine import EventEngine
 from eventrunner.settings import Settings
 from eventrunner.stage import Stage
-from eventrunner.storage.registry import Mirror
+from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.stores import open_store
 from flask import Request, Response
 

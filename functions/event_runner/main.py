@@ -3,7 +3,7 @@
 from eventrunner.handlers.event_runner import EventRunner
 from eventrunner.settings import Settings
 from eventrunner.stage import Stage
-from eventrunner.storage.registry import Mirror
+from eventrunner.storage.mirror import Mirror
 from flask import Request, Response
 
 

@@ -7,7 +7,7 @@ from eventrunner.replay.targets import Takers
 from eventrunner.replay.worker import ReplayWorker
 from eventrunner.settings import Settings
 from eventrunner.stage import Stage
-from eventrunner.storage.registry import Mirror
+from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.stores import open_store
 from flask import Request, Response
 

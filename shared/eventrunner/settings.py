@@ -62,8 +62,17 @@ class Settings:
     """That one tenant may have."""
     max_consumer_bytes: int = 256 * 1024 * 1024
     """Of the WebAssembly of one tenant's consumers, all together."""
+    max_rule_sets: int = 100
+    """That one tenant, or the platform, may have."""
+    max_rule_bytes: int = 8 * 1024 * 1024
+    """Of one tenant's rule sets with their versions, all together."""
+    max_idempotency_keys: int = 1000
+    """That requests of one tenant may have within a day."""
     max_held_bytes: int = 128 * 1024 * 1024
     """Of request bodies that one ingest process or gateway works on at once; what is over it is answered 503."""
+    max_calls: int = 128
+    """Calls that a process of ingest over gRPC takes at once, streams among them. Each holds one message of at most
+    `max_body_bytes`, so that their product is the memory that they can take."""
     max_message_events: int = 500
     """Events that ingest puts into one JetStream message."""
     max_message_bytes: int = 1024 * 1024

@@ -12,8 +12,8 @@ from eventrunner.cli.connection import Api, Connection
 from eventrunner.cli.platform_process import RunningPlatform, running_platform
 from eventrunner.cli.provision import provision
 from eventrunner.events import decode_event
+from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.records import RuleSet, RuleVersion
-from eventrunner.storage.registry import Mirror
 from eventrunner.storage.stores import open_store
 
 pytestmark = pytest.mark.pipeline

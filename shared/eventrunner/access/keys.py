@@ -19,13 +19,18 @@ _KEPT_SECONDS: Final = 7 * 86_400.0
 
 
 def make_key(
-    tenant: str, roles: Sequence[str], subject: str = "", clock: Clock = utc_now, identifier: str = ""
+    tenant: str,
+    roles: Sequence[str],
+    subject: str = "",
+    clock: Clock = utc_now,
+    identifier: str = "",
+    text: str = "",
 ) -> tuple[str, Key]:
     """A new key's text and its record; without a subject, its holder is known by the key's id.
 
     Raises InvalidInput for a role that does not exist.
     """
-    return new_key(tenant, list(check_roles(roles)), subject=subject, clock=clock, identifier=identifier)
+    return new_key(tenant, list(check_roles(roles)), subject=subject, clock=clock, identifier=identifier, text=text)
 
 
 def check_roles(roles: Sequence[str]) -> tuple[str, ...]:

@@ -41,6 +41,9 @@ _T = TypeVar("_T")
 _TIMEOUT: Final = 5.0
 _LONGEST: Final = 256
 """Characters of what a caller chooses."""
+_LONGEST_NAME: Final = 64
+_MOST_ROLES: Final = 4
+_MOST_WRITES: Final = 30
 _READ_BYTES: Final = 4 * 1024 * 1024
 
 
@@ -57,9 +60,11 @@ class AuditEntry(msgspec.Struct, omit_defaults=True):
     status: int | None
     """Of the answer; an error's where something was changed before it; None if that was never written down."""
     writes: list[Write]
-    """To the registry; a call may change something else, such as dead letters, and nothing there."""
+    """To the registry, the first of them; a call may change something else, such as dead letters, and nothing there."""
     request: str = ""
     """Its trace parent."""
+    more_writes: int = 0
+    """How many came after those in `writes`."""
 
 
 class AuditLog:
@@ -88,13 +93,13 @@ class AuditLog:
         return handle
 
     def _entry(self, request: Request, identity: Identity, call: str) -> AuditEntry:
-        """Of bounded length: the log of all is bounded, too."""
+        """Of bounded length: a tenant may have so many entries, and none is larger than the stream takes."""
         trace = request.headers.get("traceparent", "")
         return AuditEntry(
             format_time(self._clock()),
             _cut(identity.subject),
-            identity.tenant,
-            identity.roles,
+            _cut(identity.tenant, _LONGEST_NAME),
+            tuple(_cut(role, _LONGEST_NAME) for role in identity.roles[:_MOST_ROLES]),
             call,
             _cut(request.path),
             None,
@@ -104,7 +109,8 @@ class AuditLog:
 
     def _settle(self, name: str, place: int, intent: AuditEntry, status: int | None, writes: list[Write]) -> None:
         """Puts what came of it in the place of the intent; without a status, nothing."""
-        entry = msgspec.structs.replace(intent, status=status, writes=writes)
+        shown = writes[:_MOST_WRITES]
+        entry = msgspec.structs.replace(intent, status=status, writes=shown, more_writes=len(writes) - len(shown))
         try:
             if status is not None:
                 self._store(name, entry)
@@ -125,8 +131,8 @@ class AuditLog:
             raise Unavailable("The audit log cannot be written; nothing is changed without it. Try again.") from error
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+def _cut(text: str, longest: int = _LONGEST) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def _subject(named: dict[str, str]) -> str:

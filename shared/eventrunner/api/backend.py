@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Mapping
 from threading import Lock
 
 from eventrunner.access.identity import Identity
 from eventrunner.api.recording import RecordingMirror
 from eventrunner.billing.plans import shipped_plan
-from eventrunner.errors import Conflict, Forbidden, NotFound
+from eventrunner.errors import Conflict, Forbidden, InvalidInput, NotFound
 from eventrunner.settings import Settings
 from eventrunner.storage import records
 from eventrunner.storage.analytics import Analytics
 from eventrunner.storage.event_store import EventStore
+from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.modules import ModuleStore
 from eventrunner.storage.records import Key, Tenant
-from eventrunner.storage.registry import Mirror
 from eventrunner.storage.stores import open_store
 from eventrunner.tenancy import check_tenant
 
 __all__ = ["Backend", "check_admin", "check_own"]
 
-_ATTEMPTS = 5
+_ATTEMPTS = 8
 
 
 class Backend:
@@ -79,7 +80,7 @@ class Backend:
 
     def tenant(self, name: str) -> Tenant:
         """Raises InvalidInput for a name that cannot be a tenant's, NotFound for a tenant that was not created."""
-        return self._tenant(name, self.registry.get(records.TENANTS, check_tenant(name)))
+        return self._tenant(name, self.known(records.TENANTS, check_tenant(name)))
 
     def tenant_entry(self, name: str) -> tuple[Tenant, int]:
         """With its revision."""
@@ -91,14 +92,28 @@ class Backend:
             raise NotFound(f"There is no tenant {name}: create it with PUT /api/v1/tenants/{name}.")
         return Tenant.from_json(record)
 
+    def entry(self, bucket: str, key: str) -> tuple[bytes, int] | None:
+        """Value and revision as the server has them: the mirror may be behind what was just written, here or by another
+        process. None also for what can be no key."""
+        with contextlib.suppress(InvalidInput):
+            return self.registry.entry(bucket, key)
+        return None
+
+    def known(self, bucket: str, key: str) -> bytes | None:
+        """The value that the mirror has, and where it has none, what the server has."""
+        value = self.registry.get(bucket, key)
+        if value is None and (entry := self.entry(bucket, key)) is not None:
+            return entry[0]
+        return value
+
     def keys(self, tenant: str) -> list[Key]:
-        """The tenant's, the oldest first."""
+        """The tenant's, the oldest first, as the mirror has them."""
         found = (Key.from_json(value) for value in self.registry.items(records.KEYS).values())
         return sorted((key for key in found if key.tenant == tenant), key=lambda key: (key.created, key.id))
 
     def plan_document(self, name: str) -> bytes | None:
         """The JSON of a plan, from the registry or else as it ships."""
-        record = self.registry.get(records.PLANS, name)
+        record = self.known(records.PLANS, name)
         if record is not None:
             return record
         shipped = shipped_plan(name)
@@ -106,12 +121,20 @@ class Backend:
 
     def plan_entry(self, name: str) -> tuple[bytes, int] | None:
         """With its revision, which is 0 for one that ships."""
-        # The mirror tells, also for what can be no key.
-        known = self.registry.get(records.PLANS, name) is not None
-        if known and (entry := self.registry.entry(records.PLANS, name)) is not None:
+        if (entry := self.entry(records.PLANS, name)) is not None:
             return entry
         shipped = shipped_plan(name)
         return None if shipped is None else (shipped.to_json(), 0)
+
+    def there_or_never(self, bucket: str, key: str) -> bytes | None:
+        """The value. None: it is not there, nor will a write be that expects the key's revision 0, however late."""
+        registry = self.registry
+        if (entry := registry.entry(bucket, key)) is not None:
+            return entry[0]
+        with contextlib.suppress(Conflict):
+            registry.delete(bucket, key, 0)
+        entry = registry.entry(bucket, key)
+        return None if entry is None else entry[0]
 
     def change(
         self,
@@ -134,6 +157,30 @@ class Backend:
             except Conflict:
                 if attempt == _ATTEMPTS - 1:
                     raise
+        raise AssertionError("unreachable")
+
+    def change_among(
+        self,
+        bucket: str,
+        key: str,
+        change: Callable[[bytes | None, Mapping[str, bytes]], bytes],
+        check: Callable[[int | None], None] = lambda _: None,
+    ) -> int:
+        """Like `change`, of a key `<tenant>.<name>`: `change` gets the tenant's other values too, by name, which are so
+        still when its own is written. So what it refuses for their sake comes of no two writes at once."""
+        tenant, _, name = key.partition(".")
+        for attempt in range(_ATTEMPTS):
+            read = self.registry.among_now if attempt else self.registry.among
+            found, last = read(bucket, tenant)
+            entry = self.registry.entry(bucket, key)
+            check(None if entry is None else entry[1])
+            others = {other: value for other, value in found.items() if other != name}
+            value = change(None if entry is None else entry[0], others)
+            try:
+                return self.registry.update_among(bucket, key, value, last)
+            except Conflict:
+                if attempt == _ATTEMPTS - 1:
+                    raise Conflict(f"Too much of {tenant}'s is changed at the same time; try again.") from None
         raise AssertionError("unreachable")
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ class BillingBackend(Backend):
     def plan_of(self, tenant: str) -> Plan:
         """The tenant's plan, or the standard one for a tenant without a record. Raises NotFound for a plan that is
         neither stored nor shipped."""
-        record = self.registry.get(records.TENANTS, check_tenant(tenant))
+        record = self.known(records.TENANTS, check_tenant(tenant))
         name = (Tenant(tenant) if record is None else Tenant.from_json(record)).plan
         document = self.plan_document(name)
         if document is None:

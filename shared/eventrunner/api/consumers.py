@@ -4,6 +4,7 @@ here; running them is not part of this version, and what would need that says so
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from threading import BoundedSemaphore
 from typing import Any, Final, NamedTuple
 
@@ -87,7 +88,7 @@ class ConsumerCalls:
         condition = Condition(request)
         consumer, revision = self._entry(tenant, name)
         condition.check(str(revision))
-        self._backend.registry.delete(records.CONSUMERS, tenant_key(tenant, name), revision)
+        self._backend.registry.purge(records.CONSUMERS, tenant_key(tenant, name), revision)
         if consumer.module is not None:
             self._backend.modules.release(consumer.module.sha256)
         return Response(status=204)
@@ -106,7 +107,8 @@ class ConsumerCalls:
         self._check_policy(module, tenant)
         imports = [str(item) for item in module.imports]
         stored = StoredModule(module_name(code), len(code), module.kind.value, imports, list(module.exports))
-        self._check_room(tenant, name, stored)
+        # Once more when the record is written; here so that bytes that there is no room for are not stored at all.
+        self._check_room(tenant, name, stored, self._backend.registry.among(records.CONSUMERS, tenant)[0])
         modules = self._backend.modules
         modules.keep(code)
         try:
@@ -127,8 +129,9 @@ class ConsumerCalls:
         replaced: bytes | None = None
         consumer = Consumer(tenant, name)
 
-        def change(record: bytes | None) -> bytes:
+        def change(record: bytes | None, others: Mapping[str, bytes]) -> bytes:
             nonlocal replaced, consumer
+            self._check_room(tenant, name, stored, others)
             replaced = record
             # Without a dot, as a durable consumer's name, and told apart whatever the two are called.
             consumer = Consumer(tenant, name, f"{tenant}={name}") if record is None else Consumer.from_json(record)
@@ -138,7 +141,7 @@ class ConsumerCalls:
             return consumer.to_json()
 
         key = tenant_key(tenant, name)
-        revision = self._backend.change(records.CONSUMERS, key, change, check_revision(condition))
+        revision = self._backend.change_among(records.CONSUMERS, key, change, check_revision(condition))
         return _Written(replaced, consumer, revision)
 
     def _check_policy(self, module: Module, tenant: str) -> None:
@@ -154,8 +157,8 @@ class ConsumerCalls:
                 (FieldError("exports", f"must have {message}"),),
             )
 
-    def _check_room(self, tenant: str, name: str, stored: StoredModule) -> None:
-        others = [item for item in self._all(tenant) if item.name != name]
+    def _check_room(self, tenant: str, name: str, stored: StoredModule, found: Mapping[str, bytes]) -> None:
+        others = [Consumer.from_json(value) for other, value in found.items() if other != name]
         settings = self._backend.settings
         if len(others) >= settings.max_consumers:
             raise Conflict(f"{tenant} has {len(others)} consumers, as many as it may: remove one first.")
@@ -173,8 +176,8 @@ class ConsumerCalls:
         self._backend.tenant(tenant)
 
     def _all(self, tenant: str) -> list[Consumer]:
-        items = self._backend.registry.items(records.CONSUMERS).items()
-        return [Consumer.from_json(value) for key, value in items if key.startswith(f"{tenant}.")]
+        found, _ = self._backend.registry.among(records.CONSUMERS, tenant)
+        return [Consumer.from_json(value) for value in found.values()]
 
     def _entry(self, tenant: str, name: str) -> tuple[Consumer, int]:
         """With its revision. Raises InvalidInput, NotFound."""

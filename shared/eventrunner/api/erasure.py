@@ -25,7 +25,7 @@ from eventrunner.source.letters import LetterFilter
 from eventrunner.stage.answers import json_response
 from eventrunner.storage import records
 from eventrunner.storage.modules import module_of
-from eventrunner.storage.records import Key, Tenant
+from eventrunner.storage.records import Key, Tenant, tenant_key
 from eventrunner.storage.registry import Registry
 from eventrunner.tenancy import (
     DEADLETTER_STREAM,
@@ -139,19 +139,22 @@ class ErasureCalls:
         """First of all, so that nothing new is let in."""
         registry = self._backend.registry
         erased: Counter[str] = Counter()
+        registry.catch_up(records.KEYS)
         for key in self._backend.keys(tenant):
             self._forget(key)
             erased["keys"] += 1
         modules = []
         for bucket in (records.RULES, records.CONSUMERS, records.REPLAYS):
+            registry.catch_up(bucket)
             for name, value in registry.items(bucket).items():
                 if name.partition(".")[0] == tenant:
                     modules += [module_of(value)] if bucket == records.CONSUMERS else []
                     registry.purge(bucket, name)
                     erased[bucket] += 1
+        registry.purge_subject(f"KV_{records.IDEMPOTENCY}", f"$KV.{records.IDEMPOTENCY}.{tenant_key(tenant, '*')}")
         for module in filter(None, modules):
             self._backend.modules.release(module)
-        if registry.get(records.TENANTS, tenant) is not None:
+        if registry.entry(records.TENANTS, tenant) is not None:
             registry.purge(records.TENANTS, tenant)
             erased["tenants"] += 1
         return erased

@@ -6,7 +6,6 @@ Whoever comes again with `Last-Event-ID` goes on where it was, for as long as RE
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Iterator
 
@@ -19,13 +18,14 @@ from nats.errors import Error as NatsError
 from eventrunner.access.identity import Identity
 from eventrunner.api.backend import Backend, check_own
 from eventrunner.api.bodies import read_word, refuse_unknown
+from eventrunner.api.places import Places
 from eventrunner.errors import EventRunnerError, FieldError, InvalidInput, Unavailable
 from eventrunner.events.costs import charged_batch
 from eventrunner.events.headers import ONLY_HEADER
 from eventrunner.events.json_format import split_batch
 from eventrunner.events.packing import ENCODING
 from eventrunner.storage.jetstream import JetStreamApi, JetStreamError
-from eventrunner.storage.registry import Mirror
+from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.stream_reader import StoredMessage, read_stream
 from eventrunner.tenancy import RESULTS_STREAM, check_tenant, subject
 
@@ -53,7 +53,7 @@ _type_of = msgspec.json.Decoder(_Type)
 class LiveCalls:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._places = threading.BoundedSemaphore(_MOST_STREAMS)
+        self._places = Places(_MOST_STREAMS, "live streams")
 
     def stream(self, request: Request, identity: Identity, tenant: str) -> Response:
         check_own(identity, check_tenant(tenant))
@@ -62,11 +62,10 @@ class LiveCalls:
         registry, last = self._backend.registry, _last_seen(request)
         if last is None:
             last = (registry.run(lambda client: _last_sequence(client), 10.0), -1)
-        if not self._places.acquire(blocking=False):
-            raise Unavailable("Too many live streams are open here; try again.", 5.0)
+        give_back = self._places.take(tenant)
         events = _events(registry, tenant, type, *last)
         response = Response(events, content_type="text/event-stream", headers={"Cache-Control": "no-store"})
-        response.call_on_close(self._places.release)
+        response.call_on_close(give_back)
         return response
 
 

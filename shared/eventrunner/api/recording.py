@@ -9,8 +9,8 @@ from typing import Final
 
 import msgspec
 
+from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.records import IDEMPOTENCY
-from eventrunner.storage.registry import Mirror
 
 __all__ = ["RecordingMirror", "Write", "recorded"]
 
@@ -45,14 +45,19 @@ class RecordingMirror(Mirror):
         return _note(bucket, None, super().create(bucket, key, value))
 
     def update(self, bucket: str, key: str, value: bytes, revision: int) -> int:
-        return _note(bucket, revision, super().update(bucket, key, value, revision))
+        return _note(bucket, revision or None, super().update(bucket, key, value, revision))
+
+    def update_among(self, bucket: str, key: str, value: bytes, last: int) -> int:
+        return _note(bucket, self._revision(bucket, key), super().update_among(bucket, key, value, last))
 
     def delete(self, bucket: str, key: str, revision: int | None = None) -> int:
-        before = self._revision(bucket, key) if revision is None else revision
-        return _note(bucket, before, super().delete(bucket, key, revision))
+        return _note(bucket, self._before(bucket, key, revision), super().delete(bucket, key, revision))
 
-    def purge(self, bucket: str, key: str) -> int:
-        return _note(bucket, self._revision(bucket, key), super().purge(bucket, key))
+    def purge(self, bucket: str, key: str, revision: int | None = None) -> int:
+        return _note(bucket, self._before(bucket, key, revision), super().purge(bucket, key, revision))
+
+    def _before(self, bucket: str, key: str, revision: int | None) -> int | None:
+        return self._revision(bucket, key) if revision is None else revision or None
 
     def _revision(self, bucket: str, key: str) -> int | None:
         entry = None if bucket in _NOT_AUDITED else self.entry(bucket, key)

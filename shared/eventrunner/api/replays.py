@@ -14,14 +14,15 @@ from nats.errors import Error as NatsError
 from eventrunner.access.identity import Identity
 from eventrunner.api.backend import Backend, check_own
 from eventrunner.api.bodies import read_json, read_time
-from eventrunner.api.idempotency import Idempotency
+from eventrunner.api.idempotency import HEADER, Idempotency, Place
 from eventrunner.api.pages import read_page
-from eventrunner.api.texts import Time, VersionNumber
+from eventrunner.api.texts import EventText, ShortText, Time, VersionNumber
 from eventrunner.clock import Clock
 from eventrunner.errors import Conflict, EventRunnerError, FieldError, InvalidInput, NotFound, Unavailable
 from eventrunner.events import encode_event
 from eventrunner.events.binary import STRUCTURED_TYPE
 from eventrunner.events.event import micros
+from eventrunner.ids import new_id
 from eventrunner.replay.ledger import ReplayLedger
 from eventrunner.replay.record import Replay, State, Target, task_event
 from eventrunner.replay.worker import check_filters, event_time
@@ -35,13 +36,14 @@ __all__ = ["ReplayBody", "ReplayCalls"]
 
 _MAX_RATE = 100_000
 _MAX_FILTERS = 50
+_MAX_FILTER_BYTES = 8192
 _TIMEOUT = 5.0
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class ReplayTarget(msgspec.Struct, forbid_unknown_fields=True):
-    consumer: str = ""
-    rules: str = ""
+    consumer: ShortText = ""
+    rules: ShortText = ""
     version: VersionNumber = 0
     """0: the version in force, else the newest."""
 
@@ -51,11 +53,14 @@ class ReplayBody(msgspec.Struct, forbid_unknown_fields=True, rename={"since": "f
     target: ReplayTarget
     until: Time | None = None
     """None: now."""
-    type: str | None = None
-    source: str | None = None
-    filters: Annotated[list[Any], msgspec.Meta(extra_json_schema={"maxItems": _MAX_FILTERS})] = msgspec.field(
-        default_factory=list
-    )
+    type: EventText | None = None
+    source: EventText | None = None
+    filters: Annotated[
+        list[Any],
+        msgspec.Meta(
+            description=f"At most {_MAX_FILTER_BYTES} bytes as JSON", extra_json_schema={"maxItems": _MAX_FILTERS}
+        ),
+    ] = msgspec.field(default_factory=list)
     rate: Annotated[float, msgspec.Meta(extra_json_schema={"minimum": 0.1, "maximum": _MAX_RATE})] = 1000
     """Events a second."""
     dry_run: bool = False
@@ -76,24 +81,25 @@ class ReplayCalls:
         check_own(identity, tenant)
         self._backend.tenant(tenant)
         body = read_json(request, ReplayBody)
+        identifier, may_come_again = new_id(), HEADER in request.headers
 
-        def find(identifier: str) -> Response | None:
+        def make() -> Response:
+            replay = self._ledger.create(self._replay(tenant, body, identifier))
             try:
-                replay = self._ledger.get(tenant, identifier)
-            except NotFound:
-                return None
-            self._ask(replay)
-            return json_response(replay.document(), 202)
+                return self._asked_for(replay)
+            except EventRunnerError:
+                if not may_come_again:
+                    self._ledger.delete(replay)
+                raise
 
-        return self._idempotency.once(request, identity, lambda id: self._make(self._replay(tenant, body, id)), find)
+        def found(value: bytes) -> Response:
+            return self._asked_for(Replay.from_json(value))
 
-    def _make(self, replay: Replay) -> Response:
-        self._ledger.create(replay)
-        try:
-            self._ask(replay)
-        except EventRunnerError:
-            self._ledger.delete(replay)
-            raise
+        place = Place(records.REPLAYS, tenant_key(tenant, identifier), identifier, tenant)
+        return self._idempotency.once(request, identity, place, make, found)
+
+    def _asked_for(self, replay: Replay) -> Response:
+        self._ask(replay)
         return json_response(replay.document(), 202)
 
     def get(self, _: Request, identity: Identity, tenant: str, replay: str) -> Response:
@@ -136,6 +142,8 @@ class ReplayCalls:
             problems.append(FieldError("rate", f"events a second, from 0.1 to {_MAX_RATE}"))
         if len(body.filters) > _MAX_FILTERS:
             problems.append(FieldError("filters", f"at most {_MAX_FILTERS}"))
+        if len(msgspec.json.encode(body.filters)) > _MAX_FILTER_BYTES:
+            problems.append(FieldError("filters", f"at most {_MAX_FILTER_BYTES} bytes as JSON"))
         problems += check_filters(body.filters)[1]
         target = self._target(tenant, body.target, problems)
         if problems:
@@ -182,11 +190,11 @@ class ReplayCalls:
         return wanted.version
 
     def _record(self, bucket: str, key: str) -> bytes | None:
-        return self._backend.registry.get(bucket, key)
+        entry = self._backend.entry(bucket, key)
+        return None if entry is None else entry[0]
 
     def _no_consumer(self, tenant: str, name: str) -> str:
-        keys = self._backend.registry.items(records.CONSUMERS)
-        names = sorted(key.partition(".")[2] for key in keys if key.startswith(f"{tenant}."))
+        names = sorted(self._backend.registry.among(records.CONSUMERS, tenant)[0])
         return f"tenant {tenant} has no consumer {name}; it has {', '.join(names) or 'none at all'}"
 
     def _bound(self, replay: Replay, *, newest: bool) -> int:

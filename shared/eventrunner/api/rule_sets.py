@@ -64,8 +64,9 @@ class RuleSets:
         return tenant_facts(self._backend.registry.get(records.TENANTS, owner))
 
     def all(self, owner: str) -> list[RuleSet]:
-        items = self._backend.registry.items(records.RULES).items()
-        return [RuleSet.from_json(value) for key, value in sorted(items) if key.startswith(f"{owner}.")]
+        """As the mirror has them."""
+        found, _ = self._backend.registry.among(records.RULES, owner)
+        return [RuleSet.from_json(value) for _, value in sorted(found.items())]
 
     def find(self, owner: str, name: str) -> RuleSet:
         """Raises InvalidInput, NotFound."""
@@ -90,8 +91,8 @@ class RuleSets:
     def get(self, owner: str, name: str) -> RuleSet | None:
         """Raises InvalidInput."""
         check_name(name)
-        record = self._backend.registry.get(records.RULES, rule_key(owner, name))
-        return None if record is None else RuleSet.from_json(record)
+        entry = self._backend.entry(records.RULES, rule_key(owner, name))
+        return None if entry is None else RuleSet.from_json(entry[0])
 
     def in_force(self, tenant: str, draft: Draft | None) -> InForce:
         """As the engine has it, but for the draft. Raises RuleSyntaxError if that does not go with the others."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from eventrunner.api.pages import read_page
 from eventrunner.api.rule_sets import RuleSets, check_name, version_of
 from eventrunner.api.texts import VersionNumber
 from eventrunner.clock import Clock, format_time
-from eventrunner.errors import BodyTooLarge, FieldError, InvalidInput, NotFound
+from eventrunner.errors import BodyTooLarge, Conflict, FieldError, InvalidInput, NotFound
 from eventrunner.rules import RuleSyntaxError, as_grl, combine, compile_rules, json_to_grl, warnings_of
 from eventrunner.stage.answers import json_response
 from eventrunner.storage import records
@@ -68,21 +69,21 @@ class RuleCalls:
         rules = compile_rules(text, name=title).rules
         if not rules:
             raise InvalidInput("The text has no rule.", (FieldError(f"{name}:1:1", "expected a rule"),))
-        is_new = False
+        is_new, written = False, RuleSet(tenant, name)
 
-        def change(stored: bytes | None) -> bytes:
-            nonlocal is_new
-            rules = RuleSet(tenant, name) if stored is None else RuleSet.from_json(stored)
-            newest = rules.versions[-1] if rules.versions else None
+        def change(stored: bytes | None, others: Mapping[str, bytes]) -> bytes:
+            nonlocal is_new, written
+            written = RuleSet(tenant, name) if stored is None else RuleSet.from_json(stored)
+            newest = written.versions[-1] if written.versions else None
             is_new = newest is None or newest.text != text
             if is_new:
                 number = newest.version + 1 if newest else 1
-                rules.versions = [*rules.versions, RuleVersion(number, text, "grl", format_time(self._clock()))]
-            return _fitting(rules)
+                written.versions = [*written.versions, RuleVersion(number, text, "grl", format_time(self._clock()))]
+            return _fitting(written, self._room(written, others))
 
-        revision = self._backend.change(records.RULES, rule_key(tenant, name), change, check_revision(condition))
+        revision = self._backend.change_among(records.RULES, rule_key(tenant, name), change, check_revision(condition))
         warnings = [msgspec.to_builtins(problem.field) for problem in warnings_of(rules, text, title)]
-        shown = _summary(self._sets.find(tenant, name)) | {"warnings": warnings}
+        shown = _summary(written) | {"warnings": warnings}
         return tagged(request, json_response(shown, 201 if is_new else 200), str(revision))
 
     def delete(self, request: Request, identity: Identity, tenant: str, name: str) -> Response:
@@ -90,35 +91,35 @@ class RuleCalls:
         condition = Condition(request)
         _, revision = self._sets.entry(tenant, name)
         condition.check(str(revision))
-        self._backend.registry.delete(records.RULES, rule_key(tenant, name), revision)
+        self._backend.registry.purge(records.RULES, rule_key(tenant, name), revision)
         return Response(status=204)
 
     def activate(self, request: Request, identity: Identity, tenant: str, name: str) -> Response:
         self._sets.check_access(identity, tenant)
         condition, body = Condition(request), read_json(request, Activation)
-        wanted = _wanted(self._sets.find(tenant, name), body.version)
-        if wanted is not None:
-            self._check_together(tenant, name, wanted)
+        written = self._sets.find(tenant, name)
 
-        def change(stored: bytes | None) -> bytes:
+        def change(stored: bytes | None, others: Mapping[str, bytes]) -> bytes:
+            nonlocal written
             if stored is None:
                 raise NotFound(f"Tenant {tenant} has no rule set {name}.")
-            rules = RuleSet.from_json(stored)
-            rules.active = 0 if wanted is None else version_of(rules, wanted.version).version
-            return rules.to_json()
+            written = RuleSet.from_json(stored)
+            wanted = _wanted(written, body.version)
+            if wanted is not None:
+                _check_together(name, wanted, map(RuleSet.from_json, others.values()))
+            written.active = 0 if wanted is None else wanted.version
+            return written.to_json()
 
-        revision = self._backend.change(records.RULES, rule_key(tenant, name), change, check_revision(condition))
-        return tagged(request, json_response(_summary(self._sets.find(tenant, name))), str(revision))
+        revision = self._backend.change_among(records.RULES, rule_key(tenant, name), change, check_revision(condition))
+        return tagged(request, json_response(_summary(written)), str(revision))
 
-    def _check_together(self, tenant: str, name: str, version: RuleVersion) -> None:
-        """The engine evaluates an owner's active sets as one, so they must not define the same rule twice."""
-        sets = [compile_rules(version.text, name=name)]
-        for other in self._sets.all(tenant):
-            if other.name != name and other.in_force is not None:
-                # One that does not compile any more is left out by the engine and must not be in the way here.
-                with contextlib.suppress(RuleSyntaxError):
-                    sets.append(compile_rules(other.in_force.text, name=other.name))
-        combine(sets)
+    def _room(self, rules: RuleSet, others: Mapping[str, bytes]) -> int:
+        """Bytes that the record may take beside the owner's other sets. Raises Conflict if there are too many of
+        them."""
+        settings = self._backend.settings
+        if len(others) >= settings.max_rule_sets:
+            raise Conflict(f"{rules.tenant} has {len(others)} other rule sets, as many as it may: remove one first.")
+        return settings.max_rule_bytes - sum(map(len, others.values()))
 
 
 def _version(request: Request) -> int | None:
@@ -135,17 +136,34 @@ def _wanted(rules: RuleSet, number: int | None) -> RuleVersion | None:
     return rules.versions[-1] if number is None else version_of(rules, number)
 
 
-def _fitting(rules: RuleSet) -> bytes:
-    """The record, without the oldest versions that are not in force if it would not fit into the registry.
+def _check_together(name: str, version: RuleVersion, others: Iterable[RuleSet]) -> None:
+    """The engine evaluates an owner's active sets as one, so they must not define the same rule twice."""
+    sets = [compile_rules(version.text, name=name)]
+    for other in others:
+        if other.in_force is not None:
+            # One that does not compile any more is left out by the engine and must not be in the way here.
+            with contextlib.suppress(RuleSyntaxError):
+                sets.append(compile_rules(other.in_force.text, name=other.name))
+    combine(sets)
 
-    Raises BodyTooLarge if the newest does not fit beside the one in force.
+
+def _fitting(rules: RuleSet, room: int) -> bytes:
+    """The record, without the oldest versions that are not in force if it would not fit into the registry or its room.
+
+    Raises BodyTooLarge or Conflict if the newest does not fit beside the one in force.
     """
     newest = rules.versions[-1]
-    while len(record := rules.to_json()) > _MAX_STORED_BYTES:
+    while len(record := rules.to_json()) > min(_MAX_STORED_BYTES, room):
         spare = [item for item in rules.versions if item.version != rules.active and item is not newest]
-        if not spare:
+        if spare:
+            rules.versions.remove(spare[0])
+        elif len(record) > _MAX_STORED_BYTES:
             raise BodyTooLarge(f"The text takes {len(record)} bytes as JSON; the limit is {_MAX_STORED_BYTES}.")
-        rules.versions.remove(spare[0])
+        else:
+            raise Conflict(
+                f"The text takes {len(record)} bytes as JSON, and the rule sets of {rules.tenant} with their versions "
+                f"have room for {max(0, room)}: remove a rule set first."
+            )
     return record
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, TypeAlias
 
@@ -11,19 +12,21 @@ from flask import Request, Response
 from nats.aio.client import Client
 
 from eventrunner.access.identity import Identity
-from eventrunner.access.keys import ROLES, make_key
+from eventrunner.access.keys import ROLES, hash_key, make_key
 from eventrunner.api.backend import Backend, check_admin, check_own
 from eventrunner.api.bodies import read_json
 from eventrunner.api.conditions import Condition, tagged, tenant_tag
-from eventrunner.api.idempotency import Idempotency
+from eventrunner.api.idempotency import Idempotency, Place
 from eventrunner.api.pages import read_page
+from eventrunner.api.texts import ShortText
 from eventrunner.clock import Clock, format_time
 from eventrunner.errors import FieldError, InvalidInput, NotFound
 from eventrunner.events.adapters import parse_adapters
 from eventrunner.events.routing import parse_routes
+from eventrunner.ids import new_id
 from eventrunner.stage.answers import json_response
 from eventrunner.storage import records
-from eventrunner.storage.records import MOST_BURST, MOST_RATE, Key, Quota, Tenant
+from eventrunner.storage.records import MOST_BURST, MOST_RATE, Key, Quota, Tenant, new_text
 from eventrunner.storage.registry import Registry
 from eventrunner.tenancy import check_tenant
 
@@ -33,8 +36,8 @@ __all__ = ["KeyBody", "RotateBody", "TenantBody", "TenantCalls"]
 class TenantBody(msgspec.Struct, forbid_unknown_fields=True):
     """What may be set; the rest of a tenant is ours. Members that GET shows may be sent back."""
 
-    name: str = ""
-    plan: str = "standard"
+    name: ShortText = ""
+    plan: ShortText = "standard"
     quota: Quota | None = None
     adapters: list[dict[str, Any]] = []
     routes: list[dict[str, Any]] = []
@@ -49,8 +52,11 @@ _Role: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(R
 
 
 class KeyBody(msgspec.Struct, forbid_unknown_fields=True):
-    roles: Annotated[tuple[_Role, ...], msgspec.Meta(extra_json_schema={"minItems": 1})] = ("event_publisher", "user")
-    subject: str = ""
+    roles: Annotated[tuple[_Role, ...], msgspec.Meta(max_length=16, extra_json_schema={"minItems": 1})] = (
+        "event_publisher",
+        "user",
+    )
+    subject: ShortText = ""
 
 
 class RotateBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -74,13 +80,13 @@ class TenantCalls:
         check_tenant(tenant)
         condition, body = Condition(request), read_json(request, TenantBody)
         self._check(body, tenant)
-        is_new = False
+        is_new, written = False, Tenant(tenant)
 
         def change(stored: bytes | None) -> bytes:
-            nonlocal is_new
+            nonlocal is_new, written
             is_new = stored is None
             created = format_time(self._clock()) if stored is None else Tenant.from_json(stored).created
-            return Tenant(
+            written = Tenant(
                 tenant,
                 body.name,
                 body.plan,
@@ -89,30 +95,21 @@ class TenantCalls:
                 body.routes,
                 created,
                 body.retention_days,
-            ).to_json()
+            )
+            return written.to_json()
 
         def check(revision: int | None) -> None:
             condition.check(None if revision is None else self._tag(tenant, revision))
 
         revision = self._backend.change(records.TENANTS, tenant, change, check)
-        response = json_response(self._document(self._backend.tenant(tenant)), 201 if is_new else 200)
+        response = json_response(self._document(written), 201 if is_new else 200)
         return tagged(request, response, self._tag(tenant, revision))
 
     def create_key(self, request: Request, identity: Identity, tenant: str) -> Response:
         check_admin(identity)
         self._backend.tenant(tenant)
         body = read_json(request, KeyBody)
-
-        def make(identifier: str) -> Response:
-            text, record = make_key(tenant, body.roles, body.subject, self._clock, identifier)
-            self._backend.registry.create(records.KEYS, record.hash, record.to_json())
-            return _shown_once(text, record)
-
-        def find(identifier: str) -> Response | None:
-            found = next((key for key in self._backend.keys(tenant) if key.id == identifier), None)
-            return None if found is None else _shown_once("", found)
-
-        return self._idempotency.once(request, identity, make, find, is_shown_once=True)
+        return self._make_key(request, identity, tenant, lambda: (body.roles, body.subject), lambda: None)
 
     def list_keys(self, request: Request, identity: Identity, tenant: str) -> Response:
         check_own(identity, tenant)
@@ -131,37 +128,66 @@ class TenantCalls:
         check_admin(identity)
         self._backend.tenant(tenant)
         grace = read_json(request, RotateBody).grace_seconds
-        old = self._find_key(tenant, key)
 
-        def make(identifier: str) -> Response:
-            text, record = make_key(tenant, old.roles, old.subject, self._clock, identifier)
-            self._backend.registry.create(records.KEYS, record.hash, record.to_json())
-            self._retire(old, grace)
+        def like_old() -> tuple[Sequence[str], str]:
+            old = self._find_key(tenant, key)
+            return old.roles, old.subject
+
+        def retire_old() -> None:
+            with suppress(NotFound):
+                self._retire(self._find_key(tenant, key), grace)
+
+        return self._make_key(request, identity, tenant, like_old, retire_old)
+
+    def _make_key(
+        self,
+        request: Request,
+        identity: Identity,
+        tenant: str,
+        holder: Callable[[], tuple[Sequence[str], str]],
+        then: Callable[[], None],
+    ) -> Response:
+        """`holder`: the roles and the subject that it gets, asked for only if it is made."""
+        text = new_text()
+        place = Place(records.KEYS, hash_key(text), new_id(), tenant)
+
+        def make() -> Response:
+            _, record = make_key(tenant, *holder(), self._clock, place.id, text)
+            self._backend.registry.update(records.KEYS, record.hash, record.to_json(), 0)
+            then()
             return _shown_once(text, record)
 
-        def find(identifier: str) -> Response | None:
-            found = next((item for item in self._backend.keys(tenant) if item.id == identifier), None)
-            if found is None:
-                return None
-            self._retire(old, grace)
-            return _shown_once("", found)
+        def found(value: bytes) -> Response:
+            then()
+            return _shown_once("", Key.from_json(value))
 
-        return self._idempotency.once(request, identity, make, find, is_shown_once=True)
+        return self._idempotency.once(request, identity, place, make, found, is_shown_once=True)
 
-    def _retire(self, key: Key, grace: int) -> None:
+    def _retire(self, old: Key, grace: int) -> None:
+        """Raises NotFound if somebody has deleted it meanwhile: it must not come to life again."""
         if not grace:
-            self._backend.registry.delete(records.KEYS, key.hash)
+            self._backend.registry.delete(records.KEYS, old.hash)
             return
         until = self._clock().timestamp() + grace
-        # Rotated again, it lives no longer than it would have.
-        key.expires = min(key.expires, until) if key.expires else until
-        self._backend.registry.put(records.KEYS, key.hash, key.to_json())
+
+        def expire(stored: bytes | None) -> bytes:
+            if stored is None:
+                raise NotFound(f"There is no key {old.id} any more.")
+            key = Key.from_json(stored)
+            # Rotated again, it lives no longer than it would have.
+            key.expires = min(key.expires, until) if key.expires else until
+            return key.to_json()
+
+        self._backend.change(records.KEYS, old.hash, expire)
 
     def _find_key(self, tenant: str, key: str) -> Key:
-        found = next((record for record in self._backend.keys(tenant) if record.id == key), None)
-        if found is None:
-            raise NotFound(f"Tenant {tenant} has no key {key}.")
-        return found
+        for look_again in (True, False):
+            for record in self._backend.keys(tenant):
+                if record.id == key:
+                    return record
+            if look_again:
+                self._backend.registry.catch_up(records.KEYS)
+        raise NotFound(f"Tenant {tenant} has no key {key}.")
 
     def delete_key(self, _: Request, identity: Identity, tenant: str, key: str) -> Response:
         check_admin(identity)

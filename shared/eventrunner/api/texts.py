@@ -14,8 +14,10 @@ __all__ = [
     "TENANT_PATTERN",
     "DecimalText",
     "EventDocument",
+    "EventText",
     "Month",
     "Name",
+    "ShortText",
     "TenantName",
     "Time",
     "VersionNumber",
@@ -34,6 +36,8 @@ Month: TypeAlias = Annotated[
 DecimalText: TypeAlias = Annotated[
     str, msgspec.Meta(description="A decimal number", extra_json_schema={"pattern": r"^-?[0-9]+(\.[0-9]+)?$"})
 ]
+ShortText: TypeAlias = Annotated[str, msgspec.Meta(max_length=256)]
+EventText: TypeAlias = Annotated[str, msgspec.Meta(description="What an attribute is compared with", max_length=1024)]
 TenantName: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": TENANT_PATTERN})]
 VersionNumber: TypeAlias = Annotated[int, msgspec.Meta(extra_json_schema={"minimum": 0, "maximum": 2**31 - 1})]
 Name: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": NAME_PATTERN})]

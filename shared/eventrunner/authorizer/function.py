@@ -24,8 +24,8 @@ from eventrunner.authorizer.decisions import Decisions, EmbeddedPolicy, OpaPolic
 from eventrunner.errors import Forbidden, NotFound
 from eventrunner.settings import Settings
 from eventrunner.stage.asgi import answered, page, read_body
+from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.records import KEY_USES
-from eventrunner.storage.registry import Mirror
 from eventrunner.telemetry import configure_logging
 
 __all__ = ["AuthorizerFunction"]

@@ -44,5 +44,6 @@ async def _entries(api: Api, tenant: str, since: str | None, until: str | None, 
 def _line(entry: dict[str, Any]) -> str:
     method = entry["call"].partition(" ")[0]
     revisions = ", ".join(f"{item['bucket']} {item['before'] or '-'}→{item['after']}" for item in entry["writes"])
+    revisions += f" and {entry['more_writes']} more" if entry.get("more_writes") else ""
     what = f"{method} {entry['thing']}  {entry['status'] or 'not known what came of it'}"
     return f"{entry['time'][:19]}Z  {entry['subject']}  {what}  {revisions}".rstrip()

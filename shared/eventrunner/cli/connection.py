@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ class Api:
 
     async def stream(self, path: str, last_id: str | None) -> AsyncGenerator[tuple[str, str], None]:
         """Id and data of server-sent events until the connection ends. Raises ApiError, and Unavailable when it
-        cannot be had or breaks."""
+        cannot be had just now or breaks."""
         assert self._session is not None
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
         timeout = aiohttp.ClientTimeout(total=None, sock_read=_SILENCE_SECONDS)
@@ -120,7 +121,10 @@ class Api:
                     raise Unavailable(f"{self._connection.url} answers {response.status} {response.reason}.")
                 if response.status >= 400:
                     answer = await response.json(content_type=None)
-                    raise ApiError(f"GET {path}: {response.status} {answer.get('detail')}", response.status)
+                    problem = f"GET {path}: {response.status} {answer.get('detail')}"
+                    if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+                        raise Unavailable(problem)
+                    raise ApiError(problem, response.status)
                 buffer = b""
                 async for chunk in response.content.iter_any():
                     *whole, buffer = (buffer + chunk).split(b"\n")

@@ -24,7 +24,7 @@ from eventrunner.ingest.quotas import Quotas, share
 from eventrunner.memory import keep_memory
 from eventrunner.settings import Settings
 from eventrunner.storage.jetstream import connect, disconnect
-from eventrunner.storage.registry import Mirror
+from eventrunner.storage.mirror import Mirror
 from eventrunner.telemetry import EVENTS_TOTAL, configure_logging, traceparent_or_new
 
 __all__ = ["Door", "Visit"]

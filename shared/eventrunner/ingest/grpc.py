@@ -17,7 +17,7 @@ from prometheus_client import Histogram
 
 from eventrunner.access.access_rules import Credential, Permission, TenantFrom
 from eventrunner.access.authorizer import Authorizer
-from eventrunner.errors import EventRunnerError
+from eventrunner.errors import EventRunnerError, MalformedBody
 from eventrunner.ingest.door import Door, Visit
 from eventrunner.ingest.inbox import Inbox
 from eventrunner.ingest.intake import Intake, Request, read_events, read_payload
@@ -59,15 +59,16 @@ class GrpcIngest:
         self._authorizer = authorizer
 
     def handlers(self) -> grpc.GenericRpcHandler:
-        """Batches and streams are not parsed before their sender is known, nor event by event."""
+        """Nothing is read before its sender is known: the library would read the message of a call that has one by
+        itself, so it is told that there may be many. Batches and streams are not parsed event by event."""
         response = pb.IngestEventResponse.SerializeToString
         return grpc.method_handlers_generic_handler(
             SERVICE,
             {
-                "IngestEvent": grpc.unary_unary_rpc_method_handler(
+                "IngestEvent": grpc.stream_unary_rpc_method_handler(
                     self._event, pb.IngestEventRequest.FromString, response
                 ),
-                "IngestBatch": grpc.unary_unary_rpc_method_handler(
+                "IngestBatch": grpc.stream_unary_rpc_method_handler(
                     self._batch, None, pb.IngestBatchResponse.SerializeToString
                 ),
                 "IngestStream": grpc.stream_stream_rpc_method_handler(
@@ -76,9 +77,10 @@ class GrpcIngest:
             },
         )
 
-    async def _event(self, message: pb.IngestEventRequest, context: _Context) -> pb.IngestEventResponse:
+    async def _event(self, messages: AsyncIterator[pb.IngestEventRequest], context: _Context) -> pb.IngestEventResponse:
         async def take(caller: _Caller) -> pb.IngestEventResponse:
             with await caller.visit() as visit:
+                message = await _only(messages)
                 visit.hold.add(len(message.event_data))
                 intake = read_payload(caller.request(visit, message.event_data))
                 await self._store(intake)
@@ -87,9 +89,10 @@ class GrpcIngest:
 
         return await self._answer(context, take)
 
-    async def _batch(self, raw: bytes, context: _Context) -> pb.IngestBatchResponse:
+    async def _batch(self, messages: AsyncIterator[bytes], context: _Context) -> pb.IngestBatchResponse:
         async def take(caller: _Caller) -> pb.IngestBatchResponse:
             with await caller.visit() as visit:
+                raw = await _only(messages)
                 visit.hold.add(len(raw))
                 intake = read_events(caller.request(visit, b""), split_batch(raw), decode_event, event_id)
                 intake.may_be_empty = True
@@ -169,6 +172,13 @@ class _Caller:
 
     def request(self, visit: Visit, body: bytes) -> Request:
         return self._door.request(visit, self._metadata, self._query, body, self._metadata.get("traceparent"))
+
+
+async def _only(messages: AsyncIterator[_T]) -> _T:
+    """The message of a call that has one. Raises MalformedBody."""
+    async for message in messages:
+        return message
+    raise MalformedBody("The call has no message.")
 
 
 def _metadata(context: _Context) -> dict[str, str]:

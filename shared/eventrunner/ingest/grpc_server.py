@@ -45,7 +45,8 @@ async def _serve(policies: Path) -> None:
     ingest = GrpcIngest(door, _authorizer(door, policies))
     # A message that is larger is answered RESOURCE_EXHAUSTED by the library, as it cannot be read.
     limit = ("grpc.max_receive_message_length", door.settings.max_body_bytes)
-    server = grpc.aio.server(options=[limit, ("grpc.so_reuseport", 0)])
+    # So is a call that is one too many: those at once, each with one message at a time, are what takes memory here.
+    server = grpc.aio.server(options=[limit, ("grpc.so_reuseport", 0)], maximum_concurrent_rpcs=door.settings.max_calls)
     server.add_generic_rpc_handlers((ingest.handlers(),))
     health = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)

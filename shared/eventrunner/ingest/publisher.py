@@ -9,6 +9,7 @@ batch publish (NATS ADR-50).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -115,7 +116,13 @@ class Publisher:
             # A task of its own: a client that hangs up must not take with it those who wait beside it.
             queue.sender = asyncio.create_task(self._send_waiting(message.tenant, queue))
             queue.sender.add_done_callback(report_failure)
-        await done
+        try:
+            await done
+        except asyncio.CancelledError:
+            # Whoever has left waits for nothing: what was not sent yet is not kept for them.
+            with contextlib.suppress(ValueError):
+                queue.waiting.remove((message, done))
+            raise
 
     async def _send_waiting(self, tenant: str, queue: _Queue) -> None:
         while queue.waiting:

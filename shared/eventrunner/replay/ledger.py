@@ -8,8 +8,8 @@ from eventrunner.clock import Clock, format_time, utc_now
 from eventrunner.errors import Conflict, NotFound
 from eventrunner.ids import IdMaker, new_id
 from eventrunner.replay.record import Lease, Replay, State
+from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.records import REPLAYS, tenant_key
-from eventrunner.storage.registry import Mirror
 
 __all__ = ["LEASE_SECONDS", "Held", "Lost", "ReplayLedger"]
 
@@ -36,8 +36,9 @@ class ReplayLedger:
         return self._entry(tenant, replay_id)[0]
 
     def create(self, replay: Replay) -> Replay:
-        replay.created = replay.updated = format_time(self._clock())
-        self._registry.create(REPLAYS, replay.key, replay.to_json())
+        """Raises Conflict if there is or ever was one of its id."""
+        replay.created = format_time(self._clock())
+        self._save(replay, 0)
         return replay
 
     def delete(self, replay: Replay) -> None:

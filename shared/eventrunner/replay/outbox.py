@@ -16,7 +16,7 @@ from eventrunner.events.headers import ONLY_HEADER
 from eventrunner.events.json_format import join_batch
 from eventrunner.events.packing import WORTH, bracket, pack
 from eventrunner.source.publication import Publication
-from eventrunner.storage.registry import Mirror
+from eventrunner.storage.mirror import Mirror
 from eventrunner.tenancy import RESULTS_STREAM, subject
 
 __all__ = ["Outbox", "flagged"]

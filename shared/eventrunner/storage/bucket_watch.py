@@ -41,9 +41,10 @@ class Change:
 
 
 class BucketWatch:
-    """`run` until cancelled; `state` is a snapshot, replaced by another object with every change."""
+    """`run` until cancelled; `state` is a snapshot, replaced by another object with every change. `keys` are those to
+    follow, as a pattern."""
 
-    def __init__(self, client: Client, bucket: str, on_change: Callable[[Change], None]) -> None:
+    def __init__(self, client: Client, bucket: str, on_change: Callable[[Change], None], keys: str = ">") -> None:
         self.bucket = bucket
         self.state: Mapping[str, bytes] = MappingProxyType({})
         self.loaded = asyncio.Event()
@@ -52,8 +53,11 @@ class BucketWatch:
         self._api = JetStreamApi(client, timeout=_TIMEOUT)
         self._on_change = on_change
         self._prefix = f"$KV.{bucket}."
+        self._keys = keys
         self._loading: dict[str, bytes] | None = None
-        self._revision = 0
+        self._revision = self._floor = 0
+        self._last: dict[str, int] = {}
+        self._loading_last: dict[str, int] = {}
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._ended = asyncio.Event()
         self._more = asyncio.Event()
@@ -79,6 +83,11 @@ class BucketWatch:
             self._waiters.append((revision, waiter))
             await waiter
 
+    def last(self, owner: str) -> int:
+        """The last revision of the keys `<owner>.…`, be it that one was deleted; 0 if there never was any. What is read
+        from `state` afterwards is no older."""
+        return self._last.get(owner, 0)
+
     async def _follow_once(self) -> None:
         """Reads the bucket and follows it until the consumer is gone."""
         self._ended.clear()
@@ -86,6 +95,7 @@ class BucketWatch:
             pending = await self._start()
             if not pending:
                 self._finish_loading()
+                self._advance(self._floor)
             while not self._ended.is_set():
                 if not self._pull.waiting:
                     await self._pull.request(_BATCH)
@@ -98,14 +108,16 @@ class BucketWatch:
         config = {
             "ack_policy": "none",
             "deliver_policy": "last_per_subject",
-            "filter_subject": f"{self._prefix}>",
+            "filter_subject": f"{self._prefix}{self._keys}",
             "replay_policy": "instant",
             "inactive_threshold": _INACTIVE,
             "mem_storage": True,
             "num_replicas": 1,
         }
         stream = f"KV_{self.bucket}"
-        self._loading = {}
+        self._loading, self._loading_last = {}, {}
+        # What is loaded is no older than this, though the last messages may have expired or been removed.
+        self._floor = int((await self._api.request(f"STREAM.INFO.{stream}"))["state"]["last_seq"])
         info = await self._api.request(f"CONSUMER.CREATE.{stream}", {"stream_name": stream, "config": config})
         await self._pull.start(stream, info["name"])
         return int(info["num_pending"])
@@ -126,14 +138,18 @@ class BucketWatch:
         tokens = message.reply.split(".")
         # $JS.ACK.….<stream sequence>.<consumer sequence>.<time>.<pending>, with or without domain and account before.
         revision, pending = int(tokens[5 if len(tokens) == 9 else 7]), int(tokens[8 if len(tokens) == 9 else 10])
+        owner = key.partition(".")[0]
         if self._loading is not None:
+            self._loading_last[owner] = max(revision, self._loading_last.get(owner, 0))
             if not deleted:
                 self._loading[key] = message.data
             if not pending:
                 self._finish_loading()
         else:
             self._set(key, None if deleted else message.data)
-        self._advance(revision)
+            self._last[owner] = revision
+        if self._loading is None:
+            self._advance(max(revision, self._floor))
         if not self._pull.waiting:
             self._more.set()
 
@@ -145,6 +161,7 @@ class BucketWatch:
         changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
         if changed:
             self.state = MappingProxyType(new)
+        self._last = self._loading_last
         self.loaded.set()
         for key in changed:
             self._on_change(Change(self.bucket, key, new.get(key)))
@@ -162,7 +179,7 @@ class BucketWatch:
 
     def _advance(self, revision: int) -> None:
         self._revision = revision
-        if self._waiters and self._loading is None:
+        if self._waiters:
             reached = [waiter for number, waiter in self._waiters if number <= revision]
             self._waiters = [item for item in self._waiters if item[0] > revision]
             for waiter in reached:

@@ -20,8 +20,9 @@ from nats.js.errors import ObjectNotFoundError
 from nats.js.object_store import ObjectStore
 
 from eventrunner.errors import InvalidInput, Unavailable
+from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.records import CONSUMERS, Consumer
-from eventrunner.storage.registry import Mirror, Registry
+from eventrunner.storage.registry import Registry
 from eventrunner.storage.stream_reader import read_stream
 
 __all__ = ["ModuleStore", "module_name", "module_of"]

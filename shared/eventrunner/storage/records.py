@@ -9,7 +9,7 @@
 | plans   | plan name         | a plan of `billing`   |
 | consumers | `<tenant>.<name>` | Consumer            |
 | replays | `<tenant>.<id>`   | `replay.Replay`       |
-| idempotency | digest of who, what call, which key | kept for a day |
+| idempotency | `<tenant>.<digest of who, what call, which key>` | kept for a day |
 | stops   | `<stream>.<consumer>.<tenant>` | `source.stops.Stop` |
 """
 
@@ -51,6 +51,7 @@ __all__ = [
     "Tenant",
     "hash_key",
     "new_key",
+    "new_text",
     "rule_key",
     "tenant_key",
 ]
@@ -225,7 +226,7 @@ class Consumer(Record):
 
 
 def tenant_key(tenant: str, name: str) -> str:
-    """Key of a tenant's consumer or replay in its bucket."""
+    """Key of a tenant's consumer, replay or reservation in its bucket."""
     return f"{tenant}.{name}"
 
 
@@ -239,11 +240,16 @@ def hash_key(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def new_text() -> str:
+    """Of a key."""
+    return _KEY_PREFIX + base64.b32encode(os.urandom(25)).decode().lower()
+
+
 def new_key(
-    tenant: str, roles: list[str], *, subject: str = "", clock: Clock = utc_now, identifier: str = ""
+    tenant: str, roles: list[str], *, subject: str = "", clock: Clock = utc_now, identifier: str = "", text: str = ""
 ) -> tuple[str, Key]:
     """The text to show once and the record to keep."""
-    text = _KEY_PREFIX + base64.b32encode(os.urandom(25)).decode().lower()
+    text = text or new_text()
     identifier = identifier or new_id()
     return text, Key(
         id=identifier,

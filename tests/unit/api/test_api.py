@@ -11,7 +11,7 @@ import pytest
 from eventrunner.access.identity import Identity
 from eventrunner.access.keys import hash_key
 from eventrunner.storage.event_store import Row
-from eventrunner.storage.registry import Mirror
+from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.stores import open_store
 from flask.testing import FlaskClient
 from nats.aio.client import Client
@@ -207,7 +207,8 @@ class TestKeys:
         new = call.json("POST", path, {"grace_seconds": 0}, status=201, headers=headers)
         assert call.registry.entry("keys", hash_key(made["key"])) is None
         assert call.registry.entry("keys", hash_key(new["key"])) is not None
-        call.problem(404, "POST", path, {"grace_seconds": 0}, headers=headers)
+        call.problem(404, "POST", path, {"grace_seconds": 0})
+        assert new["id"] in call.problem(409, "POST", path, {"grace_seconds": 0}, headers=headers)["detail"]
         call.problem(422, "POST", path.replace(made["id"], new["id"]), {"grace_seconds": -1})
 
 

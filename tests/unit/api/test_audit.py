@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from eventrunner.access.identity import Identity
 from eventrunner.api.tenants import TenantCalls
 from eventrunner.source.streams import apply_streams, read_streams
 from eventrunner.storage.jetstream import JetStreamApi
 from nats.aio.client import Client
 from support_api import ROOT, api_function
+from support_nats import eventually
 
 from tests.unit.api.test_api import ALICE, BOB, CHARGES, RULE, Caller
 
@@ -47,6 +50,47 @@ def test_a_caller_cannot_make_an_entry_long(call: Caller) -> None:
     assert entries(call)[-1]["request"] == trace
     call("PUT", "rules/acme/one", RULE + "\n", headers={"traceparent": "00-" + "a" * 5000})
     assert not entries(call)[-1].get("request")
+
+
+def test_the_longest_entry_fits_into_the_log(call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    call("PUT", "tenants/initech", {})
+    made = call.json("POST", "tenants/initech/keys", {}, status=201)["id"]
+
+    def write_much(self: TenantCalls, *_: object) -> None:
+        for number in range(50):
+            self._backend.registry.put("plans", f"p{number}", b"{}")
+
+    monkeypatch.setattr(TenantCalls, "_retire", write_much)
+    wide, name = "\x01" * 257, "\x01" * 65
+    who = Identity(wide, name, ("admin", *(f"{number}{name}" for number in range(4))))
+    call.json("POST", f"tenants/initech/keys/{made}/rotate", {}, status=201, who=who)
+    last = entries(call, "initech")[-1]
+    assert (len(last["writes"]), last["more_writes"]) == (30, 21)
+    # A path may be as wide as a subject.
+    assert len(json.dumps(last)) + 256 * len("\\u0001") < 8192
+
+
+def test_one_tenant_pushes_out_entries_of_its_own_only(call: Caller) -> None:
+    before = entries(call, "_platform") + entries(call, "globex")
+    most = 20_000
+
+    async def fill(client: Client) -> int:
+        for _ in range(most + 10):
+            await client.publish("audit.greedy", b"{" + b" " * 4000 + b"}")
+        await client.flush(60)
+        api = JetStreamApi(client)
+        await eventually(lambda: _has(api, most), 60)
+        return int((await api.request("STREAM.INFO.AUDIT"))["state"]["bytes"])
+
+    assert call.registry.run(fill, 150) > 64 * 2**20
+    assert entries(call, "_platform") + entries(call, "globex") == before
+    call.registry.purge_subject("AUDIT", "audit.greedy")
+
+
+async def _has(api: JetStreamApi, count: int) -> bool:
+    """Whether all have come, of which so many are left."""
+    state = (await api.request("STREAM.INFO.AUDIT", {"subjects_filter": "audit.greedy"}))["state"]
+    return state.get("subjects", {}).get("audit.greedy") == count and state["last_seq"] > count + 10
 
 
 def test_what_was_refused_or_only_read_is_not_there(call: Caller) -> None:

@@ -24,9 +24,10 @@ from eventrunner.storage.analytics import Analytics, EventCounts
 from eventrunner.storage.analytics_model import Totals
 from eventrunner.storage.event_store import EventStore, Row
 from eventrunner.storage.jetstream import connect
+from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.modules import ModuleStore, module_name
 from eventrunner.storage.records import KEY_USES, Consumer, Key, StoredModule
-from eventrunner.storage.registry import Mirror, Registry
+from eventrunner.storage.registry import Registry
 from eventrunner.storage.stores import open_store
 from nats.aio.client import Client
 from support_api import api_function
@@ -114,6 +115,7 @@ def test_nothing_of_an_erased_tenant_is_left_but_final_invoices(run: Callable[..
         run("create", tenant)
         run("key", tenant)
         world.registry.put("rules", f"{tenant}.r", b"{}")
+        world.registry.put("idempotency", f"{tenant}.some", b"{}")
         deploy(world, tenant, "shared", b"shared")
         deploy(world, tenant, "own", tenant.encode())
         world.fill(tenant)
@@ -129,6 +131,7 @@ def test_nothing_of_an_erased_tenant_is_left_but_final_invoices(run: Callable[..
     assert world.store.count("acme") == 0
     assert world.analytics.counts() == {"acme-2": EventCounts(5, 0)}
     assert [key for key in world.registry.items("rules") if key.startswith("acme")] == ["acme-2.r"]
+    assert [world.registry.count("idempotency", f"{tenant}.*") for tenant in ("acme", "acme-2")] == [0, 1]
     assert world.store.count("acme-2") == 5
     modules = ModuleStore(world.registry)
     assert [modules.read(module_name(code)) for code in (b"acme", b"acme-2", b"shared")] == [None, b"acme-2", b"shared"]

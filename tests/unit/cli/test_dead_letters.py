@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from eventrunner.access.identity import Identity
 from eventrunner.cli.main import cli
-from eventrunner.storage.registry import Mirror
+from eventrunner.storage.mirror import Mirror
 from nats.aio.client import Client
 from support_api import served_api
 from support_identity import sign

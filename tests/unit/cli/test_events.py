@@ -17,7 +17,7 @@ from eventrunner.cli.main import cli
 from eventrunner.events import Event, encode_event
 from eventrunner.events.packing import bracket, pack
 from eventrunner.storage.event_store import Row
-from eventrunner.storage.registry import Mirror
+from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.stores import open_store
 from nats.aio.client import Client
 from support_api import served_api
@@ -26,9 +26,9 @@ from support_identity import sign
 ODD_IDS = ["a/b", "stream", "..", "a b+c&d"]
 
 
-def key() -> str:
+def key(tenant: str = "acme") -> str:
     """Made when it is needed, because an identity lasts for minutes only."""
-    return sign(Identity("alice", "acme", ("user",)))
+    return sign(Identity("alice", tenant, ("user",)))
 
 
 def event(number: int, id: str = "", source: str = "/s", **attributes: str) -> bytes:
@@ -168,8 +168,12 @@ class TestLive:
         import urllib.request
         from contextlib import ExitStack
 
-        request = urllib.request.Request(f"{served[0]}/api/v1/events/acme/stream")
-        request.add_header("Authorization", f"Bearer {key()}")
+        def asked(tenant: str) -> urllib.request.Request:
+            return urllib.request.Request(
+                f"{served[0]}/api/v1/events/{tenant}/stream", headers={"Authorization": f"Bearer {key(tenant)}"}
+            )
+
+        request = asked("acme")
 
         def status() -> int:
             try:
@@ -179,16 +183,20 @@ class TestLive:
                 with error:
                     return error.code
 
-        def until_refused(opened: ExitStack) -> int:
+        def until_refused(opened: ExitStack, tenant: str) -> tuple[int, str]:
             try:
                 while True:
-                    opened.enter_context(urllib.request.urlopen(request, timeout=20))
+                    opened.enter_context(urllib.request.urlopen(asked(tenant), timeout=20))
             except urllib.error.HTTPError as error:
                 with error:
-                    return error.code
+                    return error.code, error.headers["Retry-After"]
 
         with ExitStack() as opened:
-            assert until_refused(opened) == 503
+            assert until_refused(opened, "acme") == (429, "5")
+            # What one tenant has taken leaves places to all others, until there is none at all.
+            refused = [until_refused(opened, f"other-{number}") for number in range(20)]
+            assert refused[0] == (429, "5")
+            assert refused[-1] == (503, "5")
         deadline = time.monotonic() + 13
         while status() != 200:
             assert time.monotonic() < deadline

@@ -14,8 +14,8 @@ from eventrunner.cli.rules import command
 from eventrunner.events import Event, encode_event
 from eventrunner.events.event import micros
 from eventrunner.storage.event_store import Row
+from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.records import Tenant
-from eventrunner.storage.registry import Mirror
 from eventrunner.storage.stores import open_store
 from support_api import served_api
 from support_identity import sign

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from eventrunner.access.identity import Identity
 from eventrunner.access.keys import hash_key
 from eventrunner.cli.main import cli
-from eventrunner.storage.registry import Mirror
+from eventrunner.storage.mirror import Mirror
 from support_api import served_api
 from support_identity import sign
 

@@ -17,8 +17,8 @@ from eventrunner.events import Event
 from eventrunner.source.streams import apply_streams, read_streams
 from eventrunner.storage.analytics import Analytics
 from eventrunner.storage.jetstream import JetStreamApi, connect
+from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.records import Tenant
-from eventrunner.storage.registry import Mirror
 from eventrunner.storage.stores import open_store
 from flask.testing import FlaskClient
 from functions_framework import create_app

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
+import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from support_grpc import GrpcClient, GrpcServer, ce, grpc_ingest, provision, stored
-from support_nats import NatsServer, free_port, nats_server
+from support_nats import NatsServer, eventually, free_port, nats_server
 
 Value = cloudevents_pb2.CloudEvent.CloudEventAttributeValue
 
@@ -283,3 +285,83 @@ def test_at_its_end_what_is_under_way_is_finished(run: Run) -> None:
         assert [event.id for event in await stored(lab.nats.url, "acme", 2)] == ["0", "1"]
 
     run(test)
+
+
+def test_nothing_is_read_of_a_call_before_its_sender_is_known(run: Run) -> None:
+    async def test(lab: Lab) -> None:
+        for name in ("IngestEvent", "IngestBatch"):
+            call = lab.channel.stream_unary(f"/eventrunner.v1.EventIngestService/{name}")
+            metadata = (("authorization", "Bearer er_unknown"),)
+            async with asyncio.timeout(20):
+                # Nothing was sent, nor will be.
+                assert await call(metadata=metadata, wait_for_ready=True).code() is grpc.StatusCode.UNAUTHENTICATED
+
+    run(test)
+
+
+def test_a_call_without_a_message_is_refused(run: Run) -> None:
+    async def test(lab: Lab) -> None:
+        call = lab.channel.stream_unary("/eventrunner.v1.EventIngestService/IngestBatch")
+        metadata = (("authorization", f"Bearer {lab.keys['acme']}"),)
+        code, details, _ = await _refused(call(iter(()), metadata=metadata, wait_for_ready=True))
+        assert (code, details) == (grpc.StatusCode.INVALID_ARGUMENT, "The call has no message.")
+
+    run(test)
+
+
+def test_more_calls_at_once_than_it_takes_are_refused(run: Run) -> None:
+    async def test(lab: Lab) -> None:
+        streams = [lab.client().stream() for _ in range(3)]
+        for number, stream in enumerate(streams):
+            await stream.write(ce(str(number)))
+            assert (await stream.read()).settled == 1
+        assert (await _refused(lab.client().event(b'{"id": 1}')))[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
+        await streams[0].done_writing()
+        assert await streams[0].read() is grpc.aio.EOF
+        assert await streams[0].code() is grpc.StatusCode.OK
+        await _until_taken(lab.client(), ce("3"), grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+    run(test, EVENTRUNNER_MAX_CALLS="3")
+
+
+async def _until_taken(client: GrpcClient, event: cloudevents_pb2.CloudEvent, until_then: grpc.StatusCode) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                assert (await client.batch(event)).accepted == 1
+                return
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not until_then:
+                    raise
+            await asyncio.sleep(0.1)
+
+
+def test_calls_whose_deadline_passes_while_jetstream_is_slow_leave_nothing_behind(run: Run) -> None:
+    port = free_port()
+
+    def cancelled() -> int:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+            found = re.search(r'duration_seconds_count\{.*status="CANCELLED"\} (\d+)', answer.read().decode())
+        return int(found[1]) if found else 0
+
+    async def test(lab: Lab) -> None:
+        await lab.client().batch(ce("before"))
+        lab.nats.pause()
+        try:
+            client = GrpcClient(lab.channel, lab.keys["acme"], seconds=2)
+            events = [ce(f"{number}", text_data="x" * 10_000) for number in range(8)]
+            outcomes = await asyncio.gather(*(_refused(client.batch(event)) for event in events))
+            assert {code for code, _, _ in outcomes} == {grpc.StatusCode.DEADLINE_EXCEEDED}
+            await eventually(lambda: asyncio.to_thread(lambda: cancelled() == len(events)), 20)
+        finally:
+            lab.nats.resume()
+        # A tenant may hold 100 000 bytes, so all that the calls held is free again.
+        await _until_taken(lab.client(), ce("after", text_data="x" * 90_000), grpc.StatusCode.UNAVAILABLE)
+        ids = {event.id for event in await stored(lab.nats.url, "acme", 100, 3)}
+        assert {"before", "after"} <= ids
+        # One was on its way to JetStream; no other one was sent.
+        assert len(ids) <= 3
+
+    # No two of the events fit into a message.
+    limits = {"EVENTRUNNER_MAX_HELD_BYTES": "200000", "EVENTRUNNER_MAX_MESSAGE_BYTES": "15000"}
+    run(test, EVENTRUNNER_METRICS_PORT=str(port), **limits)

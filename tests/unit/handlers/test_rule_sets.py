@@ -17,8 +17,8 @@ from eventrunner.source.streams import apply_streams, read_streams
 from eventrunner.stage import Batch, Outcomes
 from eventrunner.storage.event_store import EventStore
 from eventrunner.storage.jetstream import JetStreamApi, connect
+from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.records import RuleSet, RuleVersion, Tenant
-from eventrunner.storage.registry import Mirror
 from eventrunner.storage.stores import open_store
 from prometheus_client import REGISTRY
 from support_nats import nats_server

@@ -27,8 +27,8 @@ from eventrunner.source.streams import apply_streams, read_streams
 from eventrunner.stage import Batch
 from eventrunner.storage.event_store import EventStore
 from eventrunner.storage.jetstream import JetStreamApi, JetStreamError, connect
+from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.records import Consumer, RuleSet, RuleVersion, Tenant
-from eventrunner.storage.registry import Mirror
 from eventrunner.storage.stores import open_store
 from nats.aio.client import Client
 from support_nats import NatsServer, nats_server

@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 from eventrunner.errors import EventRunnerError
 from eventrunner.source.streams import apply_streams, parse_stream
@@ -38,8 +39,15 @@ async def _make_bucket(api: JetStreamApi) -> bool:
 
 async def _host(cluster: NatsCluster, registry: Registry) -> str:
     """The server that has the watch's consumer; empty when the watch would lose its connection with it."""
-    answer = await JetStreamApi(registry.client).request("CONSUMER.LIST.KV_tenants")
-    (consumer,) = answer["consumers"]
+    consumers: list[dict[str, Any]] = []
+
+    async def listed() -> bool:
+        consumers[:] = (await JetStreamApi(registry.client).request("CONSUMER.LIST.KV_tenants"))["consumers"]
+        return bool(consumers)
+
+    # The servers tell each other, and not at once.
+    await eventually(listed, 30)
+    (consumer,) = consumers
     host = str(consumer["cluster"]["leader"])
     return "" if cluster.servers[host].url.endswith(registry.client.connected_url.netloc) else host
 

@@ -10,8 +10,9 @@ import pytest
 from eventrunner.errors import Conflict, InvalidInput, Unavailable
 from eventrunner.source.streams import apply_streams, parse_stream
 from eventrunner.storage.jetstream import JetStreamApi, connect
+from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.records import RuleSet, RuleVersion, Tenant, hash_key, new_key, rule_key
-from eventrunner.storage.registry import Change, Mirror, Registry
+from eventrunner.storage.registry import Change, Registry
 from support_nats import NatsServer, nats_server
 
 BUCKETS = ("tenants", "rules")
@@ -144,6 +145,14 @@ class TestMirror:
         mirror.create("tenants", "acme", b"again")
         with pytest.raises(Conflict):
             mirror.create("tenants", "acme", b"twice")
+
+    def test_catches_up_with_a_bucket_whose_last_messages_are_gone(self, server: NatsServer, mirror: Mirror) -> None:
+        """As those are that have expired."""
+        mirror.forget("tenants", "gone", mirror.put("tenants", "gone", b"1"))
+        fresh = Mirror(server.url, ("tenants",))
+        fresh.catch_up("tenants")
+        assert fresh.get("tenants", "gone") is None
+        fresh.close()
 
     def test_gives_the_same_objects_until_something_changes(self, mirror: Mirror) -> None:
         mirror.put("tenants", "a", b"1")

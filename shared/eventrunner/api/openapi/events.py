@@ -211,6 +211,6 @@ CALLS: Final = (
             ),
         ),
         answers={200: Answer({"text/event-stream": _SENT})},
-        problems=(422,),
+        problems=(422, 429),
     ),
 )

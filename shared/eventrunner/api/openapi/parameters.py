@@ -72,7 +72,8 @@ IF_NONE_MATCH: Final = Parameter(
 IDEMPOTENCY_KEY: Final = Parameter(
     "Idempotency-Key",
     {"type": "string", "pattern": KEY_PATTERN},
-    "For a day, the same key with the same body makes nothing again; with another body it is refused",
+    "For a day, the same key with the same body makes nothing again, also where it is not known what the first request "
+    "has made (5xx); with another body it is refused. 429 when the tenant has used too many of them within a day",
     "header",
 )
 NOT_MODIFIED: Final = Answer(description="As the caller has it", headers={"ETag": _TAG})

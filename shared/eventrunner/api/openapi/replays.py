@@ -64,7 +64,7 @@ CALLS: Final = (
         parameters=(IDEMPOTENCY_KEY,),
         body=json_body(ReplayBody),
         answers={202: json_answer(ReplayDocument)},
-        problems=(404, 409, 422),
+        problems=(404, 409, 422, 429),
         untagged="What is made anew has no ETag yet (Idempotency-Key makes it once)",
     ),
     Call(

@@ -152,7 +152,7 @@ CALLS: Final = (
         parameters=(IDEMPOTENCY_KEY,),
         body=json_body(RotateBody, required=False),
         answers={201: json_answer(NewKey, Cache_Control={"const": "no-store"})},
-        problems=(404, 409, 422),
+        problems=(404, 409, 422, 429),
         untagged="A key has no ETag, as it changes by this call only",
     ),
     Call(
@@ -164,7 +164,7 @@ CALLS: Final = (
         parameters=(IDEMPOTENCY_KEY,),
         body=json_body(KeyBody, required=False),
         answers={201: json_answer(NewKey, Cache_Control={"const": "no-store"})},
-        problems=(404, 409, 422),
+        problems=(404, 409, 422, 429),
         untagged="What is made anew has no ETag yet (Idempotency-Key makes it once)",
     ),
     Call(

@@ -19,8 +19,9 @@ from eventrunner.access.access_rules import Credential, Permission, TenantFrom
 from eventrunner.access.authorizer import Authorizer
 from eventrunner.errors import EventRunnerError, MalformedBody
 from eventrunner.ingest.door import Door, Visit
-from eventrunner.ingest.inbox import Inbox
+from eventrunner.ingest.inbox import FAST, Inbox
 from eventrunner.ingest.intake import Intake, Request, read_events, read_payload
+from eventrunner.ingest.one_core import OneCore
 from eventrunner.ingest.proto import ingest_pb2 as pb
 from eventrunner.ingest.protobuf import decode_event, event_id, split_batch
 from eventrunner.telemetry import REQUEST_SECONDS
@@ -57,6 +58,7 @@ class GrpcIngest:
     def __init__(self, door: Door, authorizer: Authorizer) -> None:
         self._door = door
         self._authorizer = authorizer
+        self._core = OneCore()
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """Nothing is read before its sender is known: the library would read the message of a call that has one by
@@ -109,6 +111,8 @@ class GrpcIngest:
                 pass
             async with Inbox(messages) as inbox:
                 while batch := await inbox.take():
+                    if len(batch) >= FAST:
+                        self._core.keep()
                     # Who may not send any more finds out with the next batch, not at the end of the stream.
                     with await caller.visit() as visit:
                         visit.hold.add(sum(map(len, batch)))

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Final
 
-__all__ = ["Inbox"]
+__all__ = ["FAST", "Inbox"]
 
 _MESSAGES: Final = 500
 """As many as one JetStream message has."""
@@ -16,7 +16,7 @@ _BYTES: Final = 1024 * 1024
 """Held of one stream. Nothing more is read meanwhile, so that HTTP/2's flow control stops the sender."""
 _LINGER: Final = 0.002
 """Seconds until the next batch is taken, because reading is slower than storing and every batch is a message."""
-_FAST: Final = 10
+FAST: Final = 10
 """Who has sent so many meanwhile is in for throughput, and a batch costs as much as many events."""
 _LINGER_MORE: Final = 0.02
 
@@ -50,7 +50,7 @@ class Inbox:
             await self._arrived.wait()
         if not self._ended and not self._is_full:
             await asyncio.sleep(_LINGER)
-            if len(self._held) >= _FAST and not self._ended:
+            if len(self._held) >= FAST and not self._ended:
                 await self._fill()
         if self._ended and not self._held:
             self._reading.result()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 import aiohttp
@@ -194,12 +194,15 @@ class Gateway:
 
 
 def _forwarded(request: web.BaseRequest) -> CIMultiDict[str]:
-    """The caller's headers without its credentials, what it says of the way here, and what concerns one hop only."""
+    """The caller's headers without its credentials, what it says of the way here, and what concerns one hop only.
+
+    A name with `_` is left out too: servers take it for the same name with `-`, or for a variable of their own.
+    """
     headers = CIMultiDict[str]()
-    named = _named_by_connection(request.headers.get("Connection"))
+    named = _named_by_connection(request.headers.getall("Connection", ()))
     for name, value in request.headers.items():
         lower = name.lower()
-        if lower not in _NOT_FORWARDED and lower not in named:
+        if lower not in _NOT_FORWARDED and lower not in named and "_" not in lower:
             headers.add(name, value)
     headers["X-Forwarded-For"] = request.remote or ""
     headers["X-Forwarded-Host"] = request.host
@@ -207,10 +210,8 @@ def _forwarded(request: web.BaseRequest) -> CIMultiDict[str]:
     return headers
 
 
-def _named_by_connection(connection: str | None) -> frozenset[str]:
-    if connection is None or connection.lower() in ("keep-alive", "close"):
-        return frozenset()
-    return frozenset(name.strip().lower() for name in connection.split(","))
+def _named_by_connection(lines: Sequence[str]) -> frozenset[str]:
+    return frozenset(name.strip().lower() for line in lines for name in line.split(","))
 
 
 async def _returned(request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:

@@ -6,7 +6,6 @@ forwarded with the gateway's signed identity in place of whatever the caller sen
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,11 +24,12 @@ from eventrunner.budget import ByteBudget, Hold
 from eventrunner.errors import (
     BodyTooLarge,
     EventRunnerError,
-    MalformedBody,
     NotFound,
     Unauthenticated,
     Unavailable,
 )
+from eventrunner.http_server import Server, problem_response
+from eventrunner.local.http_body import read_body
 from eventrunner.telemetry import METRICS_CONTENT_TYPE, metrics_page
 
 __all__ = ["Gateway", "Upstream"]
@@ -114,7 +114,7 @@ class Gateway:
 
     def runner(self) -> web.ServerRunner:
         """Serves this gateway; the caller adds the site and cleans up."""
-        server = web.Server(self.handle, access_log=None, auto_decompress=False, lingering_time=2)
+        server = Server(self.handle, auto_decompress=False, lingering_time=2)
         return web.ServerRunner(server, shutdown_timeout=10)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -166,19 +166,7 @@ class Gateway:
             raise BodyTooLarge(f"The body has {announced} bytes; the limit is {limit}.")
         if "Expect" in request.headers:
             await _continue(request)
-        content = request.content
-        chunks: list[bytes] = []
-        size = 0
-        try:
-            while chunk := await content.readany():
-                size += len(chunk)
-                if size > limit:
-                    raise BodyTooLarge(f"The body has more than {limit} bytes.")
-                hold.add(len(chunk))
-                chunks.append(chunk)
-        except (web.PayloadAccessError, aiohttp.ClientPayloadError, aiohttp.http.HttpProcessingError) as error:
-            raise MalformedBody("The body ended early or is not framed as its headers say.") from error
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return await read_body(request, limit, hold.add)
 
     def _readiness(self) -> web.Response:
         ready = self._is_ready()
@@ -243,17 +231,13 @@ async def _continue(request: web.BaseRequest) -> None:
 
 
 def _problem(error: EventRunnerError, path: str) -> web.Response:
-    document = error.problem()
     if isinstance(error, NotFound) and path.startswith("/portal"):
-        document["detail"] = "The portal is not part of this version. The API is described at /api/v1/openapi.json."
-    response = web.Response(
-        status=error.status, body=json.dumps(document).encode(), content_type="application/problem+json"
-    )
+        error = NotFound("The portal is not part of this version. The API is described at /api/v1/openapi.json.")
+    response = problem_response(error)
     if isinstance(error, Unauthenticated):
         response.headers["WWW-Authenticate"] = 'Bearer realm="eventrunner"'
     elif isinstance(error, MethodNotAllowed):
         response.headers["Allow"] = ", ".join(error.allow)
-    response.headers.update(error.retry_header())
     return response
 
 

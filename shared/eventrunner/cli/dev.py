@@ -48,6 +48,8 @@ def command(port: int, data_dir: Path, manifests: Path | None) -> None:
     settings = Settings.from_env()
     project = find_project(manifests)
     _allow_many_files()
+    # Events, logs and streams are their owner's, whichever process writes them.
+    os.umask(0o077)
     with DataDir(data_dir) as data:
         configure_logging("platform", settings.log_level)
         _log_to_file(data.logs / "platform.log")

@@ -24,8 +24,8 @@ from eventrunner.access.identity import Identity, Signer
 from eventrunner.errors import EventRunnerError, InvalidInput, NotFound, Unavailable, UnsupportedMedia
 from eventrunner.events import Event, decode_event, encode_event
 from eventrunner.events.binary import STRUCTURED_TYPE, is_binary, read_binary
+from eventrunner.http_server import Server, problem_response
 from eventrunner.local.activator import Activator
-from eventrunner.local.answers import problem_response
 from eventrunner.local.http_body import read_body
 from eventrunner.local.ports import HOST
 from eventrunner.local.triggers import Broker, DeliverySpec, Trigger
@@ -57,7 +57,7 @@ class BrokerEndpoint:
 
     async def start(self) -> str:
         """The URL below which the brokers are."""
-        server = web.Server(self._handle, access_log=None, auto_decompress=False)
+        server = Server(self._handle, auto_decompress=False)
         self._runner = web.ServerRunner(server, shutdown_timeout=5)
         await self._runner.setup()
         await web.TCPSite(self._runner, HOST, 0).start()

@@ -34,6 +34,7 @@ class DataDir:
             lock.close()
             raise Conflict(f"Another platform runs over {self.path}: stop it, or use another --data-dir.") from None
         self._lock = lock
+        self._keep_private()
         # Of a platform that was killed.
         self.ready_file.unlink(missing_ok=True)
         return self
@@ -102,6 +103,14 @@ class DataDir:
 
     def write_reloaded(self, answer: bytes) -> None:
         write_private(self.reload_file, answer.decode() + "\n")
+
+    def _keep_private(self) -> None:
+        """What is there from a version that let others read it."""
+        for folder in (self.logs, self.nats, self.clickhouse):
+            if folder.is_dir():
+                folder.chmod(0o700)
+        for file in self.path.glob("events.db*"):
+            file.chmod(0o600)
 
     def _secret(self, name: str, make: Callable[[], str]) -> str:
         path = self.path / name

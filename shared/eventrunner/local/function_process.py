@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from functions_framework._cli import _cli
-from gunicorn.config import ControlSocketDisable, Keepalive  # type: ignore[import-untyped]
+from gunicorn.config import ControlSocketDisable, ForwardedAllowIPS, Keepalive  # type: ignore[import-untyped]
 
 from eventrunner.local.lifeline import die_with_parent
 
@@ -23,6 +23,8 @@ def main() -> None:
     # functions-framework offers no way to pass these on. The control socket is one path per user for every gunicorn.
     ControlSocketDisable.default = True
     Keepalive.default = _KEEP_ALIVE_SECONDS
+    # By default it believes this machine's senders, and with them whoever they forward, what SCRIPT_NAME a request has.
+    ForwardedAllowIPS.default = ""
     _cli(prog_name="functions-framework")
 
 

@@ -6,10 +6,9 @@ forwarded with the gateway's signed identity in place of whatever the caller sen
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 import aiohttp
@@ -25,11 +24,12 @@ from eventrunner.budget import ByteBudget, Hold
 from eventrunner.errors import (
     BodyTooLarge,
     EventRunnerError,
-    MalformedBody,
     NotFound,
     Unauthenticated,
     Unavailable,
 )
+from eventrunner.http_server import Server, problem_response
+from eventrunner.local.http_body import read_body
 from eventrunner.telemetry import METRICS_CONTENT_TYPE, metrics_page
 
 __all__ = ["Gateway", "Upstream"]
@@ -114,7 +114,7 @@ class Gateway:
 
     def runner(self) -> web.ServerRunner:
         """Serves this gateway; the caller adds the site and cleans up."""
-        server = web.Server(self.handle, access_log=None, auto_decompress=False, lingering_time=2)
+        server = Server(self.handle, auto_decompress=False, lingering_time=2)
         return web.ServerRunner(server, shutdown_timeout=10)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -166,19 +166,7 @@ class Gateway:
             raise BodyTooLarge(f"The body has {announced} bytes; the limit is {limit}.")
         if "Expect" in request.headers:
             await _continue(request)
-        content = request.content
-        chunks: list[bytes] = []
-        size = 0
-        try:
-            while chunk := await content.readany():
-                size += len(chunk)
-                if size > limit:
-                    raise BodyTooLarge(f"The body has more than {limit} bytes.")
-                hold.add(len(chunk))
-                chunks.append(chunk)
-        except (web.PayloadAccessError, aiohttp.ClientPayloadError, aiohttp.http.HttpProcessingError) as error:
-            raise MalformedBody("The body ended early or is not framed as its headers say.") from error
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return await read_body(request, limit, hold.add)
 
     def _readiness(self) -> web.Response:
         ready = self._is_ready()
@@ -194,12 +182,15 @@ class Gateway:
 
 
 def _forwarded(request: web.BaseRequest) -> CIMultiDict[str]:
-    """The caller's headers without its credentials, what it says of the way here, and what concerns one hop only."""
+    """The caller's headers without its credentials, what it says of the way here, and what concerns one hop only.
+
+    A name with `_` is left out too: servers take it for the same name with `-`, or for a variable of their own.
+    """
     headers = CIMultiDict[str]()
-    named = _named_by_connection(request.headers.get("Connection"))
+    named = _named_by_connection(request.headers.getall("Connection", ()))
     for name, value in request.headers.items():
         lower = name.lower()
-        if lower not in _NOT_FORWARDED and lower not in named:
+        if lower not in _NOT_FORWARDED and lower not in named and "_" not in lower:
             headers.add(name, value)
     headers["X-Forwarded-For"] = request.remote or ""
     headers["X-Forwarded-Host"] = request.host
@@ -207,10 +198,8 @@ def _forwarded(request: web.BaseRequest) -> CIMultiDict[str]:
     return headers
 
 
-def _named_by_connection(connection: str | None) -> frozenset[str]:
-    if connection is None or connection.lower() in ("keep-alive", "close"):
-        return frozenset()
-    return frozenset(name.strip().lower() for name in connection.split(","))
+def _named_by_connection(lines: Sequence[str]) -> frozenset[str]:
+    return frozenset(name.strip().lower() for line in lines for name in line.split(","))
 
 
 async def _returned(request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
@@ -242,17 +231,13 @@ async def _continue(request: web.BaseRequest) -> None:
 
 
 def _problem(error: EventRunnerError, path: str) -> web.Response:
-    document = error.problem()
     if isinstance(error, NotFound) and path.startswith("/portal"):
-        document["detail"] = "The portal is not part of this version. The API is described at /api/v1/openapi.json."
-    response = web.Response(
-        status=error.status, body=json.dumps(document).encode(), content_type="application/problem+json"
-    )
+        error = NotFound("The portal is not part of this version. The API is described at /api/v1/openapi.json.")
+    response = problem_response(error)
     if isinstance(error, Unauthenticated):
         response.headers["WWW-Authenticate"] = 'Bearer realm="eventrunner"'
     elif isinstance(error, MethodNotAllowed):
         response.headers["Allow"] = ", ".join(error.allow)
-    response.headers.update(error.retry_header())
     return response
 
 

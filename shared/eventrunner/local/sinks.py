@@ -11,8 +11,8 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from eventrunner.errors import EventRunnerError, Unavailable
+from eventrunner.http_server import Server, problem_response
 from eventrunner.local.activator import Activator
-from eventrunner.local.answers import problem_response
 from eventrunner.local.http_body import read_body
 from eventrunner.local.ports import HOST
 
@@ -44,7 +44,7 @@ class Sinks:
         async def forward(request: web.BaseRequest) -> web.StreamResponse:
             return await self._forward(service, request)
 
-        runner = web.ServerRunner(web.Server(forward, access_log=None, auto_decompress=False), shutdown_timeout=5)
+        runner = web.ServerRunner(Server(forward, auto_decompress=False), shutdown_timeout=5)
         await runner.setup()
         self._runners.append(runner)
         await web.TCPSite(runner, HOST, 0).start()

@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
@@ -15,6 +16,8 @@ from aiohttp import web
 from nats.aio.client import Client
 
 from eventrunner.access.senders import SourceSigner
+from eventrunner.errors import NotFound
+from eventrunner.http_server import Server, problem_response
 from eventrunner.source.health import SinkHealth
 from eventrunner.source.keeper import StreamKeeper
 from eventrunner.source.letter_room import LetterRoom
@@ -162,12 +165,7 @@ class Adapter:
         if self.metrics_port is None:
             yield
             return
-        app = web.Application()
-        app.router.add_get("/metrics", self._metrics)
-        app.router.add_get("/healthz", self._healthy)
-        app.router.add_get("/readyz", self._ready)
-        app.router.add_get("/.well-known/jwks.json", self._public_keys)
-        server = web.AppRunner(app, access_log=None)
+        server = web.ServerRunner(Server(self._page))
         await server.setup()
         await web.TCPSite(server, self.metrics_host, self.metrics_port).start()
         try:
@@ -175,18 +173,32 @@ class Adapter:
         finally:
             await server.cleanup()
 
-    async def _metrics(self, request: web.Request) -> web.Response:
+    async def _page(self, request: web.BaseRequest) -> web.Response:
+        pages = {
+            "/metrics": self._metrics,
+            "/healthz": self._healthy,
+            "/readyz": self._ready,
+            "/.well-known/jwks.json": self._public_keys,
+        }
+        page = pages.get(request.path)
+        if page is None:
+            return problem_response(NotFound(f"There is no {request.path} here, only {', '.join(pages)}."))
+        if request.method not in ("GET", "HEAD"):
+            return web.Response(status=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "GET, HEAD"})
+        return page()
+
+    def _metrics(self) -> web.Response:
         return web.Response(body=metrics_page(), headers={"Content-Type": METRICS_CONTENT_TYPE})
 
-    async def _public_keys(self, request: web.Request) -> web.Response:
+    def _public_keys(self) -> web.Response:
         """What sinks check the adapter's tokens with."""
         keys = self.signer.public_keys if self.signer is not None else '{"keys": []}'
         return web.Response(text=keys, content_type="application/json")
 
-    async def _healthy(self, request: web.Request) -> web.Response:
+    def _healthy(self) -> web.Response:
         return web.Response(text="ok\n")
 
-    async def _ready(self, request: web.Request) -> web.Response:
+    def _ready(self) -> web.Response:
         ready = self._client is not None and self._client.is_connected
         return web.Response(text="ok\n" if ready else "no NATS\n", status=200 if ready else 503)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from flask import Request, Response
 
+from eventrunner.access.routing import MalformedPath
 from eventrunner.errors import EventRunnerError, Unauthenticated
 from eventrunner.stage.body import leave_body
 from eventrunner.telemetry import METRICS_CONTENT_TYPE, REQUEST_SECONDS, current_traceparent, metrics_page
@@ -16,12 +17,16 @@ from eventrunner.telemetry import METRICS_CONTENT_TYPE, REQUEST_SECONDS, current
 __all__ = ["guarded", "json_response", "problem_response"]
 
 _log = logging.getLogger(__name__)
+# `request.path` is without it, so that it would be another one than the gateway has decided on.
+_ANOTHER_PATH = "A function is called by its whole path; send the request without a SCRIPT_NAME."
 
 
 def guarded(name: str, request: Request, answer: Callable[[Request], Response]) -> Response:
     """Probes and scrapes, else what `answer` gives; every error as a problem document, timed under `name`. No more of
-    the body is read than `answer` has allowed by `limit_body`."""
+    the body is read than `answer` has allowed by `limit_body`. What names a SCRIPT_NAME is refused."""
     try:
+        if request.script_root:
+            return problem_response(MalformedPath(_ANOTHER_PATH))
         page = _service_response(request)
         return _timed(name, request, answer) if page is None else page
     finally:

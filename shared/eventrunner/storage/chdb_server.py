@@ -135,6 +135,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(head if self.command == "HEAD" else head + body)
         self.wfile.flush()
 
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Of a request that cannot be read. The texts quote it, and with it what may be a password."""
+        self.close_connection = True
+        self._answer(HTTPStatus(code), b"The request cannot be read as HTTP/1.1.\n")
+
     def log_message(self, format: str, *args: object) -> None:
         _log.debug(format, *args)
 

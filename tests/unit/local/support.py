@@ -67,10 +67,12 @@ def make_project(root: Path, functions: Mapping[str, str], annotations: str = ""
 
 
 @asynccontextmanager
-async def running_activator(project: Project, limits: Limits | None = None) -> AsyncIterator[Activator]:
+async def running_activator(
+    project: Project, limits: Limits | None = None, env: Mapping[str, str] | None = None
+) -> AsyncIterator[Activator]:
     services = load_manifests(project.manifests).services
     async with new_probe_session() as session:
-        launcher = FunctionLauncher(project, {}, project.root / "logs", session)
+        launcher = FunctionLauncher(project, env or {}, project.root / "logs", session)
         activator = Activator(services.values(), launcher, limits or Limits())
         try:
             yield activator

@@ -21,6 +21,21 @@ def test_secrets_are_made_once_and_for_their_owner_only(tmp_path: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
 
 
+def test_what_others_could_read_they_cannot_read_any_more(tmp_path: Path) -> None:
+    for name in ("logs", "nats", "clickhouse", "a-folder-of-somebody"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(0o755)
+    for name in ("events.db", "events.db-wal", "a-file-of-somebody"):
+        (tmp_path / name).touch()
+        (tmp_path / name).chmod(0o644)
+    with DataDir(tmp_path):
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir() if path.name != "lock"}
+    assert modes == {
+        **{"logs": 0o700, "nats": 0o700, "clickhouse": 0o700, "a-folder-of-somebody": 0o755},
+        **{"events.db": 0o600, "events.db-wal": 0o600, "a-file-of-somebody": 0o644},
+    }
+
+
 def test_the_ready_line_is_there_as_long_as_the_platform(tmp_path: Path) -> None:
     with DataDir(tmp_path) as data:
         data.write_ready({"url": "http://here"})

@@ -75,6 +75,9 @@ def test_it_is_ready_as_its_line_says_and_goes_on_over_the_same_folder(tmp_path:
         event = b'{"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "data": {}}'
         status, answer = call(ready, "POST", "/api/v1/events?tenant=acme", event, **_CLOUDEVENT)
         assert (status, answer) == (202, {"accepted": 1, "rejected": []})
+        _until_stored(ready, "acme", 1)
+        others = [path for path in (tmp_path / "data").rglob("*") if path.stat().st_mode & 0o077]
+        assert (others, (tmp_path / "data").stat().st_mode & 0o777) == ([], 0o700)
         pids = descendants(process)
         process.kill()
         process.wait()

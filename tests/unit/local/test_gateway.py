@@ -30,6 +30,7 @@ from eventrunner.access.policy import Policy
 from eventrunner.access.tokens import TokenVerifier
 from eventrunner.errors import Unavailable
 from eventrunner.local.gateway import Gateway
+from eventrunner.telemetry import metrics_page
 from support_identity import SIGNER, verify
 from support_key_server import key_server
 from yarl import URL
@@ -245,6 +246,23 @@ def test_what_a_caller_says_of_itself_is_not_forwarded(front):
     assert USER not in str(got)
 
 
+def test_a_name_with_an_underscore_is_not_forwarded(front):
+    headers = {"SCRIPT_NAME": "/api", "path_info": "/metrics", "X_Forwarded_For": "192.0.2.1", "X-Kept": "1"}
+    got = front.received("GET", "/api/v1/rules/acme", USER, headers=headers)["by_name"]
+    assert [name for name in got if "_" in name] == []
+    assert got["x-kept"] == "1"
+
+
+def test_what_any_connection_header_names_is_not_forwarded(front):
+    lines = [
+        "GET /api/v1/rules/acme HTTP/1.1", "Host: x", f"Authorization: Bearer {USER}", "Connection: close",
+        "Connection: X-One, x-two", "X-One: 1", "X-Two: 2", "X-Three: 3", "", "",
+    ]  # fmt: skip
+    assert b"200" in front.raw("\r\n".join(lines).encode()).splitlines()[0]
+    arrived = {name.lower() for name in front.echo.seen[0].headers}
+    assert {name for name in arrived if name in ("x-one", "x-two", "x-three")} == {"x-three"}
+
+
 def test_a_second_authorization_header_does_not_get_through(front):
     lines = [
         "GET /api/v1/rules/acme HTTP/1.1", "Host: x", f"Authorization: Bearer {USER}", "Authorization: Bearer forged",
@@ -314,7 +332,7 @@ def test_the_policy_decides(front, holder, method, path, status):
 
 def test_a_refusal_of_the_policy_is_logged_and_both_answers_are_counted(front, caplog):
     caplog.set_level(logging.INFO)
-    before = counted(front)
+    before = counted()
     assert front.call("PUT", "/api/v1/rules/globex/r?secret=1", USER)[0] == 403
     assert front.call("PUT", "/api/v1/rules/acme/r", USER)[0] == 200
     (text,) = [record.getMessage() for record in caplog.records if record.name == "eventrunner.decisions"]
@@ -328,15 +346,16 @@ def test_a_refusal_of_the_policy_is_logged_and_both_answers_are_counted(front, c
         "answer": "denied",
         "why": "the policy does not allow it",
     }
-    assert counted(front) == {answer: number + 1 for answer, number in before.items()}
+    assert counted() == {answer: number + 1 for answer, number in before.items()}
 
 
-def counted(front: Front) -> dict[str, float]:
-    text = front.call("GET", "/metrics")[2].decode()
-    return {
-        answer: float(re.findall(rf'^eventrunner_decisions_total{{answer="{answer}"}} (.*)$', text, re.MULTILINE)[0])
-        for answer in ("allowed", "denied")
-    }
+def counted() -> dict[str, float]:
+    text = metrics_page().decode()
+    # An answer that has not been given yet is not there.
+    counts = {"allowed": 0.0, "denied": 0.0}
+    for answer, number in re.findall(r'^eventrunner_decisions_total{answer="(\w+)"} (.*)$', text, re.MULTILINE):
+        counts[answer] = float(number)
+    return counts
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import http.client
 import os
 import shutil
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -47,6 +48,22 @@ def ask(server: ChdbProcess, method: str, target: str, body: bytes = b"", **head
     response.text = response.read().decode()  # type: ignore[attr-defined]
     connection.close()
     return response
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [b"X-ClickHouse-Key: PLANTED\r\n\r\n", b"GET /?password=PLANTED HTTP/x\r\n\r\n", b"PLANTED / HTTP/1.1\r\n\r\n"],
+)
+def test_what_cannot_be_read_is_neither_sent_back_nor_logged(server: ChdbProcess, request_bytes: bytes) -> None:
+    address = urlsplit(server.url)
+    with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
+        connection.sendall(request_bytes)
+        answer = b""
+        while chunk := connection.recv(65536):
+            answer += chunk
+    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 501 "))
+    assert answer.endswith(b"\r\n\r\nThe request cannot be read as HTTP/1.1.\n")
+    assert b"PLANTED" not in answer
 
 
 def test_the_clients_own_handshake_finds_a_server_in_utc(client: Any) -> None:

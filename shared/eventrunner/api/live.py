@@ -24,6 +24,7 @@ from eventrunner.events.costs import charged_batch
 from eventrunner.events.headers import ONLY_HEADER
 from eventrunner.events.json_format import split_batch
 from eventrunner.events.packing import ENCODING
+from eventrunner.storage.cursors import LAST_PLACE
 from eventrunner.storage.jetstream import JetStreamApi, JetStreamError
 from eventrunner.storage.registry import Mirror
 from eventrunner.storage.stream_reader import StoredMessage, read_stream
@@ -76,9 +77,11 @@ def _last_seen(request: Request) -> tuple[int, int] | None:
     if text is None:
         return None
     sequence, _, index = text.partition(".")
-    if not (text.isascii() and sequence.isdigit() and index.isdigit() and len(text) < 40):
-        raise InvalidInput("Last-Event-ID is not one of this stream.", (FieldError("Last-Event-ID", "not from here"),))
-    return int(sequence), int(index)
+    if text.isascii() and sequence.isdigit() and index.isdigit() and len(text) < 40:
+        seen = int(sequence), int(index)
+        if max(seen) <= LAST_PLACE:
+            return seen
+    raise InvalidInput("Last-Event-ID is not one of this stream.", (FieldError("Last-Event-ID", "not from here"),))
 
 
 async def _last_sequence(client: Client) -> int:

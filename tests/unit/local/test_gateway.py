@@ -7,7 +7,6 @@ import gzip
 import http.client
 import json
 import logging
-import re
 import socket
 import threading
 import time
@@ -30,6 +29,7 @@ from eventrunner.access.policy import Policy
 from eventrunner.access.tokens import TokenVerifier
 from eventrunner.errors import Unavailable
 from eventrunner.local.gateway import Gateway
+from prometheus_client import REGISTRY
 from support_identity import SIGNER, verify
 from support_key_server import key_server
 from yarl import URL
@@ -314,7 +314,7 @@ def test_the_policy_decides(front, holder, method, path, status):
 
 def test_a_refusal_of_the_policy_is_logged_and_both_answers_are_counted(front, caplog):
     caplog.set_level(logging.INFO)
-    before = counted(front)
+    before = counted()
     assert front.call("PUT", "/api/v1/rules/globex/r?secret=1", USER)[0] == 403
     assert front.call("PUT", "/api/v1/rules/acme/r", USER)[0] == 200
     (text,) = [record.getMessage() for record in caplog.records if record.name == "eventrunner.decisions"]
@@ -328,15 +328,22 @@ def test_a_refusal_of_the_policy_is_logged_and_both_answers_are_counted(front, c
         "answer": "denied",
         "why": "the policy does not allow it",
     }
-    assert counted(front) == {answer: number + 1 for answer, number in before.items()}
+    assert counted() == {answer: number + 1 for answer, number in before.items()}
 
 
-def counted(front: Front) -> dict[str, float]:
-    text = front.call("GET", "/metrics")[2].decode()
-    return {
-        answer: float(re.findall(rf'^eventrunner_decisions_total{{answer="{answer}"}} (.*)$', text, re.MULTILINE)[0])
-        for answer in ("allowed", "denied")
-    }
+def test_a_caller_who_is_not_known_is_logged_without_what_it_sent(front, caplog):
+    caplog.set_level(logging.INFO)
+    key = "er_" + "a" * 40
+    assert front.call("GET", "/api/v1/rules/acme", key)[0] == 401
+    (text,) = [record.getMessage() for record in caplog.records if record.name == "eventrunner.decisions"]
+    line = json.loads(text)
+    assert (line["key"], line["answer"], line["why"]) == ("", "denied", "The API key is not known.")
+    assert key not in caplog.text
+
+
+def counted() -> dict[str, float]:
+    name = "eventrunner_decisions_total"
+    return {answer: REGISTRY.get_sample_value(name, {"answer": answer}) or 0.0 for answer in ("allowed", "denied")}
 
 
 @pytest.mark.parametrize(

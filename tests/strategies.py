@@ -9,7 +9,7 @@ from eventrunner.events import Event
 from eventrunner.events.validation import extension_name_problem
 from hypothesis import strategies as st
 
-__all__ = ["events", "extension_names", "json_values", "plain_text"]
+__all__ = ["cursor_values", "events", "extension_names", "json_values", "plain_text"]
 
 _FORBIDDEN = "\ufffe\uffff" + "".join(map(chr, range(0xFDD0, 0xFDF0)))
 _CHARACTERS = st.characters(exclude_categories=("Cs", "Cc", "Cn"), exclude_characters=_FORBIDDEN)
@@ -25,6 +25,12 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(_CHARACTERS), inner, max_size=4),
     max_leaves=10,
 )
+_edges = st.sampled_from(
+    [sign * 2**power + more for sign in (1, -1) for power in (31, 63, 64, 80) for more in (-1, 0, 1)]
+)
+_places = st.integers(-2, 2) | st.integers() | _edges
+cursor_values = st.lists(_places, min_size=1, max_size=2) | st.lists(_places | json_values, max_size=3)
+"""What somebody may make up as a cursor's content; often of the form of a real one."""
 extension_names = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=20).filter(
     lambda name: extension_name_problem(name) is None
 )

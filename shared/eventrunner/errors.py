@@ -113,6 +113,9 @@ class UnsupportedMedia(InvalidInput):
 
 @dataclass(eq=False)
 class Unauthenticated(EventRunnerError):
+    key: str = ""
+    """Id of the API key, if there is or was such a key; not told to the caller."""
+
     code = "unauthenticated"
     status = HTTPStatus.UNAUTHORIZED
 

@@ -11,7 +11,7 @@ from eventrunner.access.decision_log import DecisionLog
 from eventrunner.access.identity import Identity
 from eventrunner.access.key_sets import await_keys
 from eventrunner.access.policy import Policy, Verdict, question
-from eventrunner.errors import Forbidden
+from eventrunner.errors import Forbidden, Unauthenticated
 
 __all__ = ["Authorizer"]
 
@@ -30,7 +30,12 @@ class Authorizer:
         tenant: str = "",
     ) -> Identity:
         """`tenant`: the one that the path names. Raises Unauthenticated, Forbidden and what the key lookup raises."""
-        identity = await await_keys(lambda: self._authenticator.identify(headers, credentials))
+        started = time.perf_counter()
+        try:
+            identity = await await_keys(lambda: self._authenticator.identify(headers, credentials))
+        except Unauthenticated as error:
+            self._decisions.note_unknown(error, time.perf_counter() - started)
+            raise
         if permission is not None:
             self._check(identity, permission, tenant)
         return identity

@@ -80,11 +80,11 @@ class Authenticator:
         name = known[0] if known is not None else hash_key(text)
         record = self._keys(name)
         if record is None:
-            self._known.pop(text, None)
-            raise Unauthenticated("The API key is not known.")
+            raise Unauthenticated("The API key is not known.", "" if known is None else known[2].id)
         key = known[2] if known is not None and known[1] == record else self._remember(text, name, record)
         if key.expires and self._clock().timestamp() >= key.expires:
-            raise Unauthenticated("The API key was rotated, and the time in which it still worked is over.")
+            reason = "The API key was rotated, and the time in which it still worked is over."
+            raise Unauthenticated(reason, key.id)
         if self._uses is not None:
             self._uses(key.id)
         return key.identity

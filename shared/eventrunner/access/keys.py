@@ -10,7 +10,7 @@ from eventrunner.clock import Clock, utc_now
 from eventrunner.errors import FieldError, InvalidInput
 from eventrunner.storage.records import Key, hash_key, new_key
 
-__all__ = ["PREFIX", "ROLES", "check_roles", "hash_key", "identity_of", "is_long_over", "make_key"]
+__all__ = ["PREFIX", "ROLES", "check_roles", "hash_key", "identity_of", "is_held_by", "is_long_over", "make_key"]
 
 PREFIX: Final = "er_"
 ROLES: Final = ("admin", "user", "event_publisher")
@@ -48,6 +48,11 @@ def check_roles(roles: Sequence[str]) -> tuple[str, ...]:
 def identity_of(key: Key) -> Identity:
     """Who holds the key of this record."""
     return Identity(key.subject, key.tenant, tuple(key.roles))
+
+
+def is_held_by(key: Key, identity: Identity, now: float) -> bool:
+    """Whether the key works now, for who is that."""
+    return identity_of(key) == identity and not (key.expires and now >= key.expires)
 
 
 def is_long_over(key: Key, now: float) -> bool:

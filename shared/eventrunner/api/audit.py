@@ -29,7 +29,7 @@ from eventrunner.errors import EventRunnerError, Unavailable
 from eventrunner.events.event import micros
 from eventrunner.stage.answers import json_response
 from eventrunner.stage.http import RouteHandler
-from eventrunner.storage.cursors import decode_cursor, encode_cursor
+from eventrunner.storage.cursors import Place, decode_cursor, encode_cursor
 from eventrunner.storage.stream_reader import StoredMessage, read_stream
 from eventrunner.telemetry import is_traceparent
 from eventrunner.tenancy import AUDIT_STREAM, PLATFORM, check_tenant, is_tenant, subject
@@ -156,7 +156,7 @@ class AuditCalls:
         cursor = read_word(request.args, "cursor")
         place: dict[str, Any] = {}
         if cursor is not None:
-            place["sequence"] = decode_cursor(cursor, tuple[int])[0]
+            place["sequence"] = decode_cursor(cursor, tuple[Place])[0]
         elif since is not None:
             place["since"] = format_time(from_micros(max(since, 0)))
 

@@ -103,7 +103,7 @@ def _handlers(backend: Backend, policies: Path, clock: Clock) -> dict[tuple[str,
         ("POST", "/api/v1/rules/{tenant}/explain"): explanations.explain_all,
         ("GET", "/api/v1/events/{tenant}"): events.list_all,
         # Before the next one, which `stream` would fit too.
-        ("GET", "/api/v1/events/{tenant}/stream"): LiveCalls(backend).stream,
+        ("GET", "/api/v1/events/{tenant}/stream"): LiveCalls(backend, clock).stream,
         ("GET", "/api/v1/events/{tenant}/{event_id}"): events.get,
         ("GET", "/api/v1/events/{tenant}/{event_id}/trace"): traces.get,
         ("GET", "/api/v1/traces/{tenant}"): traces.find,

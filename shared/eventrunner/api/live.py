@@ -1,13 +1,15 @@
 """A tenant's results as they come, as server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html).
 
-Whoever comes again with `Last-Event-ID` goes on where it was, for as long as RESULTS keeps the events.
+Whoever comes again with `Last-Event-ID` goes on where it was, for as long as RESULTS keeps the events. A stream ends
+within seconds after a key of its caller is gone: functions are told who calls and not by which key, so that whoever has
+another key, or a token, comes again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 from flask import Request, Response
@@ -16,16 +18,20 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from eventrunner.access.identity import Identity
+from eventrunner.access.keys import is_held_by
 from eventrunner.api.backend import Backend, check_own
 from eventrunner.api.bodies import read_word, refuse_unknown
 from eventrunner.api.places import Places
+from eventrunner.clock import Clock
 from eventrunner.errors import EventRunnerError, FieldError, InvalidInput, Unavailable
 from eventrunner.events.costs import charged_batch
 from eventrunner.events.headers import ONLY_HEADER
 from eventrunner.events.json_format import split_batch
 from eventrunner.events.packing import ENCODING
+from eventrunner.storage.cursors import LAST_PLACE
 from eventrunner.storage.jetstream import JetStreamApi, JetStreamError
 from eventrunner.storage.mirror import Mirror
+from eventrunner.storage.records import KEYS, Key
 from eventrunner.storage.stream_reader import StoredMessage, read_stream
 from eventrunner.tenancy import RESULTS_STREAM, check_tenant, subject
 
@@ -51,8 +57,9 @@ _type_of = msgspec.json.Decoder(_Type)
 
 
 class LiveCalls:
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, clock: Clock) -> None:
         self._backend = backend
+        self._clock = clock
         self._places = Places(_MOST_STREAMS, "live streams")
 
     def stream(self, request: Request, identity: Identity, tenant: str) -> Response:
@@ -60,13 +67,26 @@ class LiveCalls:
         refuse_unknown(request.args, frozenset({"type"}))
         type = read_word(request.args, "type")
         registry, last = self._backend.registry, _last_seen(request)
+        is_known = self._watch_keys(identity)
         if last is None:
             last = (registry.run(lambda client: _last_sequence(client), 10.0), -1)
         give_back = self._places.take(tenant)
-        events = _events(registry, tenant, type, *last)
+        events = _events(registry, tenant, type, *last, is_known)
         response = Response(events, content_type="text/event-stream", headers={"Cache-Control": "no-store"})
         response.call_on_close(give_back)
         return response
+
+    def _watch_keys(self, identity: Identity) -> Callable[[], bool]:
+        """Whether each key that its holder has now still works; true for who has none and came with a token."""
+        registry = self._backend.registry
+
+        def works(key: Key) -> bool:
+            return is_held_by(key, identity, self._clock().timestamp())
+
+        hashes = [key.hash for key in self._backend.keys(identity.tenant) if works(key)]
+        return lambda: all(
+            (record := registry.get(KEYS, name)) is not None and works(Key.from_json(record)) for name in hashes
+        )
 
 
 def _last_seen(request: Request) -> tuple[int, int] | None:
@@ -75,9 +95,11 @@ def _last_seen(request: Request) -> tuple[int, int] | None:
     if text is None:
         return None
     sequence, _, index = text.partition(".")
-    if not (text.isascii() and sequence.isdigit() and index.isdigit() and len(text) < 40):
-        raise InvalidInput("Last-Event-ID is not one of this stream.", (FieldError("Last-Event-ID", "not from here"),))
-    return int(sequence), int(index)
+    if text.isascii() and sequence.isdigit() and index.isdigit() and len(text) < 40:
+        seen = int(sequence), int(index)
+        if max(seen) <= LAST_PLACE:
+            return seen
+    raise InvalidInput("Last-Event-ID is not one of this stream.", (FieldError("Last-Event-ID", "not from here"),))
 
 
 async def _last_sequence(client: Client) -> int:
@@ -87,16 +109,21 @@ async def _last_sequence(client: Client) -> int:
         raise Unavailable(f"The results cannot be read: {error.description}.") from error
 
 
-def _events(registry: Mirror, tenant: str, type: str | None, sequence: int, index: int) -> Iterator[bytes]:
-    """Begins at once, so that the client knows that it is connected; ends when results cannot be read."""
+def _events(
+    registry: Mirror, tenant: str, type: str | None, sequence: int, index: int, is_known: Callable[[], bool]
+) -> Iterator[bytes]:
+    """Begins at once, so that the client knows that it is connected; ends when results cannot be read, and when the
+    caller is not known any more."""
     yield b"retry: 1000\n: connected\n\n"
     until = time.monotonic() + _SECONDS
-    while time.monotonic() < until:
+    while time.monotonic() < until and is_known():
         try:
             messages = registry.run(lambda client: _wait(client, tenant, sequence), _QUIET_SECONDS + 10.0)  # noqa: B023
         except EventRunnerError:
             return
         for message in messages:
+            if not is_known():
+                return
             start = index + 1 if message.sequence == sequence else 0
             yield from _written(message, type, start)
             sequence, index = message.sequence + 1, -1

@@ -1,1 +1,1 @@
-"""The service that Oathkeeper asks: who holds a key, what the policy says, whether a quota is used up."""
+"""The service that Oathkeeper asks: who holds a key, and what the policy says."""

@@ -21,7 +21,7 @@ from eventrunner.access.decision_log import DecisionLog
 from eventrunner.access.key_uses import KeyUses
 from eventrunner.access.policy import Policy, Verdict
 from eventrunner.authorizer.decisions import Decisions, EmbeddedPolicy, OpaPolicy
-from eventrunner.errors import Forbidden, NotFound
+from eventrunner.errors import Forbidden, NotFound, Unauthenticated
 from eventrunner.settings import Settings
 from eventrunner.stage.asgi import answered, page, read_body
 from eventrunner.storage.mirror import Mirror
@@ -80,7 +80,12 @@ class AuthorizerFunction:
     async def _identify(self, request: Request) -> Response:
         parts = self._ready()
         await asyncio.to_thread(parts.registry.start)
-        identity = parts.authenticator.identify(request.headers, _KEYS)
+        started = time.perf_counter()
+        try:
+            identity = parts.authenticator.identify(request.headers, _KEYS)
+        except Unauthenticated as error:
+            self._log.note_unknown(error, time.perf_counter() - started)
+            raise
         extra = {"tenant": identity.tenant, "roles": list(identity.roles)}
         return Response(json.dumps({"sub": identity.subject, "extra": extra}), media_type="application/json")
 

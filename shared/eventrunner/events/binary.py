@@ -1,11 +1,13 @@
-"""Binary content mode: attributes as headers, the payload as the body. HTTP and NATS differ in little.
+"""Binary content mode: attributes as headers, the payload as the body, alike in HTTP and NATS.
 
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md
-https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/nats-protocol-binding.md
+In 1.0.2 the NATS binding has structured mode only; its next version adds this one, with the same rules for values:
+https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/nats-protocol-binding.md
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, unquote
@@ -23,6 +25,10 @@ _PREFIX = "ce-"
 _FIELDS = frozenset(CORE_ATTRIBUTES) | {"tenantid", "traceparent", "receivedtime"}
 # Of the printable ASCII characters a header value escapes the blank, the double quote and the percent sign.
 _SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
+
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+"""Quoted strings of RFC 7230, section 3.2.6, which older versions of the specification let senders write."""
 
 
 def is_binary(headers: Iterable[str]) -> bool:
@@ -43,10 +49,13 @@ def read_binary(headers: Mapping[str, str], body: bytes) -> Event:
         if not name.startswith(_PREFIX):
             continue
         name = name[len(_PREFIX) :]
+        if name == "datacontenttype":
+            problems.append(FieldError(name, "must be the header Content-Type, without ce-datacontenttype"))
+            continue
         try:
-            value = unquote(text, errors="strict")
-        except UnicodeDecodeError:
-            problems.append(FieldError(name, "percent-encoded bytes that are not UTF-8"))
+            value = _attribute_value(text)
+        except ValueError as error:
+            problems.append(FieldError(name, str(error)))
             continue
         if name in USAGE_ATTRIBUTES and value.isascii() and value.isdigit():
             values[name] = int(value)
@@ -54,7 +63,6 @@ def read_binary(headers: Mapping[str, str], body: bytes) -> Event:
             values[name] = value
         else:
             extensions[name] = value
-    values.pop("datacontenttype", None)
     named = {problem.field for problem in problems}
     for name in ("id", "source", "type", "specversion"):
         if name not in values and name not in named:
@@ -78,6 +86,18 @@ def write_binary(event: Event) -> tuple[dict[str, str], bytes]:
     if content_type:
         headers["content-type"] = content_type
     return headers, body
+
+
+def _attribute_value(text: str) -> str:
+    """Raises ValueError that says what is wrong."""
+    # Servers disagree on what these bytes mean, so that the event would not be the one that was sent.
+    if not text.isascii():
+        raise ValueError("must be percent-encoded where it is not ASCII, such as %C3%A9 for \u00e9")
+    quoted = _QUOTED.fullmatch(text)
+    try:
+        return unquote(_ESCAPE.sub(r"\1", quoted[1]) if quoted else text, errors="strict")
+    except UnicodeDecodeError:
+        raise ValueError("must not have percent-encoded bytes that are not UTF-8") from None
 
 
 def _header_value(value: str | int | bool) -> str:

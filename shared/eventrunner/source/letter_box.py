@@ -18,7 +18,7 @@ from nats.errors import Error as NatsError
 from eventrunner.clock import format_time, from_micros
 from eventrunner.errors import EventRunnerError, NotFound, Unavailable
 from eventrunner.source.letters import Letter, LetterFilter
-from eventrunner.storage.cursors import decode_cursor, encode_cursor
+from eventrunner.storage.cursors import Place, decode_cursor, encode_cursor
 from eventrunner.storage.jetstream import JetStreamApi, JetStreamError
 from eventrunner.storage.stream_reader import read_stream
 from eventrunner.tenancy import DEADLETTER_STREAM, deadletter_subject
@@ -145,7 +145,7 @@ class LetterBox:
 
     async def _start(self, wanted: LetterFilter, cursor: str | None) -> tuple[int, int] | None:
         if cursor is not None:
-            return decode_cursor(cursor, tuple[int, int])
+            return decode_cursor(cursor, tuple[Place, Place])
         state = await self._state(wanted.subject)
         return (1, int(state["last_seq"])) if state.get("subjects") else None
 
@@ -156,7 +156,7 @@ class LetterBox:
             self._client,
             DEADLETTER_STREAM,
             wanted.subject,
-            sequence=max(1, sequence),
+            sequence=sequence,
             since=format_time(from_micros(wanted.since)) if from_time and wanted.since is not None else None,
             most=_READ_LETTERS,
             max_bytes=_READ_BYTES,

@@ -37,7 +37,7 @@ from eventrunner.clock import Clock, utc_now
 from eventrunner.events.event import Identity, micros
 from eventrunner.storage.cassandra_session import CassandraSession, CassandraUrl
 from eventrunner.storage.content import Content, first_writes
-from eventrunner.storage.cursors import decode_cursor, encode_cursor
+from eventrunner.storage.cursors import Moment, decode_cursor, encode_cursor
 from eventrunner.storage.event_store import Page, PutReport, Row
 
 __all__ = ["CassandraStore"]
@@ -196,7 +196,7 @@ class CassandraStore:
         limit: int = 100,
         cursor: str | None = None,
     ) -> Page:
-        after = decode_cursor(cursor, tuple[int, bytes]) if cursor else None
+        after = decode_cursor(cursor, tuple[Moment, bytes]) if cursor else None
         since = _EARLIEST if since is None else max(since, _EARLIEST)
         until = _LATEST if until is None else min(until, _LATEST)
         listing = _Listing(self._session, tenant, type, source, since, until, newest_first)

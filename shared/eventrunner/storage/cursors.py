@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
 from eventrunner.errors import FieldError, InvalidInput
 
-__all__ = ["decode_cursor", "encode_cursor"]
+__all__ = ["LAST_PLACE", "Moment", "Place", "decode_cursor", "encode_cursor"]
 
 T = TypeVar("T")
+
+LAST_PLACE: Final = 2**63 - 1
+"""What SQLite, CQL and ClickHouse hold; sequences of JetStream do not come near it."""
+Place = Annotated[int, msgspec.Meta(ge=0, le=LAST_PLACE)]
+"""A number that something was given in the order in which it came."""
+Moment = Annotated[int, msgspec.Meta(ge=-LAST_PLACE - 1, le=LAST_PLACE)]
+"""Microseconds since 1970, before which events may have happened too."""
 
 
 def encode_cursor(key: tuple[int | bytes | str, ...]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from eventrunner.errors import ConfigurationError
 from eventrunner.events.event import Identity
 from eventrunner.storage.content import first_writes
-from eventrunner.storage.cursors import decode_cursor, encode_cursor
+from eventrunner.storage.cursors import Moment, Place, decode_cursor, encode_cursor
 from eventrunner.storage.event_store import Page, PutReport, Row
 from eventrunner.storage.sqlite_database import SqliteDatabase
 from eventrunner.storage.sqlite_identities import (
@@ -165,7 +165,7 @@ class SqliteStore:
         cursor: str | None = None,
     ) -> Page:
         listing = Listing(tenant, type, source, since, until, newest_first)
-        after = decode_cursor(cursor, tuple[int, int]) if cursor else None
+        after = decode_cursor(cursor, tuple[Moment, Place]) if cursor else None
         with self._database.reading() as db:
             rows = listing.rows(db, after, limit + 1)
             bodies = read_bodies(db, [number for _, number in rows[:limit]])

@@ -42,7 +42,7 @@ async def read_stream(
     Fewer than `most` when they would be larger than `max_bytes`, none when there are no more. Raises Unavailable.
     """
     request: dict[str, Any] = {"batch": most, "max_bytes": max_bytes, "next_by_subj": subject}
-    request |= {"start_time": since} if since is not None else {"seq": sequence}
+    request |= {"start_time": since} if since is not None else {"seq": max(1, sequence)}
     inbox = client.new_inbox()
     subscription = await client.subscribe(inbox, pending_msgs_limit=0, pending_bytes_limit=0)
     found: list[StoredMessage] = []

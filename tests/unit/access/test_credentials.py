@@ -88,6 +88,17 @@ def test_a_deleted_key_stops_working_at_once(authenticator, bucket):
         authenticator.identify(headers, ALL)
 
 
+def test_who_sends_a_deleted_key_is_told_nothing_that_the_log_is_told(authenticator, bucket):
+    headers = CIMultiDict({"X-Api-Key": ACME})
+    authenticator.identify(headers, ALL)
+    del bucket[ACME_RECORD.hash]
+    for _ in range(2):
+        with pytest.raises(Unauthenticated) as caught:
+            authenticator.identify(headers, ALL)
+        assert caught.value.key == ACME_RECORD.id
+        assert ACME_RECORD.id not in str(caught.value.problem())
+
+
 def test_a_changed_record_counts_at_once(authenticator, bucket):
     headers = CIMultiDict({"X-Api-Key": ACME})
     assert authenticator.identify(headers, ALL) == ALICE

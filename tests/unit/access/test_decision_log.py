@@ -10,6 +10,7 @@ import pytest
 from eventrunner.access.decision_log import DecisionLog
 from eventrunner.access.identity import Identity
 from eventrunner.access.policy import Verdict, question
+from eventrunner.errors import Unauthenticated
 from prometheus_client import REGISTRY
 
 ALICE = question(Identity("alice", "acme", ("user",)), "rules", "put", "globex")
@@ -65,6 +66,29 @@ def test_who_is_refused_all_the_time_leaves_a_hundred_lines_a_second_and_how_man
     log.note(Verdict.FAILED, 0.0, lambda: ALICE)
     assert [line.get("left_out") for line in lines(caplog)[100:]] == [150, None]
     assert counted("denied") == before + 252
+
+
+def test_who_is_not_known_is_a_line_and_no_decision(caplog):
+    caplog.set_level(logging.INFO)
+    now, before = [5.0], counted("denied")
+    log = DecisionLog(lambda: now[0])
+    for _ in range(101):
+        log.note_unknown(Unauthenticated("The API key was rotated.", "k1"), 0.001)
+    now[0] = 6.0
+    log.note_unknown(Unauthenticated("x" * 9_000), 0.0)
+    found = lines(caplog)
+    assert (len(found), counted("denied")) == (101, before)
+    assert found[0] == {"key": "k1", "answer": "denied", "why": "The API key was rotated.", "ms": 1.0}
+    assert (found[-1]["left_out"], len(found[-1]["why"])) == (1, 200)
+
+
+def test_who_is_not_known_crowds_no_decision_out(caplog):
+    caplog.set_level(logging.INFO)
+    log = DecisionLog(lambda: 5.0)
+    for _ in range(200):
+        log.note_unknown(Unauthenticated("The API key is not known."), 0.0)
+    log.note(Verdict.DENIED, 0.0, lambda: ALICE)
+    assert (len(lines(caplog)), lines(caplog)[-1]["subject"]) == (101, "alice")
 
 
 @pytest.mark.parametrize("asked", [{}, {"subject": 5}, {"subject": {"id": "x" * 9_000, "roles": ["y" * 9_000]}}])

@@ -15,7 +15,9 @@ from eventrunner.ingest.intake import Intake, Request, read_events, read_request
 from eventrunner.ingest.proto.cloudevents_pb2 import CloudEvent
 from eventrunner.ingest.protobuf import decode_event, event_id
 from eventrunner.source.message import read_message
+from eventrunner.stage.batch import Batch
 from google.protobuf.json_format import ParseDict
+from multidict import CIMultiDict
 from nats.aio.msg import Msg
 
 CASES: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "conformance.yaml").read_text())
@@ -154,6 +156,22 @@ def test_a_nats_message_is_read_as_the_request_is(case: dict[str, Any]) -> None:
     event = check_event(decode_incoming(message.members))
     assert case["is"].items() <= attributes(event).items()
     assert event.payload() == case["payload"].encode()
+
+
+@cases("http")
+def test_a_stage_reads_the_request_alike(case: dict[str, Any]) -> None:
+    (event,) = Batch.from_request(CIMultiDict(case["headers"]), case["body"].encode()).events
+    assert case["is"].items() <= attributes(check_event(event)).items()
+
+
+@cases("invalid_http")
+def test_a_request_that_is_no_event_is_refused(case: dict[str, Any]) -> None:
+    headers = dict(case["headers"])
+    (rejection,) = ingest(case["body"].encode(), headers.pop("content-type", ""), **headers).rejected
+    assert case["names"] in named(rejection.error)
+    with pytest.raises(InvalidInput) as caught:
+        check_event(Batch.from_request(CIMultiDict(case["headers"]), case["body"].encode()).events[0])
+    assert case["names"] in named(caught.value)
 
 
 def protobuf(members: dict[str, Any]) -> bytes:

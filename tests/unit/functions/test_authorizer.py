@@ -17,7 +17,10 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 from eventrunner.access.identity import Identity
+from eventrunner.access.keys import hash_key
 from eventrunner.access.policy import question
+from eventrunner.storage.records import Key
+from eventrunner.storage.registry import Registry
 from support_grpc import provision
 from support_nats import NatsServer, eventually, free_port, nats_server
 
@@ -25,11 +28,14 @@ _ROOT = Path(__file__).parents[3]
 
 
 class Authorizer:
-    def __init__(self, session: aiohttp.ClientSession, url: str, log: Path, keys: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, log: Path, keys: dict[str, str] | None = None, nats: str = ""
+    ) -> None:
         self._session = session
         self.url = url
         self.keys = keys or {}
         self.log = log
+        self.nats = nats
 
     async def decide(self, document: object) -> tuple[int, str]:
         """Status and Retry-After."""
@@ -73,7 +79,7 @@ def _run(folder: Path, test: Callable[[Authorizer], Awaitable[None]], **more: st
         keys = await provision(nats.url, ["acme", "globex"])
         with _function(folder, EVENTRUNNER_NATS_URL=nats.url, **more) as url:
             async with aiohttp.ClientSession() as session:
-                authorizer = Authorizer(session, url, folder / "log", keys)
+                authorizer = Authorizer(session, url, folder / "log", keys, nats.url)
                 await eventually(authorizer.is_up)
                 await test(authorizer)
 
@@ -144,6 +150,37 @@ def test_why_something_was_denied_is_logged_and_both_answers_are_counted(tmp_pat
         assert 'eventrunner_decisions_total{answer="denied"} 2.0' in counted
 
     _run(tmp_path, test)
+
+
+def test_who_is_not_known_is_logged_with_the_reason_and_never_with_the_key(tmp_path: Path) -> None:
+    async def test(authorizer: Authorizer) -> None:
+        key, unknown = authorizer.keys["acme"], "er_" + "a" * 40
+        registry = await Registry.connect(authorizer.nats)
+        record = Key.from_json(await registry.get("keys", hash_key(key)) or b"")
+        record.expires = 1.0
+        await registry.put("keys", record.hash, record.to_json())
+        await eventually(lambda: _is_refused(authorizer, key))
+        await authorizer.key(**{"X-Api-Key": unknown})
+        await authorizer.key()
+        await registry.close()
+        text = authorizer.log.read_text()
+        lines = [json.loads(line) for line in text.splitlines() if '"eventrunner.decisions"' in line]
+        found = [json.loads(line["message"]) for line in lines]
+        assert all(line["level"].lower() == "info" for line in lines)
+        assert [(item["key"], item["answer"], item["why"].partition(",")[0]) for item in found] == [
+            (record.id, "denied", "The API key was rotated"),
+            ("", "denied", "The API key is not known."),
+            ("", "denied", "Send an API key or a token: Authorization: Bearer <key>"),
+        ]
+        assert key not in text
+        assert unknown not in text
+        assert 'eventrunner_decisions_total{answer="denied"} 0.0' in await authorizer.metrics()
+
+    _run(tmp_path, test)
+
+
+async def _is_refused(authorizer: Authorizer, key: str) -> bool:
+    return (await authorizer.key(Authorization=f"Bearer {key}"))[0] == 401
 
 
 @contextlib.asynccontextmanager

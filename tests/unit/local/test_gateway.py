@@ -7,7 +7,6 @@ import gzip
 import http.client
 import json
 import logging
-import re
 import socket
 import threading
 import time
@@ -347,6 +346,16 @@ def test_a_refusal_of_the_policy_is_logged_and_both_answers_are_counted(front, c
         "why": "the policy does not allow it",
     }
     assert counted() == {answer: number + 1 for answer, number in before.items()}
+
+
+def test_a_caller_who_is_not_known_is_logged_without_what_it_sent(front, caplog):
+    caplog.set_level(logging.INFO)
+    key = "er_" + "a" * 40
+    assert front.call("GET", "/api/v1/rules/acme", key)[0] == 401
+    (text,) = [record.getMessage() for record in caplog.records if record.name == "eventrunner.decisions"]
+    line = json.loads(text)
+    assert (line["key"], line["answer"], line["why"]) == ("", "denied", "The API key is not known.")
+    assert key not in caplog.text
 
 
 def counted() -> dict[str, float]:

@@ -16,6 +16,7 @@ import pytest
 from eventrunner.clock import format_time
 from eventrunner.errors import InvalidInput
 from eventrunner.ids import new_id
+from eventrunner.storage.cursors import encode_cursor
 from eventrunner.storage.event_store import EventStore, Page, PutReport, Row
 
 DAY = 86_400_000_000
@@ -263,7 +264,13 @@ class EventStoreSuite:
         second = store.list(tenant, limit=10, cursor=first.next_cursor)
         assert ids(first.bodies + second.bodies) == ["0", "1", "2", "3", "4", "5", "late"]
 
-    @pytest.mark.parametrize("cursor", ["x", "====", "W10", "bnVsbA", "WzEsMl0x", "é"])
+    @pytest.mark.parametrize(
+        "cursor",
+        [
+            *("x", "====", "W10", "bnVsbA", "WzEsMl0x", "é"),
+            *(encode_cursor((time, place)) for time in (2**63, 2**64 - 1, -(2**63) - 1) for place in (1, b"x")),
+        ],
+    )
     def test_a_made_up_cursor_is_refused(self, store: EventStore, tenant: str, cursor: str) -> None:
         with pytest.raises(InvalidInput) as caught:
             store.list(tenant, cursor=cursor)

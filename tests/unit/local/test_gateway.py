@@ -7,6 +7,7 @@ import gzip
 import http.client
 import json
 import logging
+import re
 import socket
 import threading
 import time

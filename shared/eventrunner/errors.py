@@ -3,6 +3,7 @@
 EventRunnerError
 ├── InvalidInput            the caller's mistake; `fields` names each wrong field
 │   ├── MalformedBody       not parsable at all
+│   ├── MalformedPath       a path that can be read in several ways
 │   ├── BodyTooLarge        over a size limit
 │   ├── UnsupportedMedia    a content type or encoding that nobody here reads
 │   └── RuleSyntaxError     GRL text that does not compile; defined in `rules.errors`
@@ -34,6 +35,7 @@ __all__ = [
     "Forbidden",
     "InvalidInput",
     "MalformedBody",
+    "MalformedPath",
     "NotFound",
     "PreconditionFailed",
     "QuotaExceeded",
@@ -96,6 +98,12 @@ class InvalidInput(EventRunnerError):
 @dataclass(eq=False)
 class MalformedBody(InvalidInput):
     code = "malformed-body"
+    status = HTTPStatus.BAD_REQUEST
+
+
+@dataclass(eq=False)
+class MalformedPath(InvalidInput):
+    code = "malformed-path"
     status = HTTPStatus.BAD_REQUEST
 
 

@@ -15,15 +15,9 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from eventrunner.access.access_rules import AccessRule
-from eventrunner.errors import EventRunnerError, InvalidInput, NotFound
+from eventrunner.errors import EventRunnerError, MalformedPath, NotFound
 
-__all__ = ["MalformedPath", "MethodNotAllowed", "Router", "check_path"]
-
-
-@dataclass(eq=False)
-class MalformedPath(InvalidInput):
-    code = "malformed-path"
-    status = HTTPStatus.BAD_REQUEST
+__all__ = ["MethodNotAllowed", "Router", "check_path"]
 
 
 @dataclass(eq=False)

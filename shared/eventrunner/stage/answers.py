@@ -9,8 +9,7 @@ from collections.abc import Callable
 
 from flask import Request, Response
 
-from eventrunner.access.routing import MalformedPath
-from eventrunner.errors import EventRunnerError, Unauthenticated
+from eventrunner.errors import EventRunnerError, MalformedPath, Unauthenticated
 from eventrunner.stage.body import leave_body
 from eventrunner.telemetry import METRICS_CONTENT_TYPE, REQUEST_SECONDS, current_traceparent, metrics_page
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from eventrunner.access.access_rules import load_access_rules
-from eventrunner.access.routing import MalformedPath, MethodNotAllowed, Router, check_path
-from eventrunner.errors import NotFound
+from eventrunner.access.routing import MethodNotAllowed, Router, check_path
+from eventrunner.errors import MalformedPath, NotFound
 
 RULES = load_access_rules(Path(__file__).parents[3] / "policies" / "access-rules.yaml")
 ROUTER = Router(RULES)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from eventrunner.access.identity import Identity
-from eventrunner.storage.registry import Mirror
+from eventrunner.storage.mirror import Mirror
 from nats.aio.client import Client
 from support_api import api_function
 

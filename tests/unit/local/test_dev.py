@@ -30,7 +30,11 @@ pytestmark = pytest.mark.pipeline
 def running(data: Path, *options: str, **env: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     command = [sys.executable, "-m", "eventrunner", "dev", "--port", "0", "--data-dir", str(data), *options]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("EVENTRUNNER_")} | env
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ) as process:
+    # Not a pipe, which would hold the platform up when it is full of log.
+    with (
+        errors_of(data).open("w") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environ) as process,
+    ):
         assert process.stdout is not None
         line = process.stdout.readline()
         try:
@@ -39,6 +43,11 @@ def running(data: Path, *options: str, **env: str) -> Iterator[tuple[subprocess.
             if process.poll() is None:
                 process.terminate()
             process.communicate(timeout=30)
+
+
+def errors_of(data: Path) -> Path:
+    """What the platform over the folder has written to stderr."""
+    return data.with_name(f"{data.name}.stderr")
 
 
 def call(ready: dict[str, Any], method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, Any]:
@@ -121,7 +130,8 @@ def test_a_service_without_its_function_is_refused_by_name(tmp_path: Path) -> No
     (tmp_path / "functions" / "echo" / "main.py").unlink()
     with running(tmp_path / "data", "--manifests", str(project.manifests)) as (process, ready):
         assert not ready
-        assert "Knative Service echo has no function" in process.communicate(timeout=20)[1]
+        process.wait(timeout=20)
+        assert "Knative Service echo has no function" in errors_of(tmp_path / "data").read_text()
         assert process.returncode == 1
 
 
@@ -130,7 +140,8 @@ def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
         port = ready["url"].rpartition(":")[2]
         with running(tmp_path / "second", "--port", port) as (process, second):
             assert not second
-            assert f"Port {port} cannot be used" in process.communicate(timeout=20)[1]
+            process.wait(timeout=20)
+            assert f"Port {port} cannot be used" in errors_of(tmp_path / "second").read_text()
 
 
 def test_no_function_takes_a_batch_from_anybody_but_the_adapter(tmp_path: Path) -> None:

@@ -32,6 +32,11 @@ _BOOL, _U8, _U32, _U64, _STRING, _LIST, _RECORD, _ENUM, _OPTION, _RESULT = (
     int(getattr(ffi, f"WASMTIME_COMPONENT_{name}").value)
     for name in ("BOOL", "U8", "U32", "U64", "STRING", "LIST", "RECORD", "ENUM", "OPTION", "RESULT")
 )
+_FIELDS: Final = ("subject", "body", "reply-to")
+# A function of its own, as the bindings' takes no bytes.
+_new_vector = ffi.dll["wasm_byte_vec_new"]
+_new_vector.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p]
+_new_vector.restype = None
 _PIECE: Final = 64 * 1024
 """Bytes that are spread over their values at a time."""
 
@@ -74,11 +79,11 @@ def _read(value: Any) -> Any:
     """Any value of the kinds that the host's interfaces have."""
     kind = value.kind
     if kind in (_STRING, _ENUM):
-        return ffi.to_str(value.of.string)
+        return _read_string(value.of.string)
     if kind == _LIST:
         return _read_bytes(value.of.list)
     if kind == _RECORD:
-        return _read_record(value.of.record)
+        return _read_message(value.of.record)
     if kind == _OPTION:
         return _read(value.of.option.contents) if value.of.option else None
     if kind == _U64:
@@ -87,12 +92,13 @@ def _read(value: Any) -> Any:
     return value.of.u32
 
 
-def _read_record(record: Any) -> component.Record:
+def _read_message(record: Any) -> component.Record:
+    """The only record that a host function is given, of the type that was checked when the guest was loaded."""
+    entries = record.data
     result = component.Record()
     fields = result.__dict__
-    for index in range(record.size):
-        entry = record.data[index]
-        fields[ffi.to_str(entry.name)] = _read(entry.val)
+    for index, name in enumerate(_FIELDS):
+        fields[name] = _read(entries[index].val)
     return result
 
 
@@ -106,19 +112,33 @@ def _read_bytes(values: Any) -> bytes:
 
 def _write_message(value: Any, message: Message) -> None:
     record = value.of.record
+    ffi.wasmtime_component_valrecord_copy(byref(record), byref(_template))
     value.kind = _RECORD
-    ffi.wasmtime_component_valrecord_new_uninit(byref(record), 3)
-    subject, body, reply = record.data[0], record.data[1], record.data[2]
-    for entry, name in ((subject, "subject"), (body, "body"), (reply, "reply-to")):
+    entries = record.data
+    _write_string(entries[0].val, message.subject)
+    _write_bytes(entries[1].val, message.body)
+    _write_option(entries[2].val, message.reply_to)
+
+
+def _message_template() -> Any:
+    """Its names, which every message has; the values are numbers until they are written."""
+    record = ffi.wasmtime_component_valrecord_t()
+    ffi.wasmtime_component_valrecord_new_uninit(byref(record), len(_FIELDS))
+    for index, name in enumerate(_FIELDS):
+        entry = record.data[index]
         entry.name = ffi.str_to_capi(name)
-    _write_string(subject.val, message.subject)
-    _write_bytes(body.val, message.body)
-    _write_option(reply.val, message.reply_to)
+        entry.val.kind = _U32
+    return record
+
+
+def _read_string(vector: Any) -> str:
+    return ctypes.string_at(vector.data, vector.size).decode() if vector.size else ""
 
 
 def _write_string(value: Any, text: str) -> None:
+    content = text.encode()
     value.kind = _STRING
-    value.of.string = ffi.str_to_capi(text)
+    _new_vector(byref(value.of.string), len(content), content)
 
 
 def _write_option(value: Any, text: str | None) -> None:
@@ -163,6 +183,7 @@ _WRITERS: Final[dict[Answer, Callable[[Any, Any], None]]] = {
     Answer.BYTES: _write_bytes,
     Answer.RESULT: _write_result,
 }
+_template: Final = _message_template()
 _functions: Slab[tuple[HostFunction, Callable[[Any, Any], None]]] = Slab()
 
 

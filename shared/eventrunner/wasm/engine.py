@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Final
 
 import wasmtime
+from wasmtime import _bindings as bindings
 
 from eventrunner.wasm.memory import count_memories
 from eventrunner.wasm.ticker import Ticker
@@ -32,7 +33,7 @@ _SETTINGS: Final = {
     "max_wasm_stack": 512 * 1024,
 }
 _VERSION: Final = 1
-"""Of how memory is made here."""
+"""Of what is set here beside them."""
 
 
 class Engine:
@@ -42,6 +43,7 @@ class Engine:
         config = wasmtime.Config()
         for name, value in _SETTINGS.items():
             setattr(config, name, value)
+        _forbid_concurrency(config)
         count_memories(config)
         self.raw = wasmtime.Engine(config)
         self.ticker = Ticker(self.raw)
@@ -51,6 +53,12 @@ class Engine:
         """Of all that decides which native code comes out of a module, as 16 hexadecimal digits."""
         parts = [version("wasmtime"), platform.machine(), _VERSION, *sorted(_SETTINGS.items())]
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def _forbid_concurrency(config: wasmtime.Config) -> None:
+    """A guest has nothing to wait for but its own calls; the public settings cannot say so."""
+    bindings.wasmtime_config_wasm_component_model_async_set(config.ptr(), False)
+    bindings.wasmtime_config_concurrency_support_set(config.ptr(), False)
 
 
 @cache

@@ -13,17 +13,17 @@ from eventrunner.wasm.engine import Engine
 from eventrunner.wasm.guest import Guest, Handler
 from eventrunner.wasm.memory import MemoryAccount
 from eventrunner.wasm.outcomes import Call, Handled, Message, Outcome, Refused, Spent
-from eventrunner.wasm.running import Running, charged
+from eventrunner.wasm.running import Running, charged, size_of
 
 __all__ = ["MOST_CALLS", "Host"]
 
 MOST_CALLS: Final = 10_000
 """Of one instance that is used again."""
-_TABLE_ENTRY: Final = 8
-"""Bytes."""
-_MOST_TABLE_ENTRIES: Final = 1_000_000
+_MOST_TABLES: Final = 50
+_MOST_TABLE_ENTRIES: Final = 100_000
+"""Of each table, eight bytes an entry, which no account counts."""
 _MOST_PARTS: Final = 100
-"""Core instances, memories and tables each, of one component."""
+"""Core instances, and memories, of one component."""
 
 
 class _Instance:
@@ -34,9 +34,9 @@ class _Instance:
     def __init__(self, engine: Engine, limits: Limits) -> None:
         self.store = wasmtime.Store(engine.raw)
         self.store.set_limits(
-            table_elements=min(limits.memory_bytes // _TABLE_ENTRY, _MOST_TABLE_ENTRIES),
+            table_elements=_MOST_TABLE_ENTRIES,
             instances=_MOST_PARTS,
-            tables=_MOST_PARTS,
+            tables=_MOST_TABLES,
             memories=_MOST_PARTS,
         )
         self.memory = MemoryAccount(limits.memory_bytes)
@@ -95,7 +95,7 @@ class Host:
                 text = instance.handler(message)
                 if text is None:
                     return Handled()
-                call.put_out(len(text))
+                call.put_out(size_of(text))
                 return Refused(text)
             except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
                 return call.failure(error, store.get_fuel())

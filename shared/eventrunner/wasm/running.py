@@ -14,7 +14,7 @@ from eventrunner.storage.records import Limits
 from eventrunner.wasm.memory import MemoryAccount, charge_to
 from eventrunner.wasm.outcomes import Limit, LogLine, Message, Outcome, OverLimit, Trapped
 
-__all__ = ["Running", "charged", "running"]
+__all__ = ["Running", "charged", "running", "size_of"]
 
 _LINE_BYTES: Final = 32
 """What a line of the log costs beside its text, so that empty ones end too."""
@@ -48,7 +48,7 @@ class Running:
     def publish(self, message: Message) -> None:
         if len(self.published) >= self.limits.publishes:
             self.stop(Limit.PUBLISHES)
-        self.put_out(len(message.body) + len(message.subject) + len(message.reply_to or ""))
+        self.put_out(len(message.body) + size_of(message.subject) + size_of(message.reply_to or ""))
         self.published.append(message)
 
     def put_out(self, size: int) -> None:
@@ -58,7 +58,7 @@ class Running:
             self.stop(Limit.OUTPUT)
 
     def log(self, level: str, context: str, text: str) -> None:
-        self._log_bytes += _LINE_BYTES + len(context) + len(text)
+        self._log_bytes += _LINE_BYTES + size_of(context) + size_of(text)
         if self._log_bytes > self.limits.log_bytes:
             self.logs_dropped += 1
         else:
@@ -97,6 +97,11 @@ def charged(call: Running) -> Iterator[None]:
             yield
     finally:
         _thread.call = None
+
+
+def size_of(text: str) -> int:
+    """In bytes of UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def running() -> Running:

@@ -125,6 +125,11 @@ class GuestSuite:
         assert over(host.handle(message("publish-times", 900))) is Limit.OUTPUT
         assert over(host.handle(message("refuse-at-length", 1001))) is Limit.OUTPUT
 
+    def test_bytes_are_counted_and_not_characters(self) -> None:
+        host = self.host(limits=Limits(output_bytes=100))
+        assert host.handle(message("refuse", "ö" * 50)).outcome == Refused("ö" * 50)
+        assert over(host.handle(message("refuse", "ö" * 51))) is Limit.OUTPUT
+
     def test_an_output_bomb_does_no_harm(self) -> None:
         limits = Limits(fuel=10**10, milliseconds=30_000, memory_bytes=512 * MIB)
         call = self.host(limits=limits).handle(message("publish-bytes", 300 * MIB))

@@ -155,6 +155,10 @@ def test_a_huge_table_is_over_the_limit_of_memory() -> None:
     assert over(run(written("", "", members="(table 100000000 funcref)"))) is Limit.MEMORY
 
 
+def test_many_tables_are_over_a_limit_too() -> None:
+    assert isinstance(run(written("", "", members="(table 100000 funcref)" * 51)).outcome, Trapped)
+
+
 def test_a_table_grows_up_to_the_limit_only() -> None:
     grow = "(if (i32.ne (table.grow $t (ref.null func) (i32.const 10000000)) (i32.const -1)) (then unreachable))"
     assert over(run(written("", grow, members="(table $t 1 funcref)"))) == "Handled()"

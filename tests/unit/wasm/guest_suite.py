@@ -107,6 +107,12 @@ class GuestSuite:
         assert call.outcome == Handled()
         assert call.spent.memory_bytes == 4 * MIB
 
+    def test_memory_that_an_earlier_call_was_refused_is_no_reason_for_this_one(self) -> None:
+        limits = Limits(fuel=10**10, milliseconds=30_000, memory_bytes=4 * MIB)
+        host = self.host("reuse", limits=limits)
+        assert host.handle(message("grow-all")).outcome == Handled()
+        assert isinstance(host.handle(message("trap")).outcome, Trapped)
+
     def test_a_guest_that_needs_more_memory_to_start_is_over_its_limit(self) -> None:
         call = self.host(limits=Limits(memory_bytes=65536)).handle(message("echo"))
         assert over(call) is Limit.MEMORY

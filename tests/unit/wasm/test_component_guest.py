@@ -9,18 +9,19 @@ import support_wasm
 import wasmtime
 from eventrunner.errors import InvalidInput
 from eventrunner.storage.records import Limits
-from eventrunner.wasm import bulk, interfaces
+from eventrunner.wasm import bulk
 from eventrunner.wasm import conversion as conversions
 from eventrunner.wasm.bulk import Bulk
 from eventrunner.wasm.component_guest import ComponentGuest
-from eventrunner.wasm.conversion import Conversion, Stock, best_conversion
+from eventrunner.wasm.conversion import Answer, Conversion, Stock, best_conversion
 from eventrunner.wasm.engine import shared_engine
 from eventrunner.wasm.guest import Guest
 from eventrunner.wasm.host import Host
 from eventrunner.wasm.modules import ModuleCache
-from eventrunner.wasm.outcomes import Call, Limit, Refused, Trapped
+from eventrunner.wasm.outcomes import Call, Handled, Limit, Refused, Trapped
 from support_guests import component_guest
 from wasmtime import component
+from wasmtime.component import _enter
 
 from tests.unit.wasm.guest_suite import GuestSuite, message, over
 
@@ -45,11 +46,13 @@ class TestComponentWithStockConversion(TestComponent):
         return load(self.code(), Stock())
 
 
-HANDLER = """
+LIBC = """
   (core module $libc
     (memory (export "memory") 1)
     (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096)))
   (core instance $libc (instantiate $libc))
+"""
+HANDLER = """
   (core instance $main (instantiate $main WITH))
   (type $record (record (field "subject" string) (field "body" (list u8)) (field "reply-to" (option string))))
   (import "wasmcloud:messaging/types@0.2.0" (instance $types (export "broker-message" (type (eq $record)))))
@@ -66,7 +69,7 @@ def written(before: str, body: str, given: str = "", members: str = "") -> bytes
     """A component whose handler has this body, in text."""
     main = f"""(core module $main {members}
       (func (export "handle") (param i32 i32 i32 i32 i32 i32 i32) (result i32) {body} (i32.const 0)))"""
-    return bytes(wasmtime.wat2wasm(f"(component {before} {main} {HANDLER.replace('WITH', given)})"))
+    return bytes(wasmtime.wat2wasm(f"(component {LIBC} {before} {main} {HANDLER.replace('WITH', given)})"))
 
 
 def run(code: bytes, limits: Limits | None = None) -> Call:
@@ -79,6 +82,62 @@ def importing(interface: str, function: str, kind: str, lowered: str, use: str) 
       (import "{interface}" (instance $i (export "{function}" (func {kind}))))
       (core func $f (canon lower (func $i "{function}")))"""
     return written(before, use, '(with "h" (instance (export "f" (func $f))))', f'(import "h" "f" (func $f {lowered}))')
+
+
+def asking(interface: str, members: str, function: str, lowered: str, use: str) -> bytes:
+    """A component whose handler uses one function of the host that writes to the guest's memory."""
+    before = f"""
+      (import "{interface}" (instance $i {members}))
+      (core func $f (canon lower (func $i "{function}")
+        (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))"""
+    return written(
+        before,
+        use,
+        '(with "h" (instance (export "f" (func $f)))) (with "libc" (instance $libc))',
+        f'(import "h" "f" (func $f (param {lowered}))) (import "libc" "memory" (memory $m 1))',
+    )
+
+
+def test_the_time_of_day_is_given() -> None:
+    members = """
+      (type $d (record (field "seconds" u64) (field "nanoseconds" u32)))
+      (export "datetime" (type $datetime (eq $d)))
+      (export "now" (func (result $datetime)))"""
+    use = """(call $f (i32.const 64))
+      (if (i64.lt_u (i64.load (i32.const 64)) (i64.const 1700000000)) (then unreachable))
+      (if (i32.ge_u (i32.load (i32.const 72)) (i32.const 1000000000)) (then unreachable))"""
+    assert over(run(asking("wasi:clocks/wall-clock@0.2.0", members, "now", "i32", use))) == "Handled()"
+
+
+def test_a_seed_is_given() -> None:
+    members = '(export "insecure-seed" (func (result (tuple u64 u64))))'
+    use = (
+        "(call $f (i32.const 64)) (if (i64.eq (i64.load (i32.const 64)) (i64.load (i32.const 72))) (then unreachable))"
+    )
+    assert over(run(asking("wasi:random/insecure-seed@0.2.0", members, "insecure-seed", "i32", use))) == "Handled()"
+
+
+@pytest.mark.parametrize(("length", "given"), [(16, True), (65_536 - 4096, True), (65_537, False), (2**63, False)])
+def test_random_bytes_are_given_in_bounds(length: int, given: bool) -> None:
+    members = '(export "get-random-bytes" (func (param "len" u64) (result (list u8))))'
+    use = f"""(call $f (i64.const {length}) (i32.const 64))
+      (if (i32.ne (i32.load (i32.const 68)) (i32.const {length % 2**32})) (then unreachable))
+      (if (i64.eqz (i64.load (i32.const 4096))) (then unreachable))"""
+    outcome = run(asking("wasi:random/random@0.2.0", members, "get-random-bytes", "i64 i32", use)).outcome
+    assert isinstance(outcome, Handled) is given
+    assert given or "random bytes at once" in str(outcome)
+
+
+def test_a_request_is_answered_with_an_error() -> None:
+    members = """
+      (type $r (record (field "subject" string) (field "body" (list u8)) (field "reply-to" (option string))))
+      (export "broker-message" (type $message (eq $r)))
+      (export "request" (func (param "subject" string) (param "body" (list u8)) (param "timeout-ms" u32)
+        (result (result $message (error string)))))"""
+    use = """(call $f (i32.const 0) (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 9) (i32.const 64))
+      (if (i32.ne (i32.load8_u (i32.const 64)) (i32.const 1)) (then unreachable))"""
+    code = asking("wasmcloud:messaging/consumer@0.2.0", members, "request", "i32 i32 i32 i32 i32 i32", use)
+    assert over(run(code)) == "Handled()"
 
 
 @pytest.mark.parametrize(
@@ -210,8 +269,56 @@ def test_waiting_longer_than_the_time_allows_ends_the_call() -> None:
     assert over(run(waiting(2**62), Limits(milliseconds=100))) is Limit.TIME
 
 
-def test_a_request_is_answered_with_an_error() -> None:
-    assert "publish" in interfaces._request("subject", b"", 1000)
+def test_a_guest_may_ask_which_of_its_moments_are_over() -> None:
+    before = """
+      (import "wasi:io/poll@0.2.0" (instance $poll
+        (export "pollable" (type $p (sub resource)))
+        (export "poll" (func (param "in" (list (borrow $p))) (result (list u32))))))
+      (alias export $poll "pollable" (type $pollable))
+      (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+        (alias outer 1 $pollable (type $outer))
+        (export "pollable" (type $p (eq $outer)))
+        (export "subscribe-duration" (func (param "when" u64) (result (own $p))))))
+      (core func $subscribe (canon lower (func $clock "subscribe-duration")))
+      (core func $poll (canon lower (func $poll "poll")
+        (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))"""
+    members = """
+      (import "h" "subscribe" (func $subscribe (param i64) (result i32)))
+      (import "h" "poll" (func $poll (param i32 i32 i32)))
+      (import "libc" "memory" (memory $m 1))"""
+    body = """
+      (i32.store (i32.const 16) (call $subscribe (i64.const 9000000000000)))
+      (i32.store (i32.const 20) (call $subscribe (i64.const 1000)))
+      (call $poll (i32.const 16) (i32.const 2) (i32.const 64))
+      (if (i32.ne (i32.load (i32.const 68)) (i32.const 1)) (then unreachable))
+      (if (i32.ne (i32.load (i32.load (i32.const 64))) (i32.const 1)) (then unreachable))"""
+    given = '(with "h" (instance (export "subscribe" (func $subscribe)) (export "poll" (func $poll))))'
+    code = written(before, body, f'{given} (with "libc" (instance $libc))', members)
+    assert over(run(code, Limits(milliseconds=30_000))) == "Handled()"
+
+
+@pytest.mark.parametrize("conversion", [Stock(), Bulk()])
+def test_what_a_host_function_raises_is_told_of_its_call_only(
+    conversion: Conversion, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The bindings would keep it for the next thread that asks."""
+
+    def publish(_message: object) -> None:
+        raise ValueError("secret")
+
+    engine = wasmtime.Engine()
+    linker = component.Linker(engine)
+    with linker.root() as root:
+        with root.add_instance("types"):
+            pass
+        conversion.define(root, "publish", publish, Answer.RESULT)
+    store = wasmtime.Store(engine)
+    function = linker.instantiate(store, component.Component(engine, conversions._ECHO)).get_func(store, "handle")
+    assert function
+    with pytest.raises(wasmtime.WasmtimeError, match="the host failed"):
+        conversion.call(function, store, message("any"))
+    assert _enter.LAST_EXCEPTION is None
+    assert "secret" in caplog.text
 
 
 def test_the_bulk_conversion_is_used_with_the_pinned_version() -> None:

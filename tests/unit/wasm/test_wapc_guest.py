@@ -8,6 +8,7 @@ import pytest
 import wasmtime
 from eventrunner.errors import InvalidInput
 from eventrunner.storage.records import Limits
+from eventrunner.wasm.core_calls import GuestMemory, call_core, define_core
 from eventrunner.wasm.engine import shared_engine
 from eventrunner.wasm.guest import Guest
 from eventrunner.wasm.host import Host
@@ -16,6 +17,7 @@ from eventrunner.wasm.outcomes import Call, Limit, LogLine, Message, Refused, Tr
 from eventrunner.wasm.wapc_guest import WapcGuest
 from eventrunner.wasm.wapc_messages import encode_delivery
 from support_guests import wapc_guest
+from wasmtime import _func
 
 from tests.unit.wasm.guest_suite import GuestSuite, message, over
 
@@ -138,6 +140,25 @@ def test_an_address_outside_the_memory_traps(call: str) -> None:
 def test_a_module_whose_memory_is_empty_does_no_harm() -> None:
     code = written("(call $request (i32.const 0) (i32.const 0)) (i32.const 1)", memory='(memory (export "memory") 0)')
     assert isinstance(run(code).outcome, Trapped)
+
+
+def test_what_a_host_function_raises_is_told_of_its_call_only(caplog: pytest.LogCaptureFixture) -> None:
+    """The bindings would keep it for the next thread that asks."""
+
+    def fails(_memory: GuestMemory) -> None:
+        raise ValueError("secret")
+
+    engine = wasmtime.Engine()
+    linker = wasmtime.Linker(engine)
+    define_core(linker, "host", "fails", wasmtime.FuncType([], []), fails)
+    text = '(module (import "host" "fails" (func $f)) (memory (export "memory") 1) (func (export "run") (call $f)))'
+    store = wasmtime.Store(engine)
+    function = linker.instantiate(store, wasmtime.Module(engine, text)).exports(store)["run"]
+    assert isinstance(function, wasmtime.Func)
+    with pytest.raises(wasmtime.WasmtimeError, match="the host failed"):
+        call_core(store, function)
+    assert _func.LAST_EXCEPTION is None
+    assert "secret" in caplog.text
 
 
 def test_a_huge_table_is_over_the_limit_of_memory() -> None:

@@ -8,7 +8,6 @@ gets them. https://docs.wasmtime.dev/c-api/component_2val_8h.html
 from __future__ import annotations
 
 import ctypes
-import logging
 from collections.abc import Callable
 from ctypes import byref
 from typing import Any, Final
@@ -19,12 +18,12 @@ from wasmtime import _ffi as ffi
 from wasmtime import component
 from wasmtime._slab import Slab
 
-from eventrunner.wasm.conversion import Answer, HostFunction, guarded
+from eventrunner.wasm.conversion import Answer, HostFunction
 from eventrunner.wasm.outcomes import Message
+from eventrunner.wasm.running import failed
 
 __all__ = ["Bulk"]
 
-_log = logging.getLogger(__name__)
 _Value = ffi.wasmtime_component_val_t
 _SIZE: Final = ctypes.sizeof(_Value)
 _AT: Final = _Value.of.offset
@@ -44,7 +43,7 @@ _PIECE: Final = 64 * 1024
 class Bulk:
     def define(self, interface: component.LinkerInstance, name: str, function: HostFunction, answer: Answer) -> None:
         encoded = name.encode()
-        number = _functions.allocate((guarded(function), _WRITERS[answer]))
+        number = _functions.allocate((function, _WRITERS[answer]))
         error = ffi.wasmtime_component_linker_instance_add_func(
             interface.ptr(), ctypes.create_string_buffer(encoded), len(encoded), _on_call, number, _on_forget
         )
@@ -192,11 +191,8 @@ def _call(number: int, _context: Any, _kind: Any, values: Any, count: int, resul
         function, write = _functions.get(number)
         answer = function(*[_read(values[index]) for index in range(count)])
         write(results[0] if results else None, answer)
-    except wasmtime.WasmtimeError as error:
-        return _raw(error)
-    except BaseException:
-        _log.exception("a value could not be converted")
-        return _raw(wasmtime.WasmtimeError("the host failed"))
+    except BaseException as error:
+        return _raw(failed(error))
     return 0
 
 

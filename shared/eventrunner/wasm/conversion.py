@@ -18,6 +18,7 @@ import wasmtime
 from wasmtime import component
 
 from eventrunner.wasm.outcomes import Message
+from eventrunner.wasm.running import failed
 
 __all__ = ["Answer", "Conversion", "HostFunction", "Stock", "best_conversion", "guarded"]
 
@@ -70,11 +71,8 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*values: Any) -> Any:
         try:
             return function(*values)
-        except wasmtime.WasmtimeError:
-            raise
-        except Exception as error:
-            _log.exception("a host function failed")
-            raise wasmtime.WasmtimeError("the host failed") from error
+        except BaseException as error:
+            raise failed(error) from None
 
     return call
 

@@ -7,7 +7,6 @@ another one. Here it becomes a trap of the guest that made the call. https://doc
 from __future__ import annotations
 
 import ctypes
-import logging
 from collections.abc import Callable
 from ctypes import byref
 from typing import Any, Final, TypeAlias
@@ -17,11 +16,12 @@ from wasmtime import _bindings as bindings
 from wasmtime import _ffi as ffi
 from wasmtime._slab import Slab
 
+from eventrunner.wasm.running import failed
+
 __all__ = ["MEMORY", "CoreFunction", "GuestMemory", "call_core", "define_core"]
 
 MEMORY: Final = "memory"
 """The name under which a module must export it."""
-_log = logging.getLogger(__name__)
 _I32: Final = int(ffi.WASMTIME_I32.value)
 _UNSIGNED: Final = 0xFFFF_FFFF
 
@@ -102,11 +102,8 @@ def _call(number: int, raw: Any, values: Any, count: int, results: Any, result_c
         answer = function(GuestMemory(caller), *[values[index].of.i32 & _UNSIGNED for index in range(count)])
         if result_count:
             results[0].kind, results[0].of.i32 = _I32, answer or 0
-    except wasmtime.WasmtimeError as error:
-        return _trap(str(error))
-    except BaseException:
-        _log.exception("a host function failed")
-        return _trap("the host failed")
+    except BaseException as error:
+        return _trap(str(failed(error)))
     finally:
         caller._invalidate()
     return 0

@@ -98,6 +98,8 @@ class Host:
                 call.put_out(size_of(text))
                 return Refused(text)
             except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
+                if call.interruption is not None:
+                    raise call.interruption from None
                 return call.failure(error, store.get_fuel())
 
     def _spent(self, instance: _Instance, began: int) -> Spent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -14,8 +15,9 @@ from eventrunner.storage.records import Limits
 from eventrunner.wasm.memory import MemoryAccount, charge_to
 from eventrunner.wasm.outcomes import Limit, LogLine, Message, Outcome, OverLimit, Trapped
 
-__all__ = ["Running", "charged", "running", "size_of"]
+__all__ = ["Running", "charged", "failed", "running", "size_of"]
 
+_log = logging.getLogger(__name__)
 _LINE_BYTES: Final = 32
 """What a line of the log costs beside its text, so that empty ones end too."""
 _MOST_TRAP_TEXT: Final = 4_000
@@ -31,6 +33,8 @@ class Running:
         self.logs: list[LogLine] = []
         self.logs_dropped = 0
         self.memory = memory
+        self.interruption: BaseException | None = None
+        """To be raised when the guest has ended."""
         self._exceeded: Limit | None = None
         self._output = 0
         self._log_bytes = 0
@@ -97,6 +101,21 @@ def charged(call: Running) -> Iterator[None]:
             yield
     finally:
         _thread.call = None
+
+
+def failed(error: BaseException) -> wasmtime.WasmtimeError:
+    """What the guest is told of an exception in a function of the host.
+
+    One that is no Exception, such as a signal's, must not leave a callback either: it ends the call and is raised then.
+    """
+    if isinstance(error, wasmtime.WasmtimeError):
+        return error
+    call: Running | None = getattr(_thread, "call", None)
+    if call is not None and not isinstance(error, Exception):
+        call.interruption = error
+    else:
+        _log.error("a host function failed", exc_info=error)
+    return wasmtime.WasmtimeError("the host failed")
 
 
 def size_of(text: str) -> int:

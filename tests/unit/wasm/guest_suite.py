@@ -11,6 +11,7 @@ from eventrunner.wasm.engine import shared_engine
 from eventrunner.wasm.guest import Guest
 from eventrunner.wasm.host import Host
 from eventrunner.wasm.outcomes import Call, Handled, Limit, LogLine, Message, OverLimit, Refused, Trapped
+from eventrunner.wasm.running import Running
 from support_guests import require_toolchain
 
 __all__ = ["MIB", "GuestSuite", "message", "over"]
@@ -221,6 +222,20 @@ class GuestSuite:
         thread.start()
         assert host.handle(message("echo")).outcome == Handled()
         assert thread.is_alive()
+
+    def test_an_interruption_ends_the_call_and_is_raised(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Such as a signal's: it comes in the middle of a function of the host."""
+
+        def interrupted(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        host = self.host("reuse")
+        host.handle(message("count"))
+        with monkeypatch.context() as patch:
+            patch.setattr(Running, "publish", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                host.handle(message("echo"))
+        assert host.handle(message("count")).published[0].body == b"1"
 
     def test_a_closed_host_makes_new_instances(self) -> None:
         host = self.host("reuse")

@@ -16,7 +16,7 @@ from eventrunner.wasm.modules import ModuleCache
 from eventrunner.wasm.outcomes import Call, Limit, LogLine, Message, Refused, Trapped
 from eventrunner.wasm.wapc_guest import WapcGuest
 from eventrunner.wasm.wapc_messages import encode_delivery
-from support_guests import wapc_guest
+from support_guests import require_toolchain, wapc_guest
 from wasmtime import _func
 
 from tests.unit.wasm.guest_suite import GuestSuite, message, over
@@ -100,6 +100,34 @@ def test_a_call_that_the_host_does_not_know_is_told(namespace: str, operation: s
 
 def test_an_error_without_a_reason_is_told() -> None:
     assert run(written("(i32.const 0)")).outcome == Refused("the guest gave no reason")
+
+
+def test_an_earlier_error_is_not_told_again() -> None:
+    """The guest names its error in the first call only."""
+    body = """
+      (if (i32.eqz (global.get $calls)) (then (call $error (i32.const 0) (i32.const 5))))
+      (global.set $calls (i32.const 1))
+      (i32.const 0)"""
+    code = written(body, '(data (i32.const 0) "first") (global $calls (mut i32) (i32.const 0))')
+    host = Host(shared_engine(), load(code), Limits(), "reuse")
+    outcomes = [host.handle(message("any")).outcome for _ in range(2)]
+    assert outcomes == [Refused("first"), Refused("the guest gave no reason")]
+
+
+@pytest.mark.parametrize("word", ["publish-bytes", "refuse-at-length"])
+def test_what_is_over_the_limit_is_not_even_copied(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_toolchain()
+    copied: list[int] = []
+    read = GuestMemory.read
+
+    def counted(self: GuestMemory, start: int, length: int) -> bytes:
+        copied.append(length)
+        return read(self, start, length)
+
+    monkeypatch.setattr(GuestMemory, "read", counted)
+    host = Host(shared_engine(), load(wapc_guest()), Limits(output_bytes=1000))
+    assert over(host.handle(message(word, 5_000_000))) is Limit.OUTPUT
+    assert all(length < 5_000 for length in copied)
 
 
 def test_a_start_function_runs_once_and_before_the_first_call() -> None:

@@ -81,7 +81,8 @@ Outcome: TypeAlias = Handled | Refused | Trapped | OverLimit
 @dataclass(frozen=True, slots=True)
 class Spent:
     fuel: int
-    """WebAssembly instructions, about; calls of the host cost none."""
+    """WebAssembly instructions, about; calls of the host cost none. Of a call that was broken off, what the engine had
+    written down, which may be far less: it counts in a register."""
     cpu_ns: int
     """Of this thread, the host's part of the call included."""
     memory_bytes: int

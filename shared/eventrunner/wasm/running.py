@@ -83,8 +83,8 @@ class Running:
         if self.memory.refused:
             return self._over(Limit.MEMORY)
         text = str(error)
-        # A table that is too large is refused before the guest has run.
-        if fuel_left == self.limits.fuel and "exceeds table limits" in text:
+        # The engine's, before the guest runs; once it has run, the text begins with its call stack.
+        if text.startswith("table minimum size"):
             return self._over(Limit.MEMORY)
         return Trapped(text[:_MOST_TRAP_TEXT])
 

@@ -12,6 +12,7 @@ import wasmtime
 __all__ = ["TICK_MS", "Ticker"]
 
 TICK_MS: Final = 5
+_TICK: Final = TICK_MS / 1000
 _IDLE_TICKS: Final = 200
 """Without a call, after which the thread ends."""
 
@@ -46,13 +47,14 @@ class Ticker:
 
     @staticmethod
     def ticks(milliseconds: int) -> int:
-        """How many must pass until the time is over for certain: the first may be about to end."""
-        return -(-milliseconds // TICK_MS) + 1
+        """How many must pass until the time is over for certain: the first may be about to end, the second be late."""
+        return -(-milliseconds // TICK_MS) + 2
 
     def _run(self) -> None:
-        idle, seen = 0, 0
+        idle, seen, due = 0, 0, time.monotonic()
         while True:
-            time.sleep(TICK_MS / 1000)
+            due = _next(due)
+            time.sleep(max(0.0, due - time.monotonic()))
             self._engine.increment_epoch()
             with self._lock:
                 idle = 0 if self._inside or seen != self._entries else idle + 1
@@ -60,3 +62,8 @@ class Ticker:
                 if idle >= _IDLE_TICKS:
                     self._thread = None
                     return
+
+
+def _next(due: float) -> float:
+    """So that a wait which took longer does not make all later ones late. A tick that was missed is not made up for."""
+    return max(due, time.monotonic() - _TICK) + _TICK

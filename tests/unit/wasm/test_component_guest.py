@@ -223,12 +223,15 @@ def test_a_table_grows_up_to_the_limit_only() -> None:
     assert over(run(written("", grow, members="(table $t 1 funcref)"))) == "Handled()"
 
 
-def test_the_names_in_a_guest_do_not_decide_what_is_told() -> None:
+@pytest.mark.parametrize(
+    "name", ["all fuel consumed by WebAssembly", "wasm trap: interrupt", "table minimum size of 1 exceeds table limits"]
+)
+def test_the_names_in_a_guest_do_not_decide_what_is_told(name: str) -> None:
     """Its functions may be named like the engine's own words."""
-    members = '(func $"all fuel consumed by WebAssembly" unreachable)'
-    code = written("", '(call $"all fuel consumed by WebAssembly")', members=members)
-    outcome = run(code).outcome
+    members = f'(func $"{name}" unreachable) (start $"{name}")'
+    outcome = run(written("", "", members=members)).outcome
     assert isinstance(outcome, Trapped)
+    assert name in outcome.text
 
 
 def test_all_memories_of_an_instance_count_together() -> None:

@@ -21,6 +21,9 @@ _log = logging.getLogger(__name__)
 _LINE_BYTES: Final = 32
 """What a line of the log costs beside its text, so that empty ones end too."""
 _MOST_TRAP_TEXT: Final = 4_000
+_COPIED_AT_ONCE: Final = 2 * 1024 * 1024
+"""Bytes of a list that the engine hands to the host in any case; some more are a trap, as its copy would be 128 MiB."""
+_TOO_MUCH: Final = "fuel allocated for hostcalls has been exhausted"
 _thread = threading.local()
 
 
@@ -86,6 +89,9 @@ class Running:
         # The engine's, before the guest runs; once it has run, the text begins with its call stack.
         if text.startswith("table minimum size"):
             return self._over(Limit.MEMORY)
+        # The last line is the engine's too.
+        if self.limits.output_bytes <= _COPIED_AT_ONCE and text.rstrip().endswith(_TOO_MUCH):
+            return self._over(Limit.OUTPUT)
         return Trapped(text[:_MOST_TRAP_TEXT])
 
     def _over(self, limit: Limit) -> OverLimit:

@@ -139,8 +139,9 @@ class GuestSuite:
 
     def test_an_output_bomb_does_no_harm(self) -> None:
         limits = Limits(fuel=10**10, milliseconds=30_000, memory_bytes=512 * MIB)
-        call = self.host(limits=limits).handle(message("publish-bytes", 300 * MIB))
-        assert isinstance(call.outcome, OverLimit | Trapped)
+        for size in (3 * MIB, 200 * MIB):
+            assert over(self.host(limits=limits).handle(message("publish-bytes", size))) is Limit.OUTPUT
+            assert over(self.host(limits=limits).handle(message("refuse-at-length", size))) is Limit.OUTPUT
 
     def test_a_log_is_bounded_and_the_call_goes_on(self) -> None:
         host = self.host(limits=Limits(log_bytes=1000, milliseconds=30_000))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from eventrunner.wasm.guest import Guest
 from eventrunner.wasm.host import Host
 from eventrunner.wasm.outcomes import Call, Handled, Limit, LogLine, Message, OverLimit, Refused, Trapped
 from eventrunner.wasm.running import Running
+from eventrunner.wasm.ticker import Ticker
 from support_guests import require_toolchain
 
 __all__ = ["MIB", "GuestSuite", "message", "over"]
@@ -223,6 +225,13 @@ class GuestSuite:
         thread.start()
         assert host.handle(message("echo")).outcome == Handled()
         assert thread.is_alive()
+        deadline = time.monotonic() + 60
+        while thread.is_alive() and time.monotonic() < deadline:
+            # Its time is over, as soon as it has begun.
+            for _ in range(Ticker.ticks(30_000)):
+                shared_engine().raw.increment_epoch()
+            thread.join(0.1)
+        assert not thread.is_alive()
 
     def test_an_interruption_ends_the_call_and_is_raised(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Such as a signal's: it comes in the middle of a function of the host."""

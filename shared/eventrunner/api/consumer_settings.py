@@ -5,23 +5,20 @@ from __future__ import annotations
 import re
 from typing import Final, Literal, NamedTuple
 
+import msgspec
 from flask import Request
 
 from eventrunner.api.bodies import read_choice, refuse_unknown
 from eventrunner.errors import FieldError, InvalidInput
+from eventrunner.storage import records
 from eventrunner.storage.records import Limits, Subscription
 
 __all__ = ["CEILINGS", "INSTANCES", "MOST_WORDS", "STREAMS", "WORD_PATTERN", "ConsumerSettings", "read_settings"]
 
 STREAMS: Final = ("results", "events")
 INSTANCES: Final = ("fresh", "reuse")
-CEILINGS: Final = {
-    "fuel": 100_000_000_000,
-    "milliseconds": 30_000,
-    "memory_bytes": 512 * 1024 * 1024,
-    "output_bytes": 8 * 1024 * 1024,
-    "publishes": 10_000,
-}
+CEILINGS: Final[dict[str, int]] = msgspec.structs.asdict(records.CEILINGS)
+"""By the name of the limit."""
 MOST_WORDS: Final = 32
 """Types, and sources, that a consumer may name."""
 WORD_PATTERN: Final = r"^[^\u0000-\u001f\u007f]{1,256}$"

@@ -212,6 +212,7 @@ class TestRefused:
             ("fuel=0", "fuel"),
             ("memory_bytes=99999999999", "memory_bytes"),
             ("milliseconds=1.5", "milliseconds"),
+            ("log_bytes=1048577", "log_bytes"),
             ("stream=raw", "stream"),
             ("type=", "type"),
             ("type=a%0ab", "type"),

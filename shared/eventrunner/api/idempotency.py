@@ -34,8 +34,6 @@ _KEY: Final = re.compile(KEY_PATTERN)
 _DEAD_SECONDS: Final = 60.0
 """A request that has not ended after so long has died with its process."""
 _UNDER_WAY: Final = f"The request with this {HEADER} is still under way; ask again in a moment."
-
-
 _FULL_SECONDS: Final = 3600.0
 """Reservations are kept for a day, so that a few of them have gone by then."""
 

@@ -2,7 +2,7 @@
 
 In grpc.aio a message goes from a thread of the library to the one of the event loop and back. On two cores each of
 these steps wakes a core that has nothing else to do, which costs more than the message: 40 instead of 25 µs (measured
-on two virtual cores; docs/benchmarks.md). The interpreter's lock lets one of them run at a time anyway.
+on two virtual cores; docs/benchmarks.md). As one waits for the other, they have little to do at the same time.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ _SPARE_REQUESTS = 2
 """Requests' worth of events and bytes that are held besides those in flight."""
 _MORE_REQUESTS, _MORE_EVENTS = 8, 16_384
 """So many requests' worth of events, but not more events, are held where they are small: of many tenants that send
-as much, requests are then of one or two, which costs the sink a fifth less than requests of all."""
+as much, requests are then of one or two, and so is what has to be published of each reply."""
 _IDLE = 32
 """Messages that are asked for beyond those known to wait. Not as many as there is room for: a request stays open until
 it is filled, and if a few small messages are followed by a thousand large ones, they would all come."""

@@ -66,7 +66,7 @@ class PublicKey:
     def module_id(self) -> bytes:
         """By which a signature names the key: wasmsign2's own, which takes a signature that has another id for one of
         another key."""
-        return hmac.digest(b"key_id", self.raw, "sha256")[:12]
+        return hmac.digest(self.raw, b"key_id", "sha256")[:12]
 
     @classmethod
     def parse(cls, data: bytes) -> PublicKey:

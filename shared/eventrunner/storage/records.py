@@ -10,6 +10,7 @@
 | consumers | `<tenant>.<name>` | Consumer            |
 | replays | `<tenant>.<id>`   | `replay.Replay`       |
 | idempotency | `<tenant>.<digest of who, what call, which key>` | kept for a day |
+| signing_keys | `<tenant>.<key id>` | SigningKey         |
 | stops   | `<stream>.<consumer>.<tenant>` | `source.stops.Stop` |
 """
 
@@ -38,6 +39,7 @@ __all__ = [
     "PLANS",
     "REPLAYS",
     "RULES",
+    "SIGNING_KEYS",
     "STOPS",
     "TENANTS",
     "Consumer",
@@ -47,6 +49,7 @@ __all__ = [
     "Record",
     "RuleSet",
     "RuleVersion",
+    "SigningKey",
     "StoredModule",
     "Subscription",
     "Tenant",
@@ -58,7 +61,7 @@ __all__ = [
 ]
 
 TENANTS, KEYS, PLANS, RULES, CONSUMERS, REPLAYS = "tenants", "keys", "plans", "rules", "consumers", "replays"
-IDEMPOTENCY, KEY_USES, STOPS = "idempotency", "key_uses", "stops"
+IDEMPOTENCY, KEY_USES, SIGNING_KEYS, STOPS = "idempotency", "key_uses", "signing_keys", "stops"
 """Names of the buckets."""
 
 _KEY_PREFIX = "er_"
@@ -226,6 +229,8 @@ class Consumer(Record):
     limits: Limits = Limits()
     instance: Literal["fresh", "reuse"] = "fresh"
     """A new instance for each event, or one for many."""
+    signed_by: str = ""
+    """Id of the tenant's signing key; empty: stored before signatures were asked for."""
     created: str = ""
     updated: str = ""
 
@@ -240,8 +245,26 @@ class Consumer(Record):
         return self.durable or f"{self.tenant}-{self.name}"
 
 
+class SigningKey(Record):
+    """With which a tenant signs its modules; without the record it is revoked."""
+
+    tenant: str
+    id: str
+    public: str
+    """Base64 of the 32 bytes."""
+    name: str = ""
+    """For people."""
+    created: str = ""
+
+    @classmethod
+    def from_json(cls, value: bytes) -> SigningKey:
+        """Raises InvalidInput."""
+        key: SigningKey = super().from_json(value)
+        return key
+
+
 def tenant_key(tenant: str, name: str) -> str:
-    """Key of a tenant's consumer, replay or reservation in its bucket."""
+    """Key of a tenant's consumer, signing key, replay or reservation in its bucket."""
     return f"{tenant}.{name}"
 
 

@@ -8,6 +8,7 @@
 | rules   | `<tenant>.<name>` | RuleSet               |
 | plans   | plan name         | a plan of `billing`   |
 | consumers | `<tenant>.<name>` | Consumer            |
+| consumer_status | `<tenant>.<name>` | ConsumerStatus, written by what runs it |
 | replays | `<tenant>.<id>`   | `replay.Replay`       |
 | idempotency | `<tenant>.<digest of who, what call, which key>` | kept for a day |
 | stops   | `<stream>.<consumer>.<tenant>` | `source.stops.Stop` |
@@ -30,6 +31,7 @@ from eventrunner.tenancy import check_tenant
 __all__ = [
     "CEILINGS",
     "CONSUMERS",
+    "CONSUMER_STATUS",
     "IDEMPOTENCY",
     "KEYS",
     "KEY_USES",
@@ -41,6 +43,7 @@ __all__ = [
     "STOPS",
     "TENANTS",
     "Consumer",
+    "ConsumerStatus",
     "Key",
     "Limits",
     "Quota",
@@ -58,7 +61,7 @@ __all__ = [
 ]
 
 TENANTS, KEYS, PLANS, RULES, CONSUMERS, REPLAYS = "tenants", "keys", "plans", "rules", "consumers", "replays"
-IDEMPOTENCY, KEY_USES, STOPS = "idempotency", "key_uses", "stops"
+IDEMPOTENCY, KEY_USES, STOPS, CONSUMER_STATUS = "idempotency", "key_uses", "stops", "consumer_status"
 """Names of the buckets."""
 
 _KEY_PREFIX = "er_"
@@ -238,6 +241,22 @@ class Consumer(Record):
     @property
     def durable_name(self) -> str:
         return self.durable or f"{self.tenant}-{self.name}"
+
+
+class ConsumerStatus(Record):
+    state: Literal["starting", "ready", "failed"]
+    """`ready`: its module was loaded, and a process of it starts when events come."""
+    replicas: int
+    detail: str
+    updated: str
+    of: str = ""
+    """`updated` of the record that this is about."""
+
+    @classmethod
+    def from_json(cls, value: bytes) -> ConsumerStatus:
+        """Raises InvalidInput."""
+        status: ConsumerStatus = super().from_json(value)
+        return status
 
 
 def tenant_key(tenant: str, name: str) -> str:

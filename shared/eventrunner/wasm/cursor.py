@@ -19,6 +19,10 @@ class Cursor:
         self._end = len(code) if end is None else end
 
     @property
+    def at(self) -> int:
+        return self._at
+
+    @property
     def is_done(self) -> bool:
         return self._at >= self._end
 

@@ -7,7 +7,7 @@
 #define HANDLE_MESSAGE "wasmcloud:messaging/handler@0.2.0#handle-message"
 enum { PAGE = 65536 };
 
-typedef struct { uint32_t failed; text error; } result;  // result<_, string>
+typedef struct { uint8_t failed; text error; } result;  // result<_, string>
 
 IMPORT("wasmcloud:messaging/consumer@0.2.0", "publish")
 void import_publish(const char *subject, size_t subject_length, const char *body, size_t body_length, uint32_t has_reply_to,

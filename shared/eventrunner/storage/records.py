@@ -8,6 +8,7 @@
 | rules   | `<tenant>.<name>` | RuleSet               |
 | plans   | plan name         | a plan of `billing`   |
 | consumers | `<tenant>.<name>` | Consumer            |
+| consumer_status | `<tenant>.<name>` | ConsumerStatus, written by what runs it |
 | replays | `<tenant>.<id>`   | `replay.Replay`       |
 | idempotency | `<tenant>.<digest of who, what call, which key>` | kept for a day |
 | signing_keys | `<tenant>.<key id>` | SigningKey         |
@@ -31,6 +32,7 @@ from eventrunner.tenancy import check_tenant
 __all__ = [
     "CEILINGS",
     "CONSUMERS",
+    "CONSUMER_STATUS",
     "IDEMPOTENCY",
     "KEYS",
     "KEY_USES",
@@ -43,6 +45,7 @@ __all__ = [
     "STOPS",
     "TENANTS",
     "Consumer",
+    "ConsumerStatus",
     "Key",
     "Limits",
     "Quota",
@@ -61,7 +64,8 @@ __all__ = [
 ]
 
 TENANTS, KEYS, PLANS, RULES, CONSUMERS, REPLAYS = "tenants", "keys", "plans", "rules", "consumers", "replays"
-IDEMPOTENCY, KEY_USES, SIGNING_KEYS, STOPS = "idempotency", "key_uses", "signing_keys", "stops"
+IDEMPOTENCY, KEY_USES, STOPS = "idempotency", "key_uses", "stops"
+CONSUMER_STATUS, SIGNING_KEYS = "consumer_status", "signing_keys"
 """Names of the buckets."""
 
 _KEY_PREFIX = "er_"
@@ -261,6 +265,22 @@ class SigningKey(Record):
         """Raises InvalidInput."""
         key: SigningKey = super().from_json(value)
         return key
+
+
+class ConsumerStatus(Record):
+    state: Literal["starting", "ready", "failed"]
+    """`ready`: its module was loaded, and a process of it starts when events come."""
+    replicas: int
+    detail: str
+    updated: str
+    of: str = ""
+    """`updated` of the record that this is about."""
+
+    @classmethod
+    def from_json(cls, value: bytes) -> ConsumerStatus:
+        """Raises InvalidInput."""
+        status: ConsumerStatus = super().from_json(value)
+        return status
 
 
 def tenant_key(tenant: str, name: str) -> str:

@@ -40,6 +40,7 @@ def test_what_ships_is_complete_and_never_drops() -> None:
         "plans",
         "rules",
         "consumers",
+        "consumer_status",
         "replays",
         "idempotency",
         "key_uses",

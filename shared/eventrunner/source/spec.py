@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from eventrunner.clock import format_time, parse_time
 from eventrunner.errors import FieldError, InvalidInput
 from eventrunner.source.durations import parse_iso
 from eventrunner.source.filters import All, parse_filters
@@ -138,6 +139,8 @@ class SourceSpec:
     sink: Destination
     dead_letter: SubjectPattern
     filter_subject: str = ">"
+    start_time: str = ""
+    """Older messages are none of this source's; empty: it takes all that the stream has. RFC 3339."""
     batch: BatchLimits = BatchLimits()
     in_flight: int = 1
     """Requests at one time."""
@@ -174,6 +177,7 @@ def parse_source(manifest: Manifest) -> SourceSpec:
         stream=spec.text("stream", pattern=_DURABLE),
         consumer=spec.text("consumer", name or "?", pattern=_DURABLE),
         filter_subject=spec.text("filterSubject", ">", pattern=_SUBJECT),
+        start_time=_time(spec, "startTime"),
         batch=_batch(spec.fields("batch")),
         in_flight=spec.integer("inFlight", 1, 1),
         ordering=_choice(spec, "ordering", Ordering, Ordering.UNORDERED),
@@ -272,6 +276,19 @@ def _destination(fields: Fields, namespace: str) -> Destination:
 
 def _choice(fields: Fields, name: str, kind: type[_E], default: _E) -> _E:
     return kind(fields.choice(name, [item.value for item in kind], default.value))
+
+
+def _time(fields: Fields, name: str) -> str:
+    """As nats-server writes it. Empty when the field is not there."""
+    text = fields.text(name, "-")
+    if text == "-":
+        return ""
+    try:
+        whole, _, fraction = format_time(parse_time(text)).removesuffix("Z").partition(".")
+    except ValueError as error:
+        fields.wrong(name, str(error))
+        return ""
+    return ".".join(part for part in (whole, fraction.rstrip("0")) if part) + "Z"
 
 
 def _duration(fields: Fields, name: str, default: float) -> float:

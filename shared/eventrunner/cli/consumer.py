@@ -7,11 +7,13 @@ from typing import Any
 
 import click
 
-from eventrunner.api.consumer_settings import CEILINGS, INSTANCES, STREAMS
+from eventrunner.api.consumer_settings import STREAMS
 from eventrunner.cli.calls import all_pages, as_json, path, run, show
+from eventrunner.cli.consumer_build import build
+from eventrunner.cli.consumer_new import new
+from eventrunner.cli.consumer_options import instance_option, limit_options
 from eventrunner.cli.names import OwnedName, OwnedNameType
 from eventrunner.errors import InvalidInput
-from eventrunner.storage.records import Limits
 from eventrunner.wasm.binary import read_module
 
 __all__ = ["command"]
@@ -20,22 +22,13 @@ _CONSUMER = OwnedNameType("acme/alerts")
 _MEDIA = "application/wasm"
 
 
-@click.group("consumer", help="Deploy, list and remove tenants' WebAssembly consumers.")
+@click.group("consumer", help="Write, build, try, deploy, list and remove tenants' WebAssembly consumers.")
 def command() -> None:
     pass
 
 
-def _limits(function: Any) -> Any:
-    for name in reversed(CEILINGS):
-        option = click.option(
-            f"--{name.replace('_', '-')}",
-            type=click.IntRange(1, CEILINGS[name]),
-            default=getattr(Limits(), name),
-            show_default=True,
-            help="Limit of one call.",
-        )
-        function = option(function)
-    return function
+for _subcommand in (new, build):
+    command.add_command(_subcommand)
 
 
 @command.command("deploy")
@@ -47,10 +40,8 @@ def _limits(function: Any) -> Any:
 @click.option("--type", "types", multiple=True, help="Only these; `order.*`: all that begin so. Repeatable.")
 @click.option("--source", "sources", multiple=True, help="From this source only. Repeatable.")
 @click.option("--ordered", is_flag=True, help="One event after the other.")
-@click.option(
-    "--instance", type=click.Choice(INSTANCES), default="fresh", show_default=True, help="For each event, or for many."
-)
-@_limits
+@instance_option
+@limit_options
 @as_json
 def deploy(
     consumer: OwnedName,

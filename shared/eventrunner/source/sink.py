@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -17,7 +18,7 @@ import msgspec
 from eventrunner.access.senders import audience_of
 from eventrunner.errors import InvalidInput
 from eventrunner.events.binary import BATCH_TYPE, STRUCTURED_TYPE, is_binary, read_binary, write_binary
-from eventrunner.events.headers import COUNT_HEADER
+from eventrunner.events.headers import COUNT_HEADER, HANDLED_HEADER
 from eventrunner.events.json_format import decode_event, encode_event, join_batch
 from eventrunner.events.packing import ENCODING, unpack
 from eventrunner.events.sections import SECTIONS_HEADER
@@ -189,6 +190,16 @@ class _Problem(msgspec.Struct):
 
 
 def _delivered(headers: Mapping[str, str], body: bytes) -> Outcome:
+    outcome = _read(headers, body)
+    handled = headers.get(HANDLED_HEADER)
+    if handled is None or not isinstance(outcome, Delivered):
+        return outcome
+    if not (handled.isascii() and handled.isdigit()):
+        return Failed(f"the reply has {HANDLED_HEADER}: {handled[:20]!r}, which is no number")
+    return replace(outcome, handled=int(handled[:18]))
+
+
+def _read(headers: Mapping[str, str], body: bytes) -> Outcome:
     content_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     encoding = headers.get("Content-Encoding", "identity").lower()
     if encoding not in ("identity", ENCODING):

@@ -11,6 +11,7 @@
 | consumer_status | `<tenant>.<name>` | ConsumerStatus, written by what runs it |
 | replays | `<tenant>.<id>`   | `replay.Replay`       |
 | idempotency | `<tenant>.<digest of who, what call, which key>` | kept for a day |
+| signing_keys | `<tenant>.<key id>` | SigningKey         |
 | stops   | `<stream>.<consumer>.<tenant>` | `source.stops.Stop` |
 """
 
@@ -40,6 +41,7 @@ __all__ = [
     "PLANS",
     "REPLAYS",
     "RULES",
+    "SIGNING_KEYS",
     "STOPS",
     "TENANTS",
     "Consumer",
@@ -50,6 +52,7 @@ __all__ = [
     "Record",
     "RuleSet",
     "RuleVersion",
+    "SigningKey",
     "StoredModule",
     "Subscription",
     "Tenant",
@@ -61,7 +64,8 @@ __all__ = [
 ]
 
 TENANTS, KEYS, PLANS, RULES, CONSUMERS, REPLAYS = "tenants", "keys", "plans", "rules", "consumers", "replays"
-IDEMPOTENCY, KEY_USES, STOPS, CONSUMER_STATUS = "idempotency", "key_uses", "stops", "consumer_status"
+IDEMPOTENCY, KEY_USES, STOPS = "idempotency", "key_uses", "stops"
+CONSUMER_STATUS, SIGNING_KEYS = "consumer_status", "signing_keys"
 """Names of the buckets."""
 
 _KEY_PREFIX = "er_"
@@ -229,6 +233,8 @@ class Consumer(Record):
     limits: Limits = Limits()
     instance: Literal["fresh", "reuse"] = "fresh"
     """A new instance for each event, or one for many."""
+    signed_by: str = ""
+    """Id of the tenant's signing key; empty: stored before signatures were asked for."""
     created: str = ""
     updated: str = ""
 
@@ -241,6 +247,24 @@ class Consumer(Record):
     @property
     def durable_name(self) -> str:
         return self.durable or f"{self.tenant}-{self.name}"
+
+
+class SigningKey(Record):
+    """With which a tenant signs its modules; without the record it is revoked."""
+
+    tenant: str
+    id: str
+    public: str
+    """Base64 of the 32 bytes."""
+    name: str = ""
+    """For people."""
+    created: str = ""
+
+    @classmethod
+    def from_json(cls, value: bytes) -> SigningKey:
+        """Raises InvalidInput."""
+        key: SigningKey = super().from_json(value)
+        return key
 
 
 class ConsumerStatus(Record):
@@ -260,7 +284,7 @@ class ConsumerStatus(Record):
 
 
 def tenant_key(tenant: str, name: str) -> str:
-    """Key of a tenant's consumer, replay or reservation in its bucket."""
+    """Key of a tenant's consumer, signing key, replay or reservation in its bucket."""
     return f"{tenant}.{name}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import msgspec
 from flask import Request, Response
@@ -49,12 +50,10 @@ class LiveCalls:
             last = next_place(registry, RESULTS_STREAM)
         give_back = self._places.take(tenant)
         results = Followed(RESULTS_STREAM, subject(RESULTS_STREAM, tenant))
-        return follow(
-            registry, results, last, is_known, lambda message, start: _written(message, type, start), give_back
-        )
+        return follow(registry, results, last, is_known, partial(_written, type=type), give_back)
 
 
-def _written(message: StoredMessage, type: str | None, start: int) -> Iterator[bytes]:
+def _written(message: StoredMessage, start: int, type: str | None) -> Iterator[bytes]:
     if ONLY_HEADER in message.headers:
         # A replay for one consumer is no news.
         return

@@ -21,8 +21,8 @@ def live_events(api: Api, tenant: str, type_: str | None) -> AsyncGenerator[str,
 
 
 async def sent_events(api: Api, place: str) -> AsyncGenerator[str, None]:
-    """The data of the server-sent events of a path. A connection that is lost goes on where it was. Raises ApiError, and
-    Unavailable if none was."""
+    """The data of the server-sent events of a path. A connection that is lost goes on where it was. Raises ApiError,
+    and Unavailable if none was."""
     last, began = None, False
     while True:
         async with contextlib.aclosing(api.stream(place, last)) as events:

@@ -53,8 +53,8 @@ def test_what_ships_is_complete_and_never_drops() -> None:
     )
     assert set(configs) == streams | {f"KV_{name}" for name in buckets} | {"OBJ_modules"}
     for name, config in configs.items():
-        # Of the audit log a tenant's oldest entries go first, after 400 days or by the limit of each tenant, and of what
-        # consumers log each one's oldest lines.
+        # Of the audit log a tenant's oldest entries go first, after 400 days or by the limit of each tenant; of what a
+        # consumer logs its oldest lines.
         assert config["discard"] == ("old" if name in OLD else "new")
         assert config["storage"] == "file"
     assert all(configs[name]["max_bytes"] > 0 for name in streams - OLD)

@@ -11,6 +11,7 @@ from eventrunner.errors import FieldError, InvalidInput
 from eventrunner.wasm.conversion import Conversion, best_conversion
 from eventrunner.wasm.engine import Engine
 from eventrunner.wasm.guest import Handler, refuse_imports
+from eventrunner.wasm.images import Images
 from eventrunner.wasm.interfaces import OFFERED, define_interfaces, is_offered, offered_signature
 from eventrunner.wasm.signatures import MESSAGE, signature
 
@@ -18,13 +19,22 @@ __all__ = ["ComponentGuest"]
 
 _HANDLER: Final = "wasmcloud:messaging/handler@0.2.0"
 _FUNCTION: Final = "handle-message"
+_MOST_TEXT: Final = 1_000
+"""Characters of what is told; names in it are the guest's."""
 _HANDLES: Final = f"({MESSAGE}) -> result<_, string>"
 
 
 class ComponentGuest:
-    def __init__(self, engine: Engine, code: component.Component, conversion: Conversion | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        code: component.Component,
+        conversion: Conversion | None = None,
+        images: Images | None = None,
+    ) -> None:
         """Raises InvalidInput that names what it must not import, or does not export."""
         _check_imports(engine, code)
+        self.images: Images = images or {}
         self._code = code
         self._function = _exported(code)
         _check_handler(engine, code)
@@ -86,4 +96,5 @@ def _exported(code: component.Component) -> component.ExportIndex:
 
 
 def _wrong(message: str) -> InvalidInput:
+    message = message[:_MOST_TEXT]
     return InvalidInput(f"The body {message}.", (FieldError("body", message),))

@@ -16,6 +16,7 @@ from eventrunner.errors import FieldError, InvalidInput
 from eventrunner.wasm.core_calls import MEMORY, CoreFunction, GuestMemory, call_core, define_core
 from eventrunner.wasm.engine import Engine
 from eventrunner.wasm.guest import Handler, refuse_imports
+from eventrunner.wasm.images import Images
 from eventrunner.wasm.outcomes import Limit, Message
 from eventrunner.wasm.running import running
 from eventrunner.wasm.wapc_messages import PUBLISHED, decode_published, encode_delivery
@@ -27,15 +28,16 @@ _CALL: Final = "__guest_call"
 _STARTS: Final = ("_start", "wapc_init")
 """Run in this order, where the module has them."""
 _OPERATION: Final = b"MessageSubscriber.HandleMessage"
-_PROVIDED: Final = (b"wasmcloud:messaging", b"Publish")
+_NAMESPACE, _PUBLISH = b"wasmcloud:messaging", b"Publish"
 _I32: Final = wasmtime.ValType.i32()
 _thread = threading.local()
 
 
 class WapcGuest:
-    def __init__(self, engine: Engine, code: wasmtime.Module) -> None:
+    def __init__(self, engine: Engine, code: wasmtime.Module, images: Images | None = None) -> None:
         """Raises InvalidInput that names what it must not import, or does not export."""
         _check(code)
+        self.images: Images = images or {}
         self._code = code
         self._linker = wasmtime.Linker(engine.raw)
         for name, (parameters, results, function) in _FUNCTIONS.items():
@@ -109,8 +111,8 @@ def _host_call(memory: GuestMemory, *parts: int) -> int:
     """Binding, namespace, operation and payload, each with its length; 1 if it was done."""
     session = _session()
     session.host_error = session.host_response = b""
-    asked = memory.read(*parts[2:4]), memory.read(*parts[4:6])
-    if asked != _PROVIDED:
+    is_messaging = _is(memory, parts[2], parts[3], _NAMESPACE)
+    if not (_is(memory, parts[4], parts[5], _PUBLISH) and is_messaging):
         session.host_error = b"only Publish of wasmcloud:messaging is provided here"
         return 0
     try:
@@ -121,6 +123,12 @@ def _host_call(memory: GuestMemory, *parts: int) -> int:
     running().publish(message)
     session.host_response = PUBLISHED
     return 1
+
+
+def _is(memory: GuestMemory, start: int, length: int, name: bytes) -> bool:
+    """What is of another length is not copied: it may be as large as the memory."""
+    memory.check(start, length)
+    return length == len(name) and memory.read(start, length) == name
 
 
 def _host_response_length(_memory: GuestMemory) -> int:

@@ -300,11 +300,6 @@ class TestRefused:
             assert "none at all" in call.problem(404, method, f"consumers/acme/{path}")["detail"]
 
 
-def test_logs_say_that_nothing_runs(call: Caller) -> None:
-    put(call, "acme/alerts", GOOD)
-    assert "does not run them" in call.problem(409, "GET", "consumers/acme/alerts/logs")["detail"]
-
-
 def test_nobody_overwrites_what_they_have_not_seen(call: Caller) -> None:
     made = call("PUT", "consumers/acme/alerts", GOOD, headers={"If-None-Match": "*"}, **WASM)
     tag = made.headers["ETag"]

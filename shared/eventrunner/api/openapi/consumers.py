@@ -12,14 +12,17 @@ from eventrunner.api.openapi.call import Answer, Body, Call, Parameter, json_ans
 from eventrunner.api.openapi.parameters import (
     IF_MATCH,
     IF_NONE_MATCH,
+    LAST_EVENT_ID,
     NOT_MODIFIED,
     PAGE,
     TENANT,
     choice,
     in_path,
+    limit,
     tagged,
 )
 from eventrunner.api.texts import NAME_PATTERN, Time
+from eventrunner.storage.consumer_logs import MOST_LINES, LogEntry
 from eventrunner.storage.records import Limits, StoredModule, Subscription
 
 __all__ = ["CALLS"]
@@ -51,6 +54,10 @@ class ConsumerDocument(msgspec.Struct):
 class ConsumerDocuments(msgspec.Struct):
     consumers: list[ConsumerDocument]
     next: str | None
+
+
+class ConsumerLogs(msgspec.Struct):
+    logs: list[LogEntry]
 
 
 def _words(name: str, description: str) -> Parameter:
@@ -123,9 +130,16 @@ CALLS: Final = (
         id="consumers-logs",
         method="get",
         path=f"{_ONE}/logs",
-        summary="What a consumer has logged: 409, as this version stores consumers and does not run them",
+        summary="What a consumer has logged last, or logs as it comes",
+        description="With `follow`, or to who accepts `text/event-stream`, each line as a server-sent event.",
         path_parameters=(TENANT, _NAME),
-        answers={},
-        problems=(404, 409, 422),
+        parameters=(
+            Parameter("since", {"type": "string", "format": "date-time"}, "Lines from then on"),
+            limit(100, MOST_LINES),
+            choice("follow", ("true", "false"), default="false"),
+            LAST_EVENT_ID,
+        ),
+        answers={200: Answer({"application/json": ConsumerLogs, "text/event-stream": {"type": "string"}})},
+        problems=(404, 422, 429),
     ),
 )

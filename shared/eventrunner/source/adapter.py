@@ -25,12 +25,14 @@ from eventrunner.source.health import SinkHealth
 from eventrunner.source.keeper import StreamKeeper
 from eventrunner.source.letter_room import LetterRoom
 from eventrunner.source.metrics import SourceMetrics
+from eventrunner.source.nats_sink import NatsSink
+from eventrunner.source.nats_uri import is_nats
 from eventrunner.source.pin import PinLost
 from eventrunner.source.publisher import Publisher
 from eventrunner.source.refusals import tell_refusals
 from eventrunner.source.runner import Links, SourceRunner
 from eventrunner.source.running import RunningSources
-from eventrunner.source.sink import Sink, make_session, sink_audience, sink_url
+from eventrunner.source.sink import HttpSink, Sink, make_session, sink_audience, sink_url
 from eventrunner.source.spec import Destination, SourceSpec
 from eventrunner.source.stops import Stops
 from eventrunner.source.streams import StreamSpec, apply_streams
@@ -74,8 +76,11 @@ class Adapter:
     async def run(self, stopping: asyncio.Event) -> None:
         """Returns when `stopping` is set and every source has left."""
         async with make_session() as session, self._monitoring():
-            while not stopping.is_set():
-                await self._run_connection(session, stopping)
+            try:
+                while not stopping.is_set():
+                    await self._run_connection(session, stopping)
+            finally:
+                await asyncio.gather(*(sink.close() for sink in self._sinks.values()))
 
     async def _run_connection(self, session: aiohttp.ClientSession, stopping: asyncio.Event) -> None:
         """Until stopped, or until the client has given the connection up for good, which it does on some errors."""
@@ -113,7 +118,7 @@ class Adapter:
         listeners += [publisher, stops]
 
         def links(spec: SourceSpec) -> Links:
-            reply = self._sink(spec.reply, session) if isinstance(spec.reply, Destination) else None
+            reply = self._http_sink(spec.reply, session) if isinstance(spec.reply, Destination) else None
             return Links(client, publisher, room, stops, self._sink(spec.sink, session), reply, make_streams)
 
         async def run_source(spec: SourceSpec, until: asyncio.Event) -> None:
@@ -198,13 +203,25 @@ class Adapter:
 
     def _sink(self, destination: Destination, session: aiohttp.ClientSession) -> Sink:
         """One for each URL, so that sources share what is known of its health."""
-        url, audience = self._sink_key(destination)
-        if (url, audience) not in self._sinks:
+        if not is_nats(destination.uri):
+            return self._http_sink(destination, session)
+        key = self._sink_key(destination)
+        if key not in self._sinks:
+            self._sinks[key] = NatsSink(destination.uri, SinkHealth())
+        return self._sinks[key]
+
+    def _http_sink(self, destination: Destination, session: aiohttp.ClientSession) -> HttpSink:
+        url, audience = key = self._sink_key(destination)
+        if key not in self._sinks:
             sign = partial(self.signer.header, audience) if self.signer is not None and audience else None
-            self._sinks[url, audience] = Sink(url, session, SinkHealth(), sign)
-        return self._sinks[url, audience]
+            self._sinks[key] = HttpSink(url, session, SinkHealth(), sign)
+        sink = self._sinks[key]
+        assert isinstance(sink, HttpSink)
+        return sink
 
     def _sink_key(self, destination: Destination) -> tuple[str, str]:
+        if is_nats(destination.uri):
+            return destination.uri, ""
         return sink_url(destination, self.sink_urls), sink_audience(destination)
 
     @contextlib.asynccontextmanager

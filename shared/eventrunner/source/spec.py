@@ -15,6 +15,8 @@ from eventrunner.errors import FieldError, InvalidInput
 from eventrunner.source.durations import parse_iso
 from eventrunner.source.filters import All, parse_filters
 from eventrunner.source.manifests import Fields, Manifest, read_manifests
+from eventrunner.source.nats_uri import is_nats, nats_problem
+from eventrunner.storage.jetstream import without_secrets
 
 __all__ = [
     "API_VERSION",
@@ -113,7 +115,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Knative's Destination: an object, a URI, or a URI relative to the object's."""
+    """Knative's Destination: an object, a URI, or a URI relative to the object's. A sink's URI may be of NATS too."""
 
     ref: Reference | None = None
     uri: str = ""
@@ -171,6 +173,8 @@ def parse_source(manifest: Manifest) -> SourceSpec:
     name = metadata.text("name", pattern=_NAME)
     namespace = metadata.text("namespace", "default")
     spec = top.fields("spec")
+    sink = _required_destination(spec, namespace)
+    nats = is_nats(sink.uri)
     source = SourceSpec(
         name=name,
         namespace=namespace,
@@ -182,15 +186,17 @@ def parse_source(manifest: Manifest) -> SourceSpec:
         in_flight=spec.integer("inFlight", 1, 1),
         ordering=_choice(spec, "ordering", Ordering, Ordering.UNORDERED),
         delivery=_delivery(spec.fields("delivery")),
-        format=_choice(spec, "format", Format, Format.BATCH),
+        format=_choice(spec, "format", Format, Format.STRUCTURED if nats else Format.BATCH),
         compression=_choice(spec, "compression", Compression, Compression.NONE),
         filters=parse_filters(spec.sequence("filters"), "spec.filters", errors),
-        sink=_required_destination(spec, namespace),
+        sink=sink,
         reply=_reply(spec, namespace),
         usage=_subject(spec, "usage", "usage.{tenantid}"),
         dead_letter=_subject(spec, "deadLetter", f"deadletter.{name or '?'}.{{tenantid}}"),
     )
     spec.done()
+    if nats:
+        _check_for_nats(source, spec)
     if errors:
         wrong = "; ".join(f"{error.field} {error.message}" for error in errors)
         raise InvalidInput(f"The {KIND} {name!r} has wrong fields: {wrong}.", tuple(errors))
@@ -229,7 +235,17 @@ def _required_destination(spec: Fields, namespace: str) -> Destination:
         spec.wrong("sink", "is required")
         spec.take("sink")
         return Destination()
-    return _destination(spec.fields("sink"), namespace)
+    return _destination(spec.fields("sink"), namespace, nats=True)
+
+
+def _check_for_nats(source: SourceSpec, spec: Fields) -> None:
+    """A message of core NATS holds one event, which the server's credentials let in."""
+    if source.format is not Format.STRUCTURED:
+        spec.wrong("format", f"must be structured for a sink of NATS, not {source.format}")
+    if source.compression is not Compression.NONE:
+        spec.wrong("compression", f"must be none for a sink of NATS, not {source.compression}")
+    if source.sink.audience:
+        spec.wrong("sink.audience", "must not be there for a sink of NATS, which is sent no token")
 
 
 def _reply(spec: Fields, namespace: str) -> SubjectPattern | Destination | None:
@@ -252,7 +268,7 @@ def _pattern(fields: Fields, default: str) -> SubjectPattern:
     return SubjectPattern(pattern)
 
 
-def _destination(fields: Fields, namespace: str) -> Destination:
+def _destination(fields: Fields, namespace: str, *, nats: bool = False) -> Destination:
     uri = fields.text("uri", "-")
     audience = fields.text("audience", "-")
     ref = None
@@ -269,8 +285,12 @@ def _destination(fields: Fields, namespace: str) -> Destination:
     uri = "" if uri == "-" else uri
     if ref is None and not uri:
         fields.wrong("", "must hold a ref or a uri")
+    elif ref is None and nats and is_nats(uri):
+        if problem := nats_problem(uri):
+            fields.wrong("uri", problem)
     elif ref is None and (urlsplit(uri).scheme not in ("http", "https") or not urlsplit(uri).hostname):
-        fields.wrong("uri", f"must be an http or https URL, not {uri!r}")
+        kinds = "http, https or nats" if nats else "http or https"
+        fields.wrong("uri", f"must be an {kinds} URL, not {without_secrets(uri)!r}")
     return Destination(ref, uri, "" if audience == "-" else audience)
 
 

@@ -76,6 +76,7 @@ struct text handle(struct message *m) {
     return m->body;
   } else if (is(word, TEXT("echo"))) publish(m->subject, m->body, m->has_reply_to, m->reply_to);
   else if (is(word, TEXT("count"))) answer(m, decimal(calls));
+  else if (is(word, TEXT("derive"))) publish(join(m->subject, TEXT(".made")), decimal(calls), 0, TEXT(""));
   else if (is(word, TEXT("refuse"))) return m->body;
   else if (is(word, TEXT("refuse-at-length"))) return (struct text){allocate(number(m->body)), number(m->body)};
   else if (is(word, TEXT("trap"))) __builtin_trap();

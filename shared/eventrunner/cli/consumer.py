@@ -135,6 +135,8 @@ def _line(item: dict[str, Any]) -> str:
     status = item["status"]
     counts = f"{_text(status['handled'])} handled, {_text(status['failed'])} failed"
     why = f": {status['detail']}" if status["state"] == "failed" else ""
+    if skipped := status["skipped"]:
+        counts += f", {skipped['messages']} messages skipped"
     return f"{item['name']}  {kind}, {status['state']}, {status['replicas']} replicas, {counts}{why}"
 
 

@@ -25,6 +25,16 @@ from eventrunner.storage.records import Limits, StoredModule, Subscription
 __all__ = ["CALLS"]
 
 
+class SkippedMessages(msgspec.Struct):
+    """Removed from the stream though the consumer had not acked them, because it did not keep up and the stream had no
+    more room. The events are stored: a replay to the consumer of this time hands them over."""
+
+    messages: Annotated[int, msgspec.Meta(ge=0)]
+    """Each of up to some hundred events."""
+    first: Time
+    last: Time
+
+
 class ConsumerStatus(msgspec.Struct):
     state: Literal["stored", "starting", "ready", "failed"]
     """`stored`: nothing has taken it up; `ready`: its module was loaded, and a process starts when events come."""
@@ -36,6 +46,7 @@ class ConsumerStatus(msgspec.Struct):
     handled: Annotated[int, msgspec.Meta(ge=0)] | None
     """Events; null where that is not known just now."""
     failed: Annotated[int, msgspec.Meta(ge=0)] | None
+    skipped: SkippedMessages | None
 
 
 class ConsumerDocument(msgspec.Struct):

@@ -13,6 +13,7 @@ from eventrunner.cli.connection import Api
 from eventrunner.cli.consumer_build import build
 from eventrunner.cli.consumer_new import new
 from eventrunner.cli.consumer_options import instance_option, limit_options
+from eventrunner.cli.consumer_run import run as run_
 from eventrunner.cli.consumer_sign import SECRET_KEY, SIGNATURE_COMMANDS, signed_code
 from eventrunner.cli.consumer_wait import described, settled
 from eventrunner.cli.names import OwnedName, OwnedNameType
@@ -31,7 +32,7 @@ def command() -> None:
     pass
 
 
-for _subcommand in (new, build, *SIGNATURE_COMMANDS):
+for _subcommand in (new, build, run_, *SIGNATURE_COMMANDS):
     command.add_command(_subcommand)
 
 

@@ -11,8 +11,9 @@ import pytest
 from eventrunner.errors import Forbidden, InvalidInput, Unavailable
 from eventrunner.events import USAGE_TYPE, Event, decode_event, encode_batch
 from eventrunner.events.costs import Cost
+from eventrunner.events.handed import handed_body
 from eventrunner.handlers.consumer_guest import ActiveGuest, Source
-from eventrunner.handlers.consumer_messages import body_of, subject_of
+from eventrunner.handlers.consumer_messages import subject_of
 from eventrunner.handlers.consumer_publishing import MOST_HOPS
 from eventrunner.handlers.consumer_run import Item
 from eventrunner.handlers.tenant_consumer import TenantConsumer
@@ -121,7 +122,7 @@ def failures(outcomes: Outcomes) -> list[tuple[str, int, str]]:
 def test_the_body_is_the_event_without_what_the_platform_counted() -> None:
     sent = event("1", "order", {"usagein": 5}, region="eu")
     sent.usagein, sent.usageout, sent.usagecpu, sent.usagemem, sent.usagerules = 1, 2, 3, 4, 5
-    body = json.loads(body_of(sent))
+    body = json.loads(handed_body(sent))
     assert body == {
         "id": "1",
         "source": "/s",

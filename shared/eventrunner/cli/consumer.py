@@ -11,6 +11,7 @@ from eventrunner.api.consumer_settings import STREAMS
 from eventrunner.cli.calls import all_pages, as_json, path, run, show
 from eventrunner.cli.connection import Api
 from eventrunner.cli.consumer_build import build
+from eventrunner.cli.consumer_logs import logs
 from eventrunner.cli.consumer_new import new
 from eventrunner.cli.consumer_options import instance_option, limit_options
 from eventrunner.cli.consumer_run import run as run_
@@ -32,7 +33,11 @@ def command() -> None:
     pass
 
 
+<<<<<<< HEAD
 for _subcommand in (new, build, run_, *SIGNATURE_COMMANDS):
+=======
+for _subcommand in (new, build, logs):
+>>>>>>> 787c36c785aad0f48e767c710c3b3cfc55bceed5
     command.add_command(_subcommand)
 
 
@@ -110,15 +115,6 @@ def show_(consumer: OwnedName, as_json: bool) -> None:
     for part in ("module", "subscription", "limits", "status"):
         lines += [f"  {part}", *(f"    {name:14} {_text(value)}" for name, value in (found[part] or {}).items())]
     show(found, as_json, "\n".join(lines))
-
-
-@command.command("logs")
-@click.argument("consumer", metavar="TENANT/NAME", type=_CONSUMER)
-@as_json
-def logs(consumer: OwnedName, as_json: bool) -> None:
-    """Print what a consumer has logged."""
-    found = run(lambda api: api.call("GET", path("consumers", *consumer, "logs")))
-    show(found, as_json, "\n".join(str(item) for item in found["logs"]))
 
 
 @command.command("remove")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -14,12 +14,13 @@ from eventrunner.handlers.tenant_consumer import TenantConsumer
 from eventrunner.settings import Settings
 from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.modules import ModuleStore
-from eventrunner.storage.records import CONSUMERS, tenant_key
+from eventrunner.storage.records import CONSUMERS, SIGNING_KEYS, SigningKey, tenant_key
 from eventrunner.wasm.engine import shared_engine
 from eventrunner.wasm.guest import Guest
 from eventrunner.wasm.loading import load_guest
 from eventrunner.wasm.modules import ModuleCache
 from eventrunner.wasm.outcomes import Call
+from eventrunner.wasm.signing import PublicKey, verify
 
 __all__ = ["make_consumer"]
 
@@ -29,18 +30,18 @@ def make_consumer(settings: Settings, policies: Path) -> TenantConsumer:
     tenant, _, name = settings.consumer.partition("/")
     if not tenant or not name:
         raise ConfigurationError(f"EVENTRUNNER_CONSUMER must be <tenant>/<name>, not {settings.consumer!r}.")
-    registry = Mirror(settings.nats_url, (CONSUMERS,))
+    registry = Mirror(settings.nats_url, (CONSUMERS, SIGNING_KEYS))
     engine = shared_engine()
     cache = ModuleCache(engine, Path(settings.module_cache) if settings.module_cache else None)
 
-    no_keys: Mapping[str, bytes] = {}
-
-    def compiled(code: bytes, tenant: str, keys: Mapping[str, bytes]) -> Guest:
+    def compiled(code: bytes, keys: Iterable[bytes]) -> Guest:
+        # Once more: the key may have been revoked since the module was taken.
+        verify(code, [PublicKey.parse(SigningKey.from_json(key).public.encode()) for key in keys])
         return load_guest(engine, cache, code)
 
     source = Source(
         record=partial(registry.get, CONSUMERS, tenant_key(tenant, name)),
-        keys=lambda: no_keys,
+        keys=partial(registry.items, SIGNING_KEYS),
         code=ModuleStore(registry).read,
         compiled=compiled,
     )

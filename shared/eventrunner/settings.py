@@ -71,8 +71,8 @@ class Settings:
     max_held_bytes: int = 128 * 1024 * 1024
     """Of request bodies that one ingest process or gateway works on at once; what is over it is answered 503."""
     max_calls: int = 128
-    """Calls that a process of ingest over gRPC takes at once, streams among them. Each holds one message of at most
-    `max_body_bytes`, so that their product is the memory that they can take."""
+    """Calls that a process of ingest over gRPC takes at once, streams among them, half of them of one connection. Each
+    holds one message of at most `max_body_bytes`, so that their product is the memory that they can take."""
     max_message_events: int = 500
     """Events that ingest puts into one JetStream message."""
     max_message_bytes: int = 1024 * 1024

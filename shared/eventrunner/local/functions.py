@@ -26,8 +26,18 @@ class Launcher(Protocol):
 
 
 class FunctionLauncher:
-    def __init__(self, project: Project, env: Mapping[str, str], logs: Path, session: aiohttp.ClientSession) -> None:
-        """`env` overrides what the manifests say: the addresses on this machine."""
+    def __init__(
+        self,
+        project: Project,
+        env: Mapping[str, str],
+        logs: Path,
+        session: aiohttp.ClientSession,
+        *,
+        runs_tenants_code: bool = False,
+    ) -> None:
+        """`env` overrides what the manifests say: the addresses on this machine. What runs tenants' code comes after
+        everything else when cores are short, and is told nothing that it does not need."""
+        self._runs_tenants_code = runs_tenants_code
         self._project = project
         self._env = env
         self._logs = logs
@@ -57,10 +67,12 @@ class FunctionLauncher:
                 "TMPDIR": self._temporary(),
             },
             cwd=self._project.root,
+            is_background=self._runs_tenants_code,
+            inherits=not self._runs_tenants_code,
         )
 
     def _arguments(self, service: Service, port: int) -> tuple[str, ...]:
-        main = str(self._project.function(service.name))
+        main = str(self._project.function(service.function))
         if service.server is Server.GRPC:
             return sys.executable, main
         arguments = ["--source", main, "--target", "main", "--host", HOST, "--port", str(port)]

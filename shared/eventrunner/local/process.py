@@ -8,6 +8,7 @@ import functools
 import logging
 import os
 import signal
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,10 @@ _log = logging.getLogger(__name__)
 _LOG_LIMIT_BYTES: Final = 16 * 1024 * 1024
 _TAIL_BYTES: Final = 2000
 _TAIL_LINES: Final = 5
+_NICE: Final = 10
+_NEEDED: Final = frozenset(
+    {"HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "SSL_CERT_FILE", "TZ", "VIRTUAL_ENV"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,10 @@ class Command:
     env: Mapping[str, str] = field(default_factory=dict)
     """Added to the environment of the platform, of which no EVENTRUNNER_ variable is passed on."""
     cwd: Path | None = None
+    is_background: bool = False
+    """Whether it gets a core only when others leave one, as far as that goes: little beside what is busy."""
+    inherits: bool = True
+    """Whether it sees the environment of the platform, and not only of it what programs need to run."""
 
 
 class Child:
@@ -90,12 +99,26 @@ async def spawn(command: Command) -> Child:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=_environment(command.env),
+            env=_environment(command),
             cwd=command.cwd,
             start_new_session=True,
             preexec_fn=functools.partial(die_with, os.getpid()),
         )
+    if command.is_background:
+        _give_way(process.pid)
     return Child(command, process)
+
+
+def _give_way(pid: int) -> None:
+    """What the process starts gives way too. Its session is a group of its own for the scheduler, in which its niceness
+    says nothing to those of other sessions: so the group gets it too (sched(7), the autogroup feature)."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, _NICE)
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{pid}/autogroup").write_text(str(_NICE))
 
 
 def _open_log(path: Path) -> BinaryIO:
@@ -105,6 +128,10 @@ def _open_log(path: Path) -> BinaryIO:
     return path.open("ab")
 
 
-def _environment(extra: Mapping[str, str]) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("EVENTRUNNER_")}
-    return {**inherited, **extra}
+def _environment(command: Command) -> dict[str, str]:
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("EVENTRUNNER_") and (command.inherits or name in _NEEDED or name.startswith("LC_"))
+    }
+    return {**inherited, **command.env}

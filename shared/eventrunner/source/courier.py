@@ -38,7 +38,7 @@ from eventrunner.source.pin import Pin
 from eventrunner.source.publication import TO_DESTINATION, Publication
 from eventrunner.source.publisher import Publisher
 from eventrunner.source.routing import Unroutable, route
-from eventrunner.source.sink import Sink
+from eventrunner.source.sink import HttpSink, Sink
 from eventrunner.source.spec import SourceSpec
 from eventrunner.tenancy import is_letter, tenant_of_subject
 
@@ -66,7 +66,7 @@ class Courier:
 
     spec: SourceSpec
     sink: Sink
-    reply_sink: Sink | None
+    reply_sink: HttpSink | None
     publisher: Publisher
     room: LetterRoom
     held: Held

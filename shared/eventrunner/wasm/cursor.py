@@ -19,6 +19,10 @@ class Cursor:
         self._end = len(code) if end is None else end
 
     @property
+    def at(self) -> int:
+        return self._at
+
+    @property
     def is_done(self) -> bool:
         return self._at >= self._end
 
@@ -49,6 +53,10 @@ class Cursor:
         """The next bytes as a cursor of their own."""
         start = self._skip(length)
         return Cursor(self._code, start, self._at)
+
+    def take(self, length: int) -> bytes:
+        start = self._skip(length)
+        return self._code[start : self._at]
 
     def text(self) -> str:
         start = self._skip(self.unsigned())

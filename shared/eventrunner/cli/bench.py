@@ -23,6 +23,7 @@ from eventrunner.cli.bench_access import AuthorizerFigures, DoorFigures, access_
 from eventrunner.cli.bench_neighbours import measure_neighbours
 from eventrunner.cli.bench_rules import measure_rules, rules_table
 from eventrunner.cli.bench_source import measure_source
+from eventrunner.cli.bench_wasmcloud import measure_wasmcloud, wasmcloud_table
 from eventrunner.cli.connection import Api, Connection
 from eventrunner.cli.demo import measure_latency
 from eventrunner.cli.flights import read_flights
@@ -33,7 +34,7 @@ from eventrunner.cli.sender import Batch, Sender, cut
 from eventrunner.cli.tallies import Tallies
 from eventrunner.cli.watch import percentile
 from eventrunner.clock import format_time, utc_now
-from eventrunner.errors import Unavailable
+from eventrunner.errors import EventRunnerError, Unavailable
 from eventrunner.events import decode_event
 
 __all__ = ["command"]
@@ -42,7 +43,7 @@ _TENANT = "bench"
 _RUNS = {1: (4_000, 32), 50: (60_000, 8), 500: (200_000, 4)}
 """Batch size → (events, connections)."""
 
-_PARTS = ("rules", "access", "platform")
+_PARTS = ("rules", "access", "wasmcloud", "platform")
 _NEIGHBOUR_SECONDS = 10.0
 _FLOOD_LINES = 300_000
 _YARDSTICK = 100_000
@@ -87,6 +88,8 @@ def command(output: Path, batches: tuple[str, ...], parts: tuple[str, ...]) -> N
         doors, authorizers = _access(errors)
         document |= {"doors": [asdict(item) for item in doors], "authorizer": [asdict(item) for item in authorizers]}
         console.print(access_table(doors, authorizers))
+    if "wasmcloud" in (parts or _PARTS):
+        document |= _wasmcloud(console, errors)
     if "platform" in (parts or _PARTS):
         document |= _platform([int(size) for size in batches] or list(_RUNS), errors)
         _print(document, console)
@@ -101,6 +104,19 @@ def _access(console: Console) -> tuple[list[DoorFigures], list[AuthorizerFigures
         return measure_access(folder, console)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wasmcloud(console: Console, errors: Console) -> dict[str, object]:
+    folder = make_folder("bench-wasmcloud")
+    try:
+        figures = measure_wasmcloud(folder, errors)
+    except EventRunnerError as error:
+        errors.print(f"no wasmCloud: {error}")
+        return {}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    console.print(wasmcloud_table(figures))
+    return {"wasmcloud": asdict(figures)}
 
 
 def _platform(sizes: list[int], console: Console) -> dict[str, object]:

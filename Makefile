@@ -35,8 +35,9 @@ faults: setup ## ten minutes of faults under load; FAULTS_SECONDS, FAULTS_SEED, 
 	$(BIN)/python -m tests.pipeline.faults
 
 fuzz: setup ## mutated WebAssembly through the consumers' host; FUZZ_FILES, FUZZ_SEED
+	@mkdir -p .cache
 	PYTHONPATH=.:tests $(BIN)/python -m tests.attacks.fuzzing --count $${FUZZ_FILES:-200000} \
-		--seed $${FUZZ_SEED:-$$(date +%s)} 2> .cache-fuzz.log || { tail -20 .cache-fuzz.log; exit 1; }
+		--seed $${FUZZ_SEED:-$$(date +%s)} 2> .cache/fuzz.log || { tail -20 .cache/fuzz.log; exit 1; }
 
 proto: setup ## the code that is generated from shared/eventrunner/ingest/proto/*.proto
 	$(BIN)/python -m grpc_tools.protoc -Ishared --python_out=shared --pyi_out=shared \

@@ -5,10 +5,12 @@ from __future__ import annotations
 from functools import cache
 
 import wasmtime
+from eventrunner.storage.mirror import Mirror
+from eventrunner.storage.records import SIGNING_KEYS, SigningKey, tenant_key
 from eventrunner.wasm.sections import leb
 from eventrunner.wasm.signing import PublicKey, SecretKey, sign
 
-__all__ = ["actor", "component", "custom_section", "signed", "signing_key"]
+__all__ = ["actor", "component", "custom_section", "register_key", "signed", "signed_component", "signing_key"]
 
 HANDLER = """
   (core module $m (func (export "f")))
@@ -39,6 +41,18 @@ def signing_key() -> PublicKey:
 
 def signed(code: bytes, secret: SecretKey | None = None) -> bytes:
     return sign(code, secret or _SECRET)
+
+
+def signed_component(*imports: str, serves: bool = True, filling: int = 0) -> bytes:
+    return signed(component(*imports, serves=serves, filling=filling))
+
+
+def register_key(registry: Mirror, *tenants: str, key: PublicKey | None = None) -> None:
+    """The one of `signed`, unless another is given."""
+    public = key or signing_key()
+    for tenant in tenants:
+        record = SigningKey(tenant, public.id, public.to_text(), "test", "2026-01-01T00:00:00.000000Z")
+        registry.put(SIGNING_KEYS, tenant_key(tenant, public.id), record.to_json())
 
 
 def custom_section(name: str, content: bytes) -> bytes:

@@ -71,11 +71,15 @@ class Settings:
     max_held_bytes: int = 128 * 1024 * 1024
     """Of request bodies that one ingest process or gateway works on at once; what is over it is answered 503."""
     max_calls: int = 128
-    """Calls that a process of ingest over gRPC takes at once, streams among them. Each holds one message of at most
-    `max_body_bytes`, so that their product is the memory that they can take."""
+    """Calls that a process of ingest over gRPC takes at once, streams among them, half of them of one connection. Each
+    holds one message of at most `max_body_bytes`, so that their product is the memory that they can take."""
     max_message_events: int = 500
     """Events that ingest puts into one JetStream message."""
     max_message_bytes: int = 1024 * 1024
+    consumer: str = ""
+    """`<tenant>/<name>` of the consumer that a process of tenant-consumer runs."""
+    module_cache: str = ""
+    """Folder of this user alone in which native code of consumers' modules is kept; empty: none is."""
     metrics_port: int = 0
     """Where ingest over gRPC, which has no other port for HTTP, serves /metrics; 0 for nowhere."""
     log_level: str = "info"

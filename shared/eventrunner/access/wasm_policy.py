@@ -1,9 +1,11 @@
-"""What a tenant's consumer may import and publish, by `policies/wasm.rego`. Whatever goes wrong, the answer is no."""
+"""By whose signature a tenant's consumer comes in, and what it may import and publish, by `policies/wasm.rego`.
+
+Whatever goes wrong, the answer is no."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,11 @@ class WasmPolicy:
     def from_folder(cls, folder: Path) -> WasmPolicy:
         """Reads `wasm.rego` and `data.json`. Raises ConfigurationError if they are missing."""
         return cls(RegoRule.from_folder(folder, "wasm.rego", _ENTRYPOINT))
+
+    def admits(self, kind: Kind, tenant: str, signed_by: str, registered: Sequence[str]) -> bool:
+        """Whether it may come in with a signature that one of the tenant's keys has verified; keys by their ids."""
+        asked = {"action": "admit", "tenant": tenant, "kind": kind.value}
+        return self._asks(asked | {"signed_by": signed_by, "registered": list(registered)})
 
     def forbidden(self, module: Module, tenant: str) -> list[Import]:
         """The imports that the tenant's consumer may not have."""

@@ -12,9 +12,12 @@ from eventrunner.cli.calls import all_pages, as_json, path, run, show
 from eventrunner.cli.consumer_build import build
 from eventrunner.cli.consumer_new import new
 from eventrunner.cli.consumer_options import instance_option, limit_options
+from eventrunner.cli.consumer_run import run as run_
+from eventrunner.cli.consumer_sign import SECRET_KEY, SIGNATURE_COMMANDS, signed_code
 from eventrunner.cli.names import OwnedName, OwnedNameType
 from eventrunner.errors import InvalidInput
 from eventrunner.wasm.binary import read_module
+from eventrunner.wasm.signing import SecretKey
 
 __all__ = ["command"]
 
@@ -22,12 +25,12 @@ _CONSUMER = OwnedNameType("acme/alerts")
 _MEDIA = "application/wasm"
 
 
-@click.group("consumer", help="Write, build, try, deploy, list and remove tenants' WebAssembly consumers.")
+@click.group("consumer", help="Write, build, sign, try, deploy, list and remove tenants' WebAssembly consumers.")
 def command() -> None:
     pass
 
 
-for _subcommand in (new, build):
+for _subcommand in (new, build, run_, *SIGNATURE_COMMANDS):
     command.add_command(_subcommand)
 
 
@@ -42,6 +45,7 @@ for _subcommand in (new, build):
 @click.option("--ordered", is_flag=True, help="One event after the other.")
 @instance_option
 @limit_options
+@click.option("--sign-key", "secret", type=SECRET_KEY, help="Sign it with this secret key before.")
 @as_json
 def deploy(
     consumer: OwnedName,
@@ -49,15 +53,18 @@ def deploy(
     types: tuple[str, ...],
     sources: tuple[str, ...],
     ordered: bool,
+    secret: SecretKey | None,
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """Store FILE (a WebAssembly component, or a waPC module) as the consumer TENANT/NAME, or in its place."""
+    """Store FILE (a WebAssembly component, or a waPC module) as the consumer TENANT/NAME, or in its place. It must be
+    signed with one of the tenant's keys."""
     code = file.read_bytes()
     try:
         read_module(code)
     except InvalidInput as error:
         raise click.UsageError(f"{file}: {error.detail}") from error
+    code = code if secret is None else signed_code(file, secret)
     query = {**settings, "type": types, "source": sources, "ordered": "true" if ordered else None}
     made = run(lambda api: api.call("PUT", path("consumers", *consumer, **query), content=(_MEDIA, code)))
     module = made["module"]
@@ -82,6 +89,7 @@ def show_(consumer: OwnedName, as_json: bool) -> None:
     """Show a consumer: its module, which events it is handed, its limits and its status."""
     found = run(lambda api: api.call("GET", path("consumers", *consumer)))
     lines = [_line(found)]
+    lines.append(f"  signed by      {found['signed_by'] or 'nobody'}")
     for part in ("module", "subscription", "limits", "status"):
         lines += [f"  {part}", *(f"    {name:14} {_text(value)}" for name, value in (found[part] or {}).items())]
     show(found, as_json, "\n".join(lines))

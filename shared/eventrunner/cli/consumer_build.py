@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,7 +52,7 @@ def build_project(folder: Path) -> Path:
     file = folder / MODULE
     file.unlink(missing_ok=True)
     # Standard output is for what was built.
-    done = subprocess.run(["sh", "build.sh"], cwd=folder, env=tool_environment(), stdout=sys.stderr, check=False)
+    done = subprocess.run(["sh", "build.sh"], cwd=folder, env=tool_environment(), stdout=2, check=False)
     if done.returncode:
         raise InvalidInput(f"{folder} does not build: build.sh ended with status {done.returncode}.")
     if not file.is_file():

@@ -10,6 +10,8 @@ import msgspec
 from eventrunner.errors import InvalidInput
 from eventrunner.events import Event, check_event, decode_incoming
 from eventrunner.events.json_format import split_batch
+from eventrunner.events.validation import is_reserved_extension
+from eventrunner.tenancy import check_tenant
 
 __all__ = ["parse_event", "read_events"]
 
@@ -21,14 +23,19 @@ def read_events(file: IO[bytes], tenant: str) -> Iterator[Event]:
         try:
             yield parse_event(document, tenant)
         except InvalidInput as error:
-            raise InvalidInput(f"Event {number} of {file.name}: {error.detail}", error.fields) from error
+            raise InvalidInput(f"Event {number}: {error.detail}", error.fields) from error
 
 
 def parse_event(document: bytes | msgspec.Raw, tenant: str) -> Event:
-    """Raises InvalidInput."""
+    """An event as it comes from a producer, or with what the platform has added to it. Raises InvalidInput."""
     event = decode_incoming(document)
-    event.tenantid = event.tenantid or tenant
-    return check_event(event)
+    event.tenantid = check_tenant(event.tenantid or tenant)
+    added = {name: value for name, value in (event.extensions or {}).items() if is_reserved_extension(name)}
+    event.extensions = {name: value for name, value in (event.extensions or {}).items() if name not in added} or None
+    check_event(event)
+    for name, value in added.items():
+        event.set_extension(name, value)
+    return event
 
 
 def _documents(file: IO[bytes]) -> Iterator[bytes | msgspec.Raw]:

@@ -9,13 +9,14 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from eventrunner.errors import Conflict, FieldError, InvalidInput, NotFound
 
 __all__ = [
+    "ABOUT",
     "LANGUAGES",
     "MODULE",
     "TEMPLATES",
@@ -32,7 +33,7 @@ LANGUAGES: Final = ("assemblyscript", "c", "go", "javascript", "python", "rust")
 TEMPLATES: Final = Path(__file__).parents[1] / "guest_projects"
 MODULE: Final = Path("build", "consumer.wasm")
 """What a project's `build.sh` writes."""
-_ABOUT: Final = "project.json"
+ABOUT: Final = "project.json"
 _SCRIPT: Final = "build.sh"
 _WIT: Final = "wit"
 _PLACEHOLDER: Final = "{{name}}"
@@ -53,6 +54,8 @@ class Project(msgspec.Struct, frozen=True):
     tools: tuple[Tool, ...]
     wit: bool = True
     """Whether the project has the WIT that all share; a waPC module has no use for it."""
+    instance: Literal["fresh", "reuse"] = "fresh"
+    """How it is meant to be deployed, and how it is tried where nothing else is said."""
 
 
 def check_name(name: str) -> str:
@@ -67,10 +70,10 @@ def check_name(name: str) -> str:
 
 def read_project(folder: Path) -> Project:
     """Raises NotFound and InvalidInput that say what is wrong with `project.json`."""
-    file = folder / _ABOUT
+    file = folder / ABOUT
     if not file.is_file():
         raise NotFound(
-            f"{folder} is no project of a consumer, as it has no {_ABOUT}: begin one with `eventrunner consumer new`."
+            f"{folder} is no project of a consumer, as it has no {ABOUT}: begin one with `eventrunner consumer new`."
         )
     try:
         return msgspec.json.decode(file.read_bytes(), type=Project)

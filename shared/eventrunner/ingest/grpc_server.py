@@ -25,6 +25,7 @@ from eventrunner.access.tokens import token_verifier
 from eventrunner.errors import ConfigurationError, EventRunnerError
 from eventrunner.ingest.door import Door
 from eventrunner.ingest.grpc import SERVICE, STAGE, GrpcIngest
+from eventrunner.settings import Settings
 from eventrunner.storage.records import KEY_USES
 
 __all__ = ["serve"]
@@ -43,10 +44,7 @@ def serve(policies: Path) -> None:
 async def _serve(policies: Path) -> None:
     door = Door(STAGE, ("tenants", "keys"))
     ingest = GrpcIngest(door, _authorizer(door, policies))
-    # A message that is larger is answered RESOURCE_EXHAUSTED by the library, as it cannot be read.
-    limit = ("grpc.max_receive_message_length", door.settings.max_body_bytes)
-    # So is a call that is one too many: those at once, each with one message at a time, are what takes memory here.
-    server = grpc.aio.server(options=[limit, ("grpc.so_reuseport", 0)], maximum_concurrent_rpcs=door.settings.max_calls)
+    server = grpc.aio.server(options=_options(door.settings), maximum_concurrent_rpcs=door.settings.max_calls)
     server.add_generic_rpc_handlers((ingest.handlers(),))
     health = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
@@ -61,6 +59,21 @@ async def _serve(policies: Path) -> None:
     await server.start()
     _log.info("ingest over gRPC on %s", address)
     await _until_stopped(server, door, health)
+
+
+def _options(settings: Settings) -> list[tuple[str, int]]:
+    """Those calls at once that `max_calls` allows, each with one message at a time, are what takes memory here."""
+    return [
+        # A message that is larger is answered RESOURCE_EXHAUSTED by the library, as it cannot be read; so is a call
+        # that is one too many for the process.
+        ("grpc.max_receive_message_length", settings.max_body_bytes),
+        # Those that are too many for one connection wait at the client. They are half, so that it is not refused while
+        # the library still counts calls whose answers it has already, and leaves room for another one.
+        ("grpc.max_concurrent_streams", max(1, settings.max_calls // 2)),
+        # It would refuse those too that came while an answered one has not been tidied away.
+        ("grpc.http.overload_protection", 0),
+        ("grpc.so_reuseport", 0),
+    ]
 
 
 def _authorizer(door: Door, policies: Path) -> Authorizer:

@@ -17,7 +17,7 @@ from eventrunner.wasm.cursor import Cursor, Malformed
 from eventrunner.wasm.externs import component_export, component_import, module_export, module_import
 from eventrunner.wasm.sections import PREAMBLE, read_sections
 
-__all__ = ["Import", "Kind", "Module", "read_kind", "read_module"]
+__all__ = ["Import", "Kind", "Module", "NotWebAssembly", "read_kind", "read_module"]
 
 _MAGIC: Final = b"\0asm"
 _MODULE: Final = (1, 0)
@@ -45,6 +45,11 @@ class Kind(StrEnum):
     COMPONENT = "component"
 
 
+@dataclass(eq=False)
+class NotWebAssembly(InvalidInput):
+    code = "not-webassembly"
+
+
 @dataclass(frozen=True, slots=True)
 class Import:
     name: str
@@ -64,7 +69,7 @@ class Module:
 
 
 def read_module(code: bytes) -> Module:
-    """Raises InvalidInput that says what was found instead."""
+    """Raises NotWebAssembly that says what was found instead."""
     kind = read_kind(code)
     imports: list[Import] = []
     exports: list[str] = []
@@ -86,7 +91,7 @@ def read_module(code: bytes) -> Module:
 
 
 def read_kind(code: bytes) -> Kind:
-    """By the preamble alone. Raises InvalidInput that says what was found instead."""
+    """By the preamble alone. Raises NotWebAssembly that says what was found instead."""
     if code[:4] != _MAGIC:
         found = f"begins with {code[:8].hex(' ')}" if code else "is empty"
         raise _refusal(f"{found}; a WebAssembly module or component begins with {_MAGIC.hex(' ')}")
@@ -103,8 +108,8 @@ def read_kind(code: bytes) -> Kind:
     )
 
 
-def _refusal(message: str) -> InvalidInput:
-    return InvalidInput(f"The body {message}.", (FieldError("body", message),))
+def _refusal(message: str) -> NotWebAssembly:
+    return NotWebAssembly(f"The body {message}.", (FieldError("body", message),))
 
 
 def _check_length(imports: list[Import], exports: list[str]) -> None:

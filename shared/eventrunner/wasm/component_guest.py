@@ -11,6 +11,7 @@ from eventrunner.errors import FieldError, InvalidInput
 from eventrunner.wasm.conversion import Conversion, best_conversion
 from eventrunner.wasm.engine import Engine
 from eventrunner.wasm.guest import Handler, refuse_imports
+from eventrunner.wasm.images import Images
 from eventrunner.wasm.interfaces import OFFERED, define_interfaces, is_offered, offered_signature
 from eventrunner.wasm.signatures import MESSAGE, signature
 
@@ -24,9 +25,16 @@ _HANDLES: Final = f"({MESSAGE}) -> result<_, string>"
 
 
 class ComponentGuest:
-    def __init__(self, engine: Engine, code: component.Component, conversion: Conversion | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        code: component.Component,
+        conversion: Conversion | None = None,
+        images: Images | None = None,
+    ) -> None:
         """Raises InvalidInput that names what it must not import, or does not export."""
         _check_imports(engine, code)
+        self.images: Images = images or {}
         self._code = code
         self._function = _exported(code)
         _check_handler(engine, code)

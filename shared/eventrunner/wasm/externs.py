@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from eventrunner.wasm.cursor import Cursor
 
-__all__ = ["component_export", "component_import", "module_export", "module_import"]
+__all__ = ["component_export", "component_import", "module_export", "module_import", "module_import_kind"]
 
 _REFERENCES = (0x63, 0x64)
 """`ref null` and `ref`, which a heap type follows."""
@@ -13,7 +13,20 @@ _HAS_MAXIMUM, _HAS_PAGE_SIZE = 0x01, 0x08
 
 def module_import(cursor: Cursor) -> tuple[str, str]:
     name, member = cursor.text(), cursor.text()
-    match cursor.byte():
+    _module_type(cursor)
+    return name, member
+
+
+def module_import_kind(cursor: Cursor) -> int:
+    """Passes over the import; 0x02 is a memory."""
+    cursor.text()
+    cursor.text()
+    return _module_type(cursor)
+
+
+def _module_type(cursor: Cursor) -> int:
+    kind = cursor.byte()
+    match kind:
         case 0x00:
             cursor.unsigned()
         case 0x01:
@@ -29,7 +42,7 @@ def module_import(cursor: Cursor) -> tuple[str, str]:
             cursor.unsigned()
         case other:
             raise cursor.fail(f"an import of the unknown kind {other:#04x}")
-    return name, member
+    return kind
 
 
 def module_export(cursor: Cursor) -> str:

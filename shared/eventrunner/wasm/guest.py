@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 import wasmtime
 
 from eventrunner.errors import FieldError, InvalidInput
+from eventrunner.wasm.images import Images
 from eventrunner.wasm.outcomes import Message
 
 __all__ = ["Guest", "Handler", "refuse_imports"]
@@ -18,6 +19,11 @@ Handler: TypeAlias = Callable[[Message], str | None]
 
 class Guest(Protocol):
     """Safe to share between threads; an instance of it is not."""
+
+    @property
+    def images(self) -> Images:
+        """What its memories have at the start that is not in its code."""
+        ...
 
     def instantiate(self, store: wasmtime.Store) -> Handler:
         """Runs what the guest does at its start. Raises WasmtimeError or Trap."""

@@ -11,6 +11,7 @@ import wasmtime
 from eventrunner.storage.records import Limits
 from eventrunner.wasm.engine import Engine
 from eventrunner.wasm.guest import Guest, Handler
+from eventrunner.wasm.images import Images
 from eventrunner.wasm.memory import MemoryAccount
 from eventrunner.wasm.outcomes import Call, Handled, Message, Outcome, Refused, Spent
 from eventrunner.wasm.running import Running, charged, size_of
@@ -31,7 +32,7 @@ class _Instance:
 
     __slots__ = ("calls", "handler", "memory", "store")
 
-    def __init__(self, engine: Engine, limits: Limits) -> None:
+    def __init__(self, engine: Engine, limits: Limits, images: Images) -> None:
         self.store = wasmtime.Store(engine.raw)
         self.store.set_limits(
             table_elements=_MOST_TABLE_ENTRIES,
@@ -39,7 +40,7 @@ class _Instance:
             tables=_MOST_TABLES,
             memories=_MOST_PARTS,
         )
-        self.memory = MemoryAccount(limits.memory_bytes)
+        self.memory = MemoryAccount(limits.memory_bytes, images=images)
         self.handler: Handler | None = None
         self.calls = 0
 
@@ -110,7 +111,7 @@ class Host:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
-        return _Instance(self._engine, self._limits)
+        return _Instance(self._engine, self._limits, self._guest.images)
 
     def _put_back(self, instance: _Instance, outcome: Outcome) -> None:
         instance.calls += 1

@@ -12,13 +12,14 @@ import ctypes
 import itertools
 import mmap
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import wasmtime
 from wasmtime import _bindings as bindings
+
+from eventrunner.wasm.images import Image, Images
 
 __all__ = ["MemoryAccount", "charge_to", "count_memories"]
 
@@ -26,6 +27,9 @@ _MOST_KEPT: Final = 32
 """Mappings; they have no pages, only addresses."""
 _PAGE: Final = mmap.PAGESIZE
 _NO_RESERVE: Final = 0x4000
+_EMPTY: Final = mmap.MAP_ANONYMOUS
+_OVER: Final = 0x10
+"""MAP_FIXED: in the place of what is there."""
 _NO_ACCESS: Final = 0
 _READ_WRITE: Final = mmap.PROT_READ | mmap.PROT_WRITE
 _FAILED: Final = ctypes.c_void_p(-1).value
@@ -48,6 +52,8 @@ class MemoryAccount:
     """Bytes; also the most there ever were, as a memory never shrinks."""
     refused: bool = False
     """Whether more was asked for than the limit allows."""
+    images: Images = field(default_factory=dict)
+    """What is in memories at the start, unless they are empty."""
 
     def take(self, more: int) -> bool:
         if self.used + more > self.limit:
@@ -58,15 +64,15 @@ class MemoryAccount:
 
 
 class _Mapping:
-    __slots__ = ("accessible", "address", "length")
+    __slots__ = ("accessible", "address", "image", "length")
 
-    def __init__(self, length: int) -> None:
-        address = _libc.mmap(None, length, _NO_ACCESS, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE, -1, 0)
-        if address == _FAILED:
-            raise MemoryError(f"no {length} bytes of addresses: {ctypes.get_errno()}")
-        self.address: int = address
+    def __init__(self, length: int, image: Image | None) -> None:
+        self.address = _map(None, length, _EMPTY, -1)
         self.length = length
+        self.image = image
         self.accessible = 0
+        if image is not None:
+            _map(self.address, image.length, _OVER, image.descriptor)
 
     def make_accessible(self, size: int) -> None:
         """Exactly so many bytes, rounded up to whole pages of this machine."""
@@ -78,6 +84,7 @@ class _Mapping:
         self.accessible = size
 
     def empty(self) -> None:
+        """Of what was written: an image is there again."""
         if self.accessible and _libc.madvise(self.address, self.accessible, mmap.MADV_DONTNEED):
             raise MemoryError(f"memory cannot be emptied: {ctypes.get_errno()}")
 
@@ -87,6 +94,13 @@ class _Mapping:
     def _protect(self, start: int, end: int, protection: int) -> None:
         if _libc.mprotect(self.address + start, end - start, protection):
             raise MemoryError(f"memory cannot be protected: {ctypes.get_errno()}")
+
+
+def _map(place: int | None, length: int, flags: int, descriptor: int) -> int:
+    address: int = _libc.mmap(place, length, _NO_ACCESS, flags | mmap.MAP_PRIVATE | _NO_RESERVE, descriptor, 0)
+    if address == _FAILED:
+        raise MemoryError(f"no {length} bytes of addresses: {ctypes.get_errno()}")
+    return address
 
 
 class _Memory:
@@ -105,32 +119,37 @@ _numbers = itertools.count(1)
 _thread = threading.local()
 
 
-@contextmanager
-def charge_to(account: MemoryAccount) -> Iterator[None]:
+class charge_to:
     """Inside, memories that this thread's guests are given belong to the account."""
-    _thread.account = account
-    try:
-        yield
-    finally:
+
+    __slots__ = ("_account",)
+
+    def __init__(self, account: MemoryAccount) -> None:
+        self._account = account
+
+    def __enter__(self) -> None:
+        _thread.account = self._account
+
+    def __exit__(self, *_: object) -> None:
         _thread.account = None
 
 
 def count_memories(config: wasmtime.Config) -> None:
-    """Has the engine ask here for memory. It cannot map a module's data copy-on-write then: they are copied."""
+    """Has the engine ask here for memory. It cannot map data copy-on-write then: what is in no image is copied."""
     config.memory_init_cow = False
     bindings.wasmtime_config_host_memory_creator_set(config.ptr(), ctypes.byref(_creator))
 
 
-def _mapping(length: int) -> _Mapping:
-    while _kept:
+def _mapping(length: int, image: Image | None) -> _Mapping:
+    for _ in range(len(_kept)):
         try:
             mapping = _kept.pop()
         except IndexError:
             break
-        if mapping.length == length:
+        if mapping.length == length and mapping.image is image:
             return mapping
-        mapping.unmap()
-    return _Mapping(length)
+        _kept.insert(0, mapping)
+    return _Mapping(length, image)
 
 
 def _error(text: str) -> int:
@@ -146,7 +165,7 @@ def _new(_env: Any, _kind: Any, minimum: int, _maximum: int, reserved: int, guar
         if not account.take(minimum):
             return _error(f"a memory of {minimum} bytes is over the limit of {account.limit}")
         capacity = max(reserved, minimum)
-        mapping = _mapping(capacity + guard)
+        mapping = _mapping(capacity + guard, account.images.get(minimum))
         mapping.make_accessible(minimum)
         number = next(_numbers)
         _memories[number] = _Memory(mapping, minimum, capacity, account)
@@ -185,11 +204,12 @@ def _grow(number: int, size: int) -> int:
 
 def _free(number: int) -> None:
     mapping = _memories.pop(number).mapping
-    if len(_kept) >= _MOST_KEPT:
-        mapping.unmap()
-        return
     mapping.empty()
     _kept.append(mapping)
+    while len(_kept) > _MOST_KEPT:
+        # The one that nobody has wanted for the longest time.
+        with suppress(IndexError):
+            _kept.pop(0).unmap()
 
 
 _Finalizer = ctypes.CFUNCTYPE(None, ctypes.c_void_p)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 import wasmtime
@@ -98,15 +96,22 @@ class Running:
         return OverLimit(limit, getattr(self.limits, limit.value))
 
 
-@contextmanager
-def charged(call: Running) -> Iterator[None]:
+class charged(charge_to):
     """Inside, what this thread's guest does is the call's."""
-    _thread.call = call
-    try:
-        with charge_to(call.memory):
-            yield
-    finally:
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Running) -> None:
+        super().__init__(call.memory)
+        self._call = call
+
+    def __enter__(self) -> None:
+        _thread.call = self._call
+        super().__enter__()
+
+    def __exit__(self, *_: object) -> None:
         _thread.call = None
+        super().__exit__()
 
 
 def failed(error: BaseException) -> wasmtime.WasmtimeError:

@@ -90,7 +90,7 @@ def verify(code: bytes, keys: Iterable[PublicKey], detached: bytes | None = None
     if module.signature is None:
         raise UnsignedModule(
             "The module is not signed: it does not begin with a signature section. Sign it with `eventrunner consumer "
-            "sign` or `wasmsign2 sign`."
+            "sign` or `wasmsign2 sign`; put a detached signature into it with `wasmsign2 attach`."
         )
     sets = decode_signatures(module.signature)
     known = {key.module_id: key for key in keys}

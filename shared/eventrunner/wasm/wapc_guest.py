@@ -16,6 +16,7 @@ from eventrunner.errors import FieldError, InvalidInput
 from eventrunner.wasm.core_calls import MEMORY, CoreFunction, GuestMemory, call_core, define_core
 from eventrunner.wasm.engine import Engine
 from eventrunner.wasm.guest import Handler, refuse_imports
+from eventrunner.wasm.images import Images
 from eventrunner.wasm.outcomes import Limit, Message
 from eventrunner.wasm.running import running
 from eventrunner.wasm.wapc_messages import PUBLISHED, decode_published, encode_delivery
@@ -33,9 +34,10 @@ _thread = threading.local()
 
 
 class WapcGuest:
-    def __init__(self, engine: Engine, code: wasmtime.Module) -> None:
+    def __init__(self, engine: Engine, code: wasmtime.Module, images: Images | None = None) -> None:
         """Raises InvalidInput that names what it must not import, or does not export."""
         _check(code)
+        self.images: Images = images or {}
         self._code = code
         self._linker = wasmtime.Linker(engine.raw)
         for name, (parameters, results, function) in _FUNCTIONS.items():

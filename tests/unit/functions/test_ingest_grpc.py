@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
 import urllib.request
@@ -59,7 +60,8 @@ def run(tmp_path: Path, request: pytest.FixtureRequest) -> Run:
 
 @asynccontextmanager
 async def _channel(server: GrpcServer) -> AsyncIterator[grpc.aio.Channel]:
-    async with grpc.aio.insecure_channel(server.address) as channel:
+    """A connection of its own."""
+    async with grpc.aio.insecure_channel(server.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
         yield channel
 
 
@@ -309,19 +311,35 @@ def test_a_call_without_a_message_is_refused(run: Run) -> None:
     run(test)
 
 
-def test_more_calls_at_once_than_it_takes_are_refused(run: Run) -> None:
+def test_calls_of_a_connection_that_are_more_than_it_takes_wait_at_the_client(run: Run) -> None:
     async def test(lab: Lab) -> None:
-        streams = [lab.client().stream() for _ in range(3)]
-        for number, stream in enumerate(streams):
-            await stream.write(ce(str(number)))
-            assert (await stream.read()).settled == 1
-        assert (await _refused(lab.client().event(b'{"id": 1}')))[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
-        await streams[0].done_writing()
-        assert await streams[0].read() is grpc.aio.EOF
-        assert await streams[0].code() is grpc.StatusCode.OK
-        await _until_taken(lab.client(), ce("3"), grpc.StatusCode.RESOURCE_EXHAUSTED)
+        client = lab.client()
+        await client.event(b'{"id": "first"}')
+        # So that none is answered before they are all there.
+        os.kill(lab.nats.pid, signal.SIGSTOP)
+        calls = [asyncio.create_task(client.event(b'{"id": %d}' % number, timeout=30)) for number in range(400)]
+        await asyncio.sleep(0.5)
+        os.kill(lab.nats.pid, signal.SIGCONT)
+        assert {answer.status for answer in await asyncio.gather(*calls)} == {"accepted"}
 
-    run(test, EVENTRUNNER_MAX_CALLS="3")
+    run(test)
+
+
+def test_more_calls_of_all_connections_than_it_takes_are_refused(run: Run) -> None:
+    async def test(lab: Lab) -> None:
+        async with _channel(lab.server) as second, _channel(lab.server) as third:
+            streams = [GrpcClient(channel, lab.keys["acme"]).stream() for channel in (lab.channel, second) * 2]
+            for number, stream in enumerate(streams):
+                await stream.write(ce(str(number)))
+                assert (await stream.read()).settled == 1
+            client = GrpcClient(third, lab.keys["acme"])
+            assert (await _refused(client.event(b'{"id": 1}')))[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
+            await streams[0].done_writing()
+            assert await streams[0].read() is grpc.aio.EOF
+            assert await streams[0].code() is grpc.StatusCode.OK
+            await _until_taken(client, ce("4"), grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+    run(test, EVENTRUNNER_MAX_CALLS="4")
 
 
 async def _until_taken(client: GrpcClient, event: cloudevents_pb2.CloudEvent, until_then: grpc.StatusCode) -> None:

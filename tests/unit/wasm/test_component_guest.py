@@ -12,13 +12,14 @@ from eventrunner.wasm import conversion as conversions
 from eventrunner.wasm.bulk import Bulk
 from eventrunner.wasm.conversion import Answer, Conversion, Stock, best_conversion
 from eventrunner.wasm.guest import Guest
-from eventrunner.wasm.outcomes import Handled, Limit, Refused, Trapped
+from eventrunner.wasm.host import Host
+from eventrunner.wasm.outcomes import Call, Handled, Limit, Message, Refused, Trapped
 from support_guests import component_guest
 from wasmtime import component
 from wasmtime.component import _enter
 
 from tests.component_texts import asking, importing, load, run, written
-from tests.unit.wasm.guest_suite import GuestSuite, message, over
+from tests.unit.wasm.guest_suite import BYTES, MIB, GuestSuite, message, over
 
 
 class TestComponent(GuestSuite):
@@ -29,6 +30,17 @@ class TestComponent(GuestSuite):
 
     def guest(self) -> Guest:
         return load(self.code(), Bulk())
+
+    def test_messages_of_every_size_come_through_whole_in_any_order(self) -> None:
+        """The memory that holds them is used again."""
+        limits = Limits(fuel=10**10, milliseconds=30_000, output_bytes=2 * MIB)
+        host = self.host("reuse", limits=limits)
+        for size in (5_000, 0, 70_000, 1_024, 1_025, 65_536, 65_537, 3):
+            subject = f"results.acme.{'ö' * (size // 50)}.echo"
+            body = BYTES * (size // 256) + BYTES[: size % 256]
+            sent = Message(subject, body, subject if size % 2 else None)
+            assert host.handle(sent).published == (sent,)
+            assert host.handle(message("refuse", size)).outcome == Refused(str(size))
 
 
 class TestComponentWithStockConversion(TestComponent):
@@ -274,7 +286,7 @@ def test_another_version_of_wasmtime_gets_the_stock_conversion(
     assert "slow conversion" in caplog.text
 
 
-@pytest.mark.parametrize("broken", ["_read_bytes", "_write_bytes", "_write_message", "_error_text"])
+@pytest.mark.parametrize("broken", ["_read_bytes", "_read_message", "_read_string", "_slot"])
 def test_a_bulk_conversion_that_does_not_work_is_not_used(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(*_: object) -> object:
         raise AttributeError("the bindings have changed")

@@ -27,7 +27,6 @@ from eventrunner.local.sinks import SharedSink
 from eventrunner.local.upstream import new_probe_session
 from eventrunner.source.adapter import Adapter
 from eventrunner.source.tenant_consumers import kubernetes_name, read_template
-from eventrunner.storage.jetstream import JetStreamError
 from eventrunner.storage.records import (
     CONSUMER_STATUS,
     CONSUMERS,

@@ -12,8 +12,7 @@ from eventrunner.wasm import conversion as conversions
 from eventrunner.wasm.bulk import Bulk
 from eventrunner.wasm.conversion import Answer, Conversion, Stock, best_conversion
 from eventrunner.wasm.guest import Guest
-from eventrunner.wasm.host import Host
-from eventrunner.wasm.outcomes import Call, Handled, Limit, Message, Refused, Trapped
+from eventrunner.wasm.outcomes import Handled, Limit, Message, Refused, Trapped
 from support_guests import component_guest
 from wasmtime import component
 from wasmtime.component import _enter

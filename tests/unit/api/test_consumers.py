@@ -73,6 +73,7 @@ def test_a_consumer_is_stored_with_its_bytes(call: Caller) -> None:
     }  # fmt: skip
     assert made["limits"]["fuel"] == 7
     assert (made["limits"]["milliseconds"], made["instance"]) == (1000, "reuse")
+    assert made["status"]["state"] == "stored"
     assert made["status"]["replicas"] == 0
     assert call.json("GET", "consumers/acme/alerts") == made
     assert modules(call).read(sha(GOOD)) == GOOD

@@ -26,12 +26,16 @@ __all__ = ["CALLS"]
 
 
 class ConsumerStatus(msgspec.Struct):
-    state: Literal["stored"]
+    state: Literal["stored", "starting", "ready", "failed"]
+    """`stored`: nothing has taken it up; `ready`: its module was loaded, and a process starts when events come."""
     replicas: Annotated[int, msgspec.Meta(ge=0)]
-    handled: Annotated[int, msgspec.Meta(ge=0)]
-    """Events."""
-    failed: Annotated[int, msgspec.Meta(ge=0)]
+    """Processes at the moment."""
     detail: str
+    """Why it cannot run."""
+    updated: Time | None
+    handled: Annotated[int, msgspec.Meta(ge=0)] | None
+    """Events; null where that is not known just now."""
+    failed: Annotated[int, msgspec.Meta(ge=0)] | None
 
 
 class ConsumerDocument(msgspec.Struct):

@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
+
 from eventrunner.api.backend import Backend
 from eventrunner.errors import InvalidInput, Unavailable
-from eventrunner.storage.records import CONSUMER_STATUS, Consumer, ConsumerStatus, tenant_key
+from eventrunner.storage.records import (
+    CONSUMER_STATUS,
+    Consumer,
+    ConsumerStatus,
+    SkippedMessages,
+    skipped_key,
+    tenant_key,
+)
 
 __all__ = ["Counts", "counts_of", "status_of"]
 
@@ -39,7 +48,15 @@ def status_of(backend: Backend, consumer: Consumer, counts: Counts | None) -> di
             "detail": known.detail if is_of_this else "",
             "updated": known.updated,
         }
-    return told | {"handled": handled, "failed": failed}
+    return told | {"handled": handled, "failed": failed, "skipped": _skipped(backend, consumer)}
+
+
+def _skipped(backend: Backend, consumer: Consumer) -> dict[str, Any] | None:
+    value = backend.registry.get(CONSUMER_STATUS, skipped_key(consumer.tenant, consumer.name))
+    try:
+        return None if value is None else msgspec.structs.asdict(SkippedMessages.from_json(value))
+    except InvalidInput:
+        return None
 
 
 def _known(backend: Backend, consumer: Consumer) -> ConsumerStatus | None:

@@ -15,7 +15,6 @@ from eventrunner.access.identity import Identity
 from eventrunner.access.wasm_policy import WasmPolicy
 from eventrunner.api.admission import Admission, Admitted
 from eventrunner.api.backend import Backend, check_own
-from eventrunner.api.bodies import refuse_unknown
 from eventrunner.api.conditions import Condition, check_revision, tagged
 from eventrunner.api.consumer_settings import ConsumerSettings, read_settings
 from eventrunner.api.consumer_status import Counts, counts_of, status_of
@@ -93,12 +92,6 @@ class ConsumerCalls:
         if consumer.module is not None:
             self._backend.modules.release(consumer.module.sha256)
         return Response(status=204)
-
-    def logs(self, request: Request, identity: Identity, tenant: str, name: str) -> Response:
-        self._check_access(identity, tenant)
-        refuse_unknown(request.args, frozenset())
-        self._entry(tenant, name)
-        raise Conflict(f"Consumer {name} has no logs: this version stores consumers and does not run them.")
 
     def _store(
         self, request: Request, tenant: str, name: str, settings: ConsumerSettings, condition: Condition

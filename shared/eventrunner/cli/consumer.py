@@ -11,6 +11,7 @@ from eventrunner.api.consumer_settings import STREAMS
 from eventrunner.cli.calls import all_pages, as_json, path, run, show
 from eventrunner.cli.connection import Api
 from eventrunner.cli.consumer_build import build
+from eventrunner.cli.consumer_logs import logs
 from eventrunner.cli.consumer_new import new
 from eventrunner.cli.consumer_options import instance_option, limit_options
 from eventrunner.cli.consumer_run import run as run_
@@ -32,7 +33,11 @@ def command() -> None:
     pass
 
 
+<<<<<<< HEAD
 for _subcommand in (new, build, run_, *SIGNATURE_COMMANDS):
+=======
+for _subcommand in (new, build, logs):
+>>>>>>> 787c36c785aad0f48e767c710c3b3cfc55bceed5
     command.add_command(_subcommand)
 
 
@@ -112,15 +117,6 @@ def show_(consumer: OwnedName, as_json: bool) -> None:
     show(found, as_json, "\n".join(lines))
 
 
-@command.command("logs")
-@click.argument("consumer", metavar="TENANT/NAME", type=_CONSUMER)
-@as_json
-def logs(consumer: OwnedName, as_json: bool) -> None:
-    """Print what a consumer has logged."""
-    found = run(lambda api: api.call("GET", path("consumers", *consumer, "logs")))
-    show(found, as_json, "\n".join(str(item) for item in found["logs"]))
-
-
 @command.command("remove")
 @click.argument("consumer", metavar="TENANT/NAME", type=_CONSUMER)
 @as_json
@@ -136,6 +132,8 @@ def _line(item: dict[str, Any]) -> str:
     status = item["status"]
     counts = f"{_text(status['handled'])} handled, {_text(status['failed'])} failed"
     why = f": {status['detail']}" if status["state"] == "failed" else ""
+    if skipped := status["skipped"]:
+        counts += f", {skipped['messages']} messages skipped"
     return f"{item['name']}  {kind}, {status['state']}, {status['replicas']} replicas, {counts}{why}"
 
 

@@ -31,6 +31,9 @@ _LOUD_RATE: Final = 50
 """Events a second that the loud tenant's consumer is handed."""
 _SETTLING: Final = 3.0
 """Seconds until the attack is in full swing."""
+_BOMB: Final = "code that its compiler never ends with"
+_PATIENCE: Final = 90.0
+"""Seconds for a consumer to be compiled and started."""
 _GROW: Final = "(drop (memory.grow (i32.const 1000)))"
 ATTACKS: Final[Mapping[str, bytes]] = {
     "a consumer that does nothing": guest(),
@@ -43,17 +46,20 @@ ATTACKS: Final[Mapping[str, bytes]] = {
     ),
     "endless publishing": guest(handle="(loop $l (call $publish) (br $l))"),
     "trap": guest(handle="unreachable"),
-    "code that its compiler never ends with": guest(before=doubling_text(40)),
+    _BOMB: guest(before=doubling_text(40)),
 }
 
 
 @asynccontextmanager
-async def _attack(platform: RunningPlatform, api: Api, key: str, code: bytes) -> AsyncIterator[dict[str, Any]]:
+async def _attack(
+    platform: RunningPlatform, api: Api, key: str, code: bytes, patience: float
+) -> AsyncIterator[dict[str, Any]]:
     """With the consumer running and being handed events; yields its record, when it is over, with its status."""
     made: dict[str, Any] = {}
     await api.call("PUT", f"/api/v1/consumers/{_LOUD}/attack", content=("application/wasm", code))
     sending = asyncio.create_task(_send(platform.url, key))
     try:
+        await _until_ready(api, patience)
         await asyncio.sleep(_SETTLING)
         yield made
     finally:
@@ -61,6 +67,15 @@ async def _attack(platform: RunningPlatform, api: Api, key: str, code: bytes) ->
         await asyncio.gather(sending, return_exceptions=True)
         made.update(await api.call("GET", f"/api/v1/consumers/{_LOUD}/attack"))
         await api.call("DELETE", f"/api/v1/consumers/{_LOUD}/attack")
+
+
+async def _until_ready(api: Api, patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        found = await api.call("GET", f"/api/v1/consumers/{_LOUD}/attack")
+        if found["status"]["state"] in ("ready", "failed"):
+            return
+        await asyncio.sleep(0.2)
 
 
 async def _send(url: str, key: str) -> None:
@@ -83,7 +98,8 @@ async def _measure(platform: RunningPlatform, seconds: float) -> None:
         await _quiet(platform, keys[_QUIET], 1)
         _show("alone", await _quiet(platform, keys[_QUIET], seconds), "")
         for name, code in ATTACKS.items():
-            async with _attack(platform, api, keys[_LOUD], sign(code, secret)) as consumer:
+            patience = 0 if name == _BOMB else _PATIENCE
+            async with _attack(platform, api, keys[_LOUD], sign(code, secret), patience) as consumer:
                 latency = await _quiet(platform, keys[_QUIET], seconds)
             _show(name, latency, str(consumer.get("status")))
         _show("alone again", await _quiet(platform, keys[_QUIET], seconds), "")

@@ -32,7 +32,7 @@ def check_parts(code: bytes) -> None:
         _count(code, counts, 0)
         vectors = [] if read_kind(code) is Kind.COMPONENT else vector_functions(code)
     except Malformed as error:
-        raise _refusal(f"cannot be read: {error}") from error
+        raise _refusal(f"does not compile: {error}") from error
     for part, most in _MOST.items():
         if counts[part] > most:
             raise _refusal(f"has {counts[part]} {_NAMES[part]}; at most {most} are run")

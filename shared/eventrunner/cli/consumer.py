@@ -33,11 +33,7 @@ def command() -> None:
     pass
 
 
-<<<<<<< HEAD
-for _subcommand in (new, build, run_, *SIGNATURE_COMMANDS):
-=======
-for _subcommand in (new, build, logs):
->>>>>>> 787c36c785aad0f48e767c710c3b3cfc55bceed5
+for _subcommand in (new, build, run_, logs, *SIGNATURE_COMMANDS):
     command.add_command(_subcommand)
 
 

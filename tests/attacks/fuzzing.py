@@ -53,7 +53,9 @@ ACTOR: Final = """
 def originals() -> list[bytes]:
     """Small ones most, as those are quickest; the last two are signed."""
     small = [guest(handle="(call $random) (call $publish)"), guest(start="(call $publish)"), written(ACTOR)]
-    large = [component_guest(), wapc_guest()]
+    # More data than are copied into each instance.
+    data = f'(data (i32.const 0) "{"data " * 15_000}")'
+    large = [component_guest(), wapc_guest(), written(ACTOR, data, '(memory (export "memory") 2)')]
     return [*small, *small, *large, sign(small[0], KEY), sign(small[2], KEY)]
 
 

@@ -14,6 +14,7 @@ good_imports := [
 	["wasi:logging/logging", "0.1.0-draft"],
 	["wasi:clocks/monotonic-clock", "0.2.0"],
 	["wasi:clocks/wall-clock", "0.2.6"],
+	["wasi:io/poll", "0.2.6"],
 	["wasi:random/random", "0.2.0"],
 	["wasi:random/insecure", "0.2.10"],
 	["wasi:random/insecure-seed", "0.2.1"],
@@ -67,8 +68,8 @@ test_a_version_must_be_covered if {
 }
 
 test_a_tenant_may_be_given_more if {
-	more := {"acme": {"imports": {"wasi:io/poll": ["0.2"]}}}
-	asked := imported("wasi:io/poll", "0.2.0")
+	more := {"acme": {"imports": {"wasi:io/streams": ["0.2"]}}}
+	asked := imported("wasi:io/streams", "0.2.0")
 	not wasm.allow with input as asked
 	wasm.allow with input as asked with data.eventrunner.consumers.tenants as more
 	not wasm.allow with input as object.union(asked, {"tenant": "globex"}) with data.eventrunner.consumers.tenants as more
@@ -94,6 +95,60 @@ test_events_are_handed_to_what_the_contract_says if {
 	not wasm.allow with input as served("component", "__guest_call", "")
 	not wasm.allow with input as served("module", "_start", "")
 	not wasm.allow with input as served("module", "wasmcloud:messaging/handler", "0.2.0")
+}
+
+admitted(kind, key, registered) := {
+	"action": "admit", "tenant": "acme", "kind": kind,
+	"signed_by": key, "registered": registered,
+}
+
+good_signatures := [
+	["component", "k1", ["k1"]],
+	["module", "k2", ["k1", "k2"]],
+]
+
+test_a_module_that_a_registered_key_signed_is_admitted if {
+	every item in good_signatures {
+		wasm.allow with input as admitted(item[0], item[1], item[2])
+	}
+}
+
+other_signatures := [
+	["component", "k1", []],
+	["component", "k1", ["k2"]],
+	["component", "", [""]],
+	["component", null, [null]],
+	["component", ["k1"], [["k1"]]],
+	["component", "k1", "k1"],
+	["component", "k1", {"k1": "k1"}],
+	["component", "k1", null],
+	["script", "k1", ["k1"]],
+	["", "k1", ["k1"]],
+	[null, "k1", ["k1"]],
+]
+
+test_no_other_module_is_admitted if {
+	every item in other_signatures {
+		not wasm.allow with input as admitted(item[0], item[1], item[2])
+	}
+	every name in object.keys(admitted("component", "k1", ["k1"])) {
+		not wasm.allow with input as object.remove(admitted("component", "k1", ["k1"]), [name])
+	}
+	every tenant in ["", null, 1, ["acme"]] {
+		not wasm.allow with input as object.union(admitted("component", "k1", ["k1"]), {"tenant": tenant})
+	}
+}
+
+test_a_tenant_may_be_held_to_some_of_its_keys if {
+	tenants := {"acme": {"signers": ["k2"]}, "globex": {"signers": []}, "initech": {"imports": {}}}
+	both := ["k1", "k2"]
+	not wasm.allow with input as admitted("component", "k1", both) with data.eventrunner.consumers.tenants as tenants
+	wasm.allow with input as admitted("component", "k2", both) with data.eventrunner.consumers.tenants as tenants
+	not wasm.allow with input as admitted("component", "k2", ["k1"]) with data.eventrunner.consumers.tenants as tenants
+	globex := object.union(admitted("component", "k2", both), {"tenant": "globex"})
+	not wasm.allow with input as globex with data.eventrunner.consumers.tenants as tenants
+	initech := object.union(admitted("component", "k2", both), {"tenant": "initech"})
+	wasm.allow with input as initech with data.eventrunner.consumers.tenants as tenants
 }
 
 published(subject) := {"action": "publish", "tenant": "acme", "subject": subject}
@@ -161,6 +216,8 @@ inputs contains object.union(host_call, {"kind": kind, "name": name, "member": m
 	some name in ["wapc", "env", "wasi_snapshot_preview1"]
 	some member in ["__host_call", "__anything", "fd_write"]
 }
+
+inputs contains admitted(item[0], item[1], item[2]) if some item in array.concat(good_signatures, other_signatures)
 
 inputs contains served(kind, name, version) if {
 	some kind in ["module", "component"]

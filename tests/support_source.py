@@ -161,9 +161,9 @@ class Lab:
         await self.client.jetstream().publish(subject, body, headers=names or None)
 
     @contextlib.asynccontextmanager
-    async def adapter(self, make_streams: bool = False, **spec: Any) -> AsyncIterator[Adapter]:
-        """A running adapter with one source; leaves gracefully at the end."""
-        source = parse_source(manifest(self.sink.url, **spec))
+    async def adapter(self, make_streams: bool = False, sink: str = "", **spec: Any) -> AsyncIterator[Adapter]:
+        """A running adapter with one source; leaves gracefully at the end. `sink`: another one's URL."""
+        source = parse_source(manifest(sink or self.sink.url, **spec))
         adapter = Adapter([source], self.server.url, streams=read_streams([STREAMS]) if make_streams else ())
         stopping = asyncio.Event()
         task = asyncio.create_task(adapter.run(stopping))

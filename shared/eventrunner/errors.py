@@ -6,6 +6,10 @@ EventRunnerError
 │   ├── MalformedPath       a path that can be read in several ways
 │   ├── BodyTooLarge        over a size limit
 │   ├── UnsupportedMedia    a content type or encoding that nobody here reads
+│   ├── NotWebAssembly      no module or component at all; defined in `wasm.binary`
+│   ├── ForbiddenImport, ForbiddenSigner, NoHandler
+│   │                       a module may be no consumer; defined in `api.admission`
+│   ├── SignatureError      a module's signature is not accepted; defined in `wasm.signature_errors`
 │   └── RuleSyntaxError     GRL text that does not compile; defined in `rules.errors`
 ├── Unauthenticated         no or unknown credentials
 ├── Forbidden               known, but not allowed

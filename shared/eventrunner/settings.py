@@ -76,6 +76,10 @@ class Settings:
     max_message_events: int = 500
     """Events that ingest puts into one JetStream message."""
     max_message_bytes: int = 1024 * 1024
+    consumer: str = ""
+    """`<tenant>/<name>` of the consumer that a process of tenant-consumer runs."""
+    module_cache: str = ""
+    """Folder of this user alone in which native code of consumers' modules is kept; empty: none is."""
     metrics_port: int = 0
     """Where ingest over gRPC, which has no other port for HTTP, serves /metrics; 0 for nowhere."""
     log_level: str = "info"

@@ -47,10 +47,25 @@ static u32 recurse(u32 depth) { sink = depth; return recurse(depth + 1) + sink; 
 static u32 grow(u32 pages) { return __builtin_wasm_memory_grow(0, pages) != (u32)-1; }
 static void answer(struct message *m, struct text body) { publish(m->subject, body, 0, TEXT("")); }
 
+static struct text join(struct text start, struct text end) {
+  u8 *at = allocate(start.length + end.length);
+  __builtin_memcpy(at, start.at, start.length);
+  __builtin_memcpy(at + start.length, end.at, end.length);
+  return (struct text){at, start.length + end.length};
+}
+
+static struct text after_dot(struct text subject) {
+  u32 start = 0;
+  while (start < subject.length && subject.at[start] != '.') start++;
+  return (struct text){subject.at + start, subject.length - start};
+}
+
 struct text handle(struct message *m) {
   struct text word = last_word(m->subject);
   calls++;
   if (is(word, TEXT("echo"))) publish(m->subject, m->body, m->has_reply_to, m->reply_to);
+  else if (is(word, TEXT("forward"))) publish(join(TEXT("events"), after_dot(m->subject)), m->body, 0, TEXT(""));
+  else if (is(word, TEXT("answer"))) publish(m->reply_to, TEXT("+ACK"), 0, TEXT(""));
   else if (is(word, TEXT("count"))) answer(m, decimal(calls));
   else if (is(word, TEXT("refuse"))) return m->body;
   else if (is(word, TEXT("refuse-at-length"))) return (struct text){allocate(number(m->body)), number(m->body)};

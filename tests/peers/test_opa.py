@@ -156,6 +156,9 @@ def wasm_questions() -> list[dict[str, Any]]:
     for _ in range(1500):
         subject = ".".join(choose(TOKENS) for _ in range(choose([1, 2, 3, 4])))
         documents.append({"action": "publish", "tenant": choose(["acme", "globex", ""]), "subject": subject})
+    for _ in range(500):
+        signed = {"signed_by": choose(TEXTS), "registered": choose([[], ["acme"], TEXTS[:9], TEXTS[9:], *TEXTS])}
+        documents.append({"action": "admit", "tenant": choose(["acme", *TEXTS]), "kind": choose(KINDS), **signed})
     documents += [
         {"action": "publish", "tenant": tenant, "subject": f"events.{other}.order"}
         for tenant in TEXTS
@@ -176,5 +179,5 @@ def test_the_embedded_engine_judges_consumers_like_opa(opa, tmp_path):
     different = [item for item in zip(documents, theirs, ours, strict=True) if item[1] is not item[2]]
     assert different == []
     allowed = [document["action"] for document, answer in zip(documents, theirs, strict=True) if answer]
-    assert {"import", "serve", "publish"} == set(allowed)
+    assert {"admit", "import", "serve", "publish"} == set(allowed)
     assert 50 < len(allowed) < len(documents) / 2

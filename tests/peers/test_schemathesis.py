@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eventrunner.wasm.signing import SecretKey
 
 from tests.unit.local.test_dev import call, running
 
@@ -35,6 +36,8 @@ def test_requests_and_answers_are_what_the_description_says(tmp_path: Path) -> N
 def prepare(ready: dict[str, Any]) -> None:
     assert call(ready, "PUT", "/api/v1/tenants/acme", b"{}")[0] in (200, 201)
     assert call(ready, "PUT", "/api/v1/rules/acme/late", RULE, **{"Content-Type": "text/plain"})[0] == 201
+    key = json.dumps({"public_key": SecretKey(bytes(range(32))).public.to_text()}).encode()
+    assert call(ready, "POST", "/api/v1/signing-keys/acme", key)[0] == 201
     kind = {"Content-Type": "application/cloudevents+json"}
     assert call(ready, "POST", "/api/v1/events?tenant=acme", EVENT, **kind)[0] == 202
 

@@ -1,9 +1,11 @@
-"""What a tenant's consumer may import and publish, by `policies/wasm.rego`. Whatever goes wrong, the answer is no."""
+"""By whose signature a tenant's consumer comes in, and what it may import and publish, by `policies/wasm.rego`.
+
+Whatever goes wrong, the answer is no."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ __all__ = ["WasmPolicy"]
 _log = logging.getLogger(__name__)
 _ENTRYPOINT = "eventrunner/wasm/allow"
 _REMEMBERED = 20_000
+_MOST_SUBJECT = 1_024
+"""Characters, as the answers are remembered by it. It is a guest that chooses it."""
 
 
 class WasmPolicy:
@@ -30,6 +34,11 @@ class WasmPolicy:
         """Reads `wasm.rego` and `data.json`. Raises ConfigurationError if they are missing."""
         return cls(RegoRule.from_folder(folder, "wasm.rego", _ENTRYPOINT))
 
+    def admits(self, kind: Kind, tenant: str, signed_by: str, registered: Sequence[str]) -> bool:
+        """Whether it may come in with a signature that one of the tenant's keys has verified; keys by their ids."""
+        asked = {"action": "admit", "tenant": tenant, "kind": kind.value}
+        return self._asks(asked | {"signed_by": signed_by, "registered": list(registered)})
+
     def forbidden(self, module: Module, tenant: str) -> list[Import]:
         """The imports that the tenant's consumer may not have."""
         return [item for item in module.imports if not self._asks(_imports(module.kind, item, tenant))]
@@ -39,7 +48,7 @@ class WasmPolicy:
         return any(self._asks(_serves(module.kind, name)) for name in module.exports)
 
     def may_publish(self, tenant: str, subject: str) -> bool:
-        return self._may_publish(tenant, subject)
+        return len(subject) <= _MOST_SUBJECT and self._may_publish(tenant, subject)
 
     def evaluate(self, document: Mapping[str, Any]) -> bool:
         """The answer to any input document. Raises what the engine raises."""

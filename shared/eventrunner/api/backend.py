@@ -46,6 +46,7 @@ class Backend:
                     records.RULES,
                     records.CONSUMERS,
                     records.REPLAYS,
+                    records.SIGNING_KEYS,
                 )
                 self._registry = RecordingMirror(self._settings().nats_url, buckets)
             return self._registry

@@ -13,6 +13,7 @@ from flask import Request, Response
 
 from eventrunner.access.identity import Identity
 from eventrunner.access.wasm_policy import WasmPolicy
+from eventrunner.api.admission import Admission, Admitted
 from eventrunner.api.backend import Backend, check_own
 from eventrunner.api.bodies import refuse_unknown
 from eventrunner.api.conditions import Condition, check_revision, tagged
@@ -31,9 +32,8 @@ from eventrunner.errors import (
 )
 from eventrunner.stage.answers import json_response
 from eventrunner.storage import records
-from eventrunner.storage.modules import module_name, module_of
+from eventrunner.storage.modules import module_of
 from eventrunner.storage.records import Consumer, StoredModule, tenant_key
-from eventrunner.wasm.binary import Module, read_module
 
 __all__ = ["WASM", "ConsumerCalls"]
 
@@ -56,7 +56,7 @@ class _Written(NamedTuple):
 class ConsumerCalls:
     def __init__(self, backend: Backend, policy: WasmPolicy, clock: Clock) -> None:
         self._backend = backend
-        self._policy = policy
+        self._admission = Admission(backend, policy)
         self._clock = clock
         self._uploads = BoundedSemaphore(_AT_ONCE)
 
@@ -103,16 +103,14 @@ class ConsumerCalls:
         self, request: Request, tenant: str, name: str, settings: ConsumerSettings, condition: Condition
     ) -> Response:
         code = request.get_data(cache=False)
-        module = read_module(code)
-        self._check_policy(module, tenant)
-        imports = [str(item) for item in module.imports]
-        stored = StoredModule(module_name(code), len(code), module.kind.value, imports, list(module.exports))
+        admitted = self._admission.admit(code, tenant)
+        stored = admitted.stored
         # Once more when the record is written; here so that bytes that there is no room for are not stored at all.
         self._check_room(tenant, name, stored, self._backend.registry.among(records.CONSUMERS, tenant)[0])
         modules = self._backend.modules
         modules.keep(code)
         try:
-            written = self._write(tenant, name, stored, settings, condition)
+            written = self._write(tenant, name, admitted, settings, condition)
         except EventRunnerError:
             modules.release(stored.sha256)
             raise
@@ -123,7 +121,7 @@ class ConsumerCalls:
         return tagged(request, response, str(written.revision))
 
     def _write(
-        self, tenant: str, name: str, stored: StoredModule, settings: ConsumerSettings, condition: Condition
+        self, tenant: str, name: str, admitted: Admitted, settings: ConsumerSettings, condition: Condition
     ) -> _Written:
         now = format_time(self._clock())
         replaced: bytes | None = None
@@ -131,11 +129,11 @@ class ConsumerCalls:
 
         def change(record: bytes | None, others: Mapping[str, bytes]) -> bytes:
             nonlocal replaced, consumer
-            self._check_room(tenant, name, stored, others)
+            self._check_room(tenant, name, admitted.stored, others)
             replaced = record
             # Without a dot, as a durable consumer's name, and told apart whatever the two are called.
             consumer = Consumer(tenant, name, f"{tenant}={name}") if record is None else Consumer.from_json(record)
-            consumer.module, consumer.updated = stored, now
+            consumer.module, consumer.signed_by, consumer.updated = admitted.stored, admitted.signed_by, now
             consumer.subscription, consumer.limits, consumer.instance = settings
             consumer.created = consumer.created or now
             return consumer.to_json()
@@ -143,19 +141,6 @@ class ConsumerCalls:
         key = tenant_key(tenant, name)
         revision = self._backend.change_among(records.CONSUMERS, key, change, check_revision(condition))
         return _Written(replaced, consumer, revision)
-
-    def _check_policy(self, module: Module, tenant: str) -> None:
-        forbidden = self._policy.forbidden(module, tenant)
-        if forbidden:
-            names = ", ".join(str(item) for item in forbidden[:10])
-            fields = tuple(FieldError(f"imports.{item}", "a consumer may not import this") for item in forbidden[:100])
-            raise InvalidInput(f"The {module.kind} imports what a consumer may not import: {names}.", fields)
-        if not self._policy.serves(module):
-            message = "wasmcloud:messaging/handler@0.2.0 of a component, or __guest_call of a waPC module"
-            raise InvalidInput(
-                f"The {module.kind} exports nothing that an event could be handed to.",
-                (FieldError("exports", f"must have {message}"),),
-            )
 
     def _check_room(self, tenant: str, name: str, stored: StoredModule, found: Mapping[str, bytes]) -> None:
         others = [Consumer.from_json(value) for other, value in found.items() if other != name]
@@ -200,6 +185,7 @@ def _document(consumer: Consumer) -> dict[str, Any]:
         "tenant": consumer.tenant,
         "name": consumer.name,
         "module": msgspec.to_builtins(consumer.module),
+        "signed_by": consumer.signed_by or None,
         "subscription": msgspec.to_builtins(consumer.subscription),
         "limits": msgspec.to_builtins(consumer.limits),
         "instance": consumer.instance,

@@ -25,7 +25,7 @@ from eventrunner.tenancy import check_tenant
 __all__ = ["DeadLetterCalls"]
 
 _FILTERS = frozenset({"stage", "type", "from", "to"})
-_STAGE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_STAGE = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _DEFAULT_LIMIT = 100
 _MAX_LIMIT = 1000
 _PATIENCE = 30.0

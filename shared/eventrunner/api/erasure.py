@@ -144,7 +144,7 @@ class ErasureCalls:
             self._forget(key)
             erased["keys"] += 1
         modules = []
-        for bucket in (records.RULES, records.CONSUMERS, records.REPLAYS):
+        for bucket in (records.RULES, records.SIGNING_KEYS, records.CONSUMERS, records.REPLAYS):
             registry.catch_up(bucket)
             for name, value in registry.items(bucket).items():
                 if name.partition(".")[0] == tenant:

@@ -24,6 +24,7 @@ from eventrunner.api.replays import ReplayCalls
 from eventrunner.api.rule_explanations import RuleExplanations
 from eventrunner.api.rule_trials import RuleTrials
 from eventrunner.api.rules import RuleCalls
+from eventrunner.api.signing_keys import SigningKeyCalls
 from eventrunner.api.status import StatusCalls
 from eventrunner.api.tenants import TenantCalls
 from eventrunner.api.traces import TraceCalls
@@ -79,6 +80,7 @@ def _handlers(backend: Backend, policies: Path, clock: Clock) -> dict[tuple[str,
     erasure, trials, explanations = ErasureCalls(backend, clock), RuleTrials(backend, clock), RuleExplanations(backend)
     rules, events, analytics = RuleCalls(backend, clock), EventCalls(backend), AnalyticsCalls(backend)
     consumers = ConsumerCalls(backend, WasmPolicy.from_folder(policies), clock)
+    signing_keys = SigningKeyCalls(backend, clock)
     letters, replays, traces = DeadLetterCalls(backend), ReplayCalls(backend, clock), TraceCalls(backend)
     return {
         ("GET", "/api/v1/openapi.json"): _openapi,
@@ -122,6 +124,9 @@ def _handlers(backend: Backend, policies: Path, clock: Clock) -> dict[tuple[str,
         ("PUT", "/api/v1/consumers/{tenant}/{name}"): consumers.put,
         ("DELETE", "/api/v1/consumers/{tenant}/{name}"): consumers.delete,
         ("GET", "/api/v1/consumers/{tenant}/{name}/logs"): consumers.logs,
+        ("GET", "/api/v1/signing-keys/{tenant}"): signing_keys.list_all,
+        ("POST", "/api/v1/signing-keys/{tenant}"): signing_keys.create,
+        ("DELETE", "/api/v1/signing-keys/{tenant}/{key}"): signing_keys.delete,
         ("GET", "/api/v1/audit/{tenant}"): AuditCalls(backend).list_all,
         ("POST", "/api/v1/analytics/rebuild"): analytics.rebuild,
     }

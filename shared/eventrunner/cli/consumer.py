@@ -7,12 +7,17 @@ from typing import Any
 
 import click
 
-from eventrunner.api.consumer_settings import CEILINGS, INSTANCES, STREAMS
+from eventrunner.api.consumer_settings import STREAMS
 from eventrunner.cli.calls import all_pages, as_json, path, run, show
+from eventrunner.cli.consumer_build import build
+from eventrunner.cli.consumer_new import new
+from eventrunner.cli.consumer_options import instance_option, limit_options
+from eventrunner.cli.consumer_run import run as run_
+from eventrunner.cli.consumer_sign import SECRET_KEY, SIGNATURE_COMMANDS, signed_code
 from eventrunner.cli.names import OwnedName, OwnedNameType
 from eventrunner.errors import InvalidInput
-from eventrunner.storage.records import Limits
 from eventrunner.wasm.binary import read_module
+from eventrunner.wasm.signing import SecretKey
 
 __all__ = ["command"]
 
@@ -20,22 +25,13 @@ _CONSUMER = OwnedNameType("acme/alerts")
 _MEDIA = "application/wasm"
 
 
-@click.group("consumer", help="Deploy, list and remove tenants' WebAssembly consumers.")
+@click.group("consumer", help="Write, build, sign, try, deploy, list and remove tenants' WebAssembly consumers.")
 def command() -> None:
     pass
 
 
-def _limits(function: Any) -> Any:
-    for name in reversed(CEILINGS):
-        option = click.option(
-            f"--{name.replace('_', '-')}",
-            type=click.IntRange(1, CEILINGS[name]),
-            default=getattr(Limits(), name),
-            show_default=True,
-            help="Limit of one call.",
-        )
-        function = option(function)
-    return function
+for _subcommand in (new, build, run_, *SIGNATURE_COMMANDS):
+    command.add_command(_subcommand)
 
 
 @command.command("deploy")
@@ -47,10 +43,9 @@ def _limits(function: Any) -> Any:
 @click.option("--type", "types", multiple=True, help="Only these; `order.*`: all that begin so. Repeatable.")
 @click.option("--source", "sources", multiple=True, help="From this source only. Repeatable.")
 @click.option("--ordered", is_flag=True, help="One event after the other.")
-@click.option(
-    "--instance", type=click.Choice(INSTANCES), default="fresh", show_default=True, help="For each event, or for many."
-)
-@_limits
+@instance_option
+@limit_options
+@click.option("--sign-key", "secret", type=SECRET_KEY, help="Sign it with this secret key before.")
 @as_json
 def deploy(
     consumer: OwnedName,
@@ -58,15 +53,18 @@ def deploy(
     types: tuple[str, ...],
     sources: tuple[str, ...],
     ordered: bool,
+    secret: SecretKey | None,
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """Store FILE (a WebAssembly component, or a waPC module) as the consumer TENANT/NAME, or in its place."""
+    """Store FILE (a WebAssembly component, or a waPC module) as the consumer TENANT/NAME, or in its place. It must be
+    signed with one of the tenant's keys."""
     code = file.read_bytes()
     try:
         read_module(code)
     except InvalidInput as error:
         raise click.UsageError(f"{file}: {error.detail}") from error
+    code = code if secret is None else signed_code(file, secret)
     query = {**settings, "type": types, "source": sources, "ordered": "true" if ordered else None}
     made = run(lambda api: api.call("PUT", path("consumers", *consumer, **query), content=(_MEDIA, code)))
     module = made["module"]
@@ -91,6 +89,7 @@ def show_(consumer: OwnedName, as_json: bool) -> None:
     """Show a consumer: its module, which events it is handed, its limits and its status."""
     found = run(lambda api: api.call("GET", path("consumers", *consumer)))
     lines = [_line(found)]
+    lines.append(f"  signed by      {found['signed_by'] or 'nobody'}")
     for part in ("module", "subscription", "limits", "status"):
         lines += [f"  {part}", *(f"    {name:14} {_text(value)}" for name, value in (found[part] or {}).items())]
     show(found, as_json, "\n".join(lines))

@@ -15,7 +15,7 @@ _COMMANDS = {
     "analytics": ("eventrunner.cli.analytics", "make the analytics again from the event store"),
     "audit": ("eventrunner.cli.audit", "print who changed what through the API"),
     "bench": ("eventrunner.cli.bench", "measure throughput, latency and CPU per event on this machine"),
-    "consumer": ("eventrunner.cli.consumer", "deploy, list and remove tenants' WebAssembly consumers"),
+    "consumer": ("eventrunner.cli.consumer", "write, build, try and deploy tenants' WebAssembly consumers"),
     "dead-letters": ("eventrunner.cli.dead_letters", "see, replay and drop events that a stage gave up"),
     "demo": ("eventrunner.cli.demo", "run the whole system on a year of real flights and check every number"),
     "dev": ("eventrunner.cli.dev", "run the platform on this machine until Ctrl-C"),

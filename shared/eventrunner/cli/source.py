@@ -35,6 +35,11 @@ def _sinks(context: click.Context, parameter: click.Parameter, values: tuple[str
 
 @click.command("source")
 @click.option("--sources", "-f", "paths", type=_PATH, multiple=True, help="File or folder of manifests; repeatable.")
+@click.option(
+    "--watch",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of sources that come and go: put each into a file of its own, by renaming a finished one.",
+)
 @click.argument("more", type=_PATH, nargs=-1, metavar="[FILE|DIR]...")
 @click.option("--nats", "nats_url", help="NATS servers.  [default: EVENTRUNNER_NATS_URL]")
 @click.option("--sink", "sinks", multiple=True, callback=_sinks, metavar="NAME=URL", help="Address of a sink's object.")
@@ -42,6 +47,7 @@ def _sinks(context: click.Context, parameter: click.Parameter, values: tuple[str
 @click.option("--metrics-host", default="127.0.0.1", show_default=True, help="Address of the metrics port.")
 def command(
     paths: tuple[Path, ...],
+    watch: Path | None,
     more: tuple[Path, ...],
     nats_url: str | None,
     sinks: dict[str, str],
@@ -50,16 +56,19 @@ def command(
 ) -> None:
     """Run the JetStreamSources of the manifests until SIGTERM.
 
-    Stream manifests among them are applied when a stream is missing.
+    Stream manifests among them are applied when a stream is missing. In the folder that is watched, a new file starts
+    a source, a changed one starts it anew, and with a file that is gone goes the source, once it has finished what is
+    under way, and its durable consumer.
     """
     settings = Settings.from_env()
     configure_logging("source", settings.log_level)
     files = paths + more
     sources = read_sources(files)
-    if not sources:
+    if not sources and watch is None:
         raise click.UsageError("no JetStreamSource in the given files")
     adapter = Adapter(
         sources=sources,
+        watch=watch,
         nats_url=nats_url or settings.nats_url,
         sink_urls=sinks,
         streams=read_streams(files),

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 
 import click
 
-from eventrunner.cli.calls import path, run
+from eventrunner.cli.calls import run
 from eventrunner.cli.connection import Api
 from eventrunner.cli.events import event_line
-from eventrunner.errors import Unavailable
+from eventrunner.cli.live import live_events
 
 __all__ = ["command"]
-
-_PAUSE_SECONDS = 1.0
 
 
 @click.command("tail")
@@ -27,21 +24,14 @@ def command(tenant: str, type_: str | None, limit: int | None, as_json: bool) ->
     """Print TENANT's events as they come, until Ctrl-C. A connection that is lost goes on where it was."""
 
     async def follow(api: Api) -> None:
-        shown, last, began = 0, None, False
-        while True:
-            async with contextlib.aclosing(api.stream(path("events", tenant, "stream", type=type_), last)) as events:
-                try:
-                    async for seen, text in events:
-                        last, began, shown = seen, True, shown + 1
-                        event = json.loads(text)
-                        click.echo(json.dumps(event, ensure_ascii=False) if as_json else event_line(event))
-                        if shown == limit:
-                            return
-                    began = True
-                except Unavailable:
-                    if not began:
-                        raise
-            await asyncio.sleep(_PAUSE_SECONDS)
+        shown = 0
+        async with contextlib.aclosing(live_events(api, tenant, type_)) as events:
+            async for text in events:
+                event = json.loads(text)
+                click.echo(json.dumps(event, ensure_ascii=False) if as_json else event_line(event))
+                shown += 1
+                if shown == limit:
+                    return
 
     with contextlib.suppress(KeyboardInterrupt):
         run(follow)

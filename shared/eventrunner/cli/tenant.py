@@ -11,6 +11,7 @@ import yaml
 from eventrunner.access.keys import ROLES
 from eventrunner.cli.calls import all_pages, as_json, path, run, show
 from eventrunner.cli.connection import Api
+from eventrunner.cli.tenant_signing_key import signing_key
 
 __all__ = ["command"]
 
@@ -30,6 +31,9 @@ def _read_yaml(context: click.Context, parameter: click.Parameter, file: Path | 
 @click.group("tenant", help="Create tenants, their keys, quotas and retention; erase them.")
 def command() -> None:
     pass
+
+
+command.add_command(signing_key)
 
 
 @command.command("create")

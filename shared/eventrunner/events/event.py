@@ -18,6 +18,7 @@ from eventrunner.clock import parse_local_time
 from eventrunner.errors import FieldError, InvalidInput
 
 __all__ = [
+    "AFTER_RULES",
     "CONTENT_ATTRIBUTES",
     "CORE_ATTRIBUTES",
     "NO_DATA",
@@ -49,6 +50,9 @@ CORE_ATTRIBUTES = (
 CONTENT_ATTRIBUTES = ("type", "time")
 """Beside its data, what has to be equal in two events of one identity for them to be the same event."""
 USAGE_ATTRIBUTES = ("usagein", "usageout", "usagecpu", "usagemem", "usagerules")
+
+AFTER_RULES = "afterrules"
+"""Attribute of events that rules are not to see: what a consumer has published as a result."""
 
 EXTENSIONS_FIELD = "(extensions)"
 """Wire name of `Event.extensions`, which no attribute can have; what comes from outside is refused with it."""

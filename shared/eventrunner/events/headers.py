@@ -5,10 +5,21 @@
 
 from __future__ import annotations
 
-__all__ = ["ATTEMPTS_HEADER", "CONSUMER_HEADER", "COUNT_HEADER", "FIRST_HEADER", "ONLY_HEADER", "ORIGIN_HEADER"]
+__all__ = [
+    "ATTEMPTS_HEADER",
+    "CONSUMER_HEADER",
+    "COUNT_HEADER",
+    "FIRST_HEADER",
+    "HANDLED_HEADER",
+    "ONLY_HEADER",
+    "ORIGIN_HEADER",
+]
 
 COUNT_HEADER = "Eventrunner-Count"
 """Events in the batch."""
+
+HANDLED_HEADER = "Eventrunner-Handled"
+"""On a sink's reply: it is about the first so many events of the request only; the others are to be sent again."""
 
 ORIGIN_HEADER = "Eventrunner-Origin"
 """On a dead letter: the subject that its event came from, to which a replay goes."""

@@ -20,6 +20,7 @@ __all__ = [
     "check_event",
     "extension_name_problem",
     "is_plain",
+    "is_reserved_extension",
     "validate",
 ]
 
@@ -32,7 +33,20 @@ RESERVED_TYPES = "eventrunner."
 # Extension attributes that the system itself writes and that mean something to it: what an event cost, what became of
 # it, and which event it derives from, which costs nothing.
 _RESERVED_PREFIXES = ("knativeerror", "usage")
-_RESERVED = frozenset({"causeid", "causerule", "derivedids", "originaldigest", "replayid"})
+_RESERVED = frozenset(
+    {
+        "afterrules",
+        "causeconsumer",
+        "causehops",
+        "causeid",
+        "causerule",
+        "causesource",
+        "derivedids",
+        "originaldigest",
+        "publishedid",
+        "replayid",
+    }
+)
 _NOT_EXTENSIONS = frozenset({*Event.__struct_fields__, "data", "data_base64"})
 
 # Control characters, surrogates and noncharacters are not allowed in a CloudEvents String.
@@ -189,9 +203,14 @@ def extension_name_problem(name: str) -> str | None:
         return "this is no extension attribute"
     if not _NAME.fullmatch(name):
         return "attribute names are lower-case ASCII letters and digits"
-    if name in _RESERVED or name.startswith(_RESERVED_PREFIXES):
+    if is_reserved_extension(name):
         return "this attribute name is reserved"
     return None
+
+
+def is_reserved_extension(name: str) -> bool:
+    """Whether only the system may write an extension attribute of that name."""
+    return name in _RESERVED or name.startswith(_RESERVED_PREFIXES)
 
 
 def _extension_value(value: str | int | bool) -> str | None:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from eventrunner.events import Event, decode_event, encode_event
-from eventrunner.events.event import micros
+from eventrunner.events.event import AFTER_RULES, micros
 from eventrunner.events.sections import Section, by_tenant
 from eventrunner.handlers.active_rules import ActiveRules
 from eventrunner.handlers.first_verdict import restored, settle
@@ -67,16 +67,20 @@ class EventEngine:
     def _settle_conflicts(
         self, conflicts: Iterable[int], rows: Sequence[Row], from_outside: int, outcomes: Outcomes
     ) -> None:
-        """The first event of an identity stays, another one is a dead letter. A derived one is only counted."""
+        """The first event of an identity stays, another one is a dead letter. One that rules or a consumer made is only
+        counted."""
         for index in conflicts:
             row = rows[index]
             EVENTS_TOTAL.labels("event-engine", "conflict").inc()
-            if index < from_outside:
+            if index < from_outside and "causeconsumer" not in (decode_event(row.body).extensions or ()):
                 reason = f"another event {row.id!r} of source {row.source!r} was stored before and differs"
                 outcomes.fail(decode_event(row.body), HTTPStatus.CONFLICT, reason)
 
     def _judge_all(self, events: Sequence[Event]) -> Outcomes:
         outcomes = Outcomes()
+        outcomes.results += [event for event in events if _is_after_rules(event)]
+        if outcomes.results:
+            events = [event for event in events if not _is_after_rules(event)]
         platform = self._rules.get(PLATFORM)
         for tenant, group in by_tenant(events).items():
             own = self._rules.get(tenant)
@@ -85,6 +89,11 @@ class EventEngine:
             else:
                 judge_group(group, platform, own, self._facts.get(tenant), outcomes)
         return outcomes
+
+
+def _is_after_rules(event: Event) -> bool:
+    """Whether a consumer has published it as a result."""
+    return event.extensions is not None and AFTER_RULES in event.extensions
 
 
 class _Group(NamedTuple):

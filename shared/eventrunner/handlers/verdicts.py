@@ -19,6 +19,7 @@ __all__ = ["PLATFORM_PREFIX", "apply_verdict", "changed", "derive", "tenant_fact
 
 PLATFORM_PREFIX = f"{PLATFORM}."
 """Before the names of the platform's rules; no name of a rule starts so."""
+_INHERITED = frozenset({"causehops", "replayid"})
 
 
 def apply_verdict(event: Event, verdict: Verdict) -> None:
@@ -48,7 +49,8 @@ def changed(event: Event, verdict: Verdict) -> Event:
 def derive(cause: Event, verdict: Verdict, prefix: str = "") -> list[Event]:
     """Events that the rules emitted. Their ids follow from the cause, the rule and the position. `prefix` keeps the
     rules of one owner apart from rules of the same name of another."""
-    inherited = {name: value for name, value in (cause.extensions or {}).items() if name == "replayid"}
+    # `causehops` too, because rules may be one link in a chain of consumers that feeds itself.
+    inherited = {name: value for name, value in (cause.extensions or {}).items() if name in _INHERITED}
     return [
         Event(
             id=derived_id(*cause.identity, prefix + emitted.rule, str(emitted.position)),

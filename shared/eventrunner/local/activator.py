@@ -26,6 +26,18 @@ class Activator:
     def __init__(self, services: Iterable[Service], launch: Launcher, limits: Limits) -> None:
         self.revisions = {service.name: Revision(service, launch, limits) for service in services}
 
+    def add(self, service: Service, launch: Launcher, limits: Limits) -> Revision:
+        """A service that comes while others run; one that is there stays."""
+        if service.name not in self.revisions:
+            self.revisions[service.name] = Revision(service, launch, limits)
+        return self.revisions[service.name]
+
+    async def remove(self, name: str) -> None:
+        """Takes no more requests for the service, lets those that it has end, and stops it."""
+        revision = self.revisions.pop(name, None)
+        if revision is not None:
+            await revision.close()
+
     def start(self) -> None:
         """Starts what `min-scale` asks for."""
         for revision in self.revisions.values():

@@ -29,7 +29,7 @@ class SourceAdapter(Supervised):
         session: aiohttp.ClientSession,
     ) -> None:
         # With the streams beside the sources, so that it can make them again when nats-server has lost them.
-        self._arguments = ["--sources", str(project.manifests)]
+        self._arguments = ["--sources", str(project.manifests), "--watch", str(data.sources)]
         for service, url in sinks.items():
             self._arguments += ["--sink", f"{service}={url}"]
         self._log = data.logs / "source.log"

@@ -63,6 +63,16 @@ class DataDir:
         return f"sqlite:///{self.path / 'events.db'}"
 
     @property
+    def sources(self) -> Path:
+        """Sources of tenants' consumers, for the adapter to follow."""
+        return self.path / "sources"
+
+    @property
+    def module_cache(self) -> Path:
+        """Compiled WebAssembly, which is code of this machine: whoever can write here runs what he likes."""
+        return self.path / "compiled-modules"
+
+    @property
     def ready_file(self) -> Path:
         """What the ready line says, for the command line to find."""
         return self.path / "dev.json"
@@ -106,7 +116,9 @@ class DataDir:
 
     def _keep_private(self) -> None:
         """What is there from a version that let others read it."""
-        for folder in (self.logs, self.nats, self.clickhouse):
+        for folder in (self.sources, self.module_cache):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        for folder in (self.logs, self.nats, self.clickhouse, self.sources, self.module_cache):
             if folder.is_dir():
                 folder.chmod(0o700)
         for file in self.path.glob("events.db*"):

@@ -26,8 +26,18 @@ class Launcher(Protocol):
 
 
 class FunctionLauncher:
-    def __init__(self, project: Project, env: Mapping[str, str], logs: Path, session: aiohttp.ClientSession) -> None:
-        """`env` overrides what the manifests say: the addresses on this machine."""
+    def __init__(
+        self,
+        project: Project,
+        env: Mapping[str, str],
+        logs: Path,
+        session: aiohttp.ClientSession,
+        *,
+        runs_tenants_code: bool = False,
+    ) -> None:
+        """`env` overrides what the manifests say: the addresses on this machine. What runs tenants' code comes after
+        everything else when cores are short, and is told nothing that it does not need."""
+        self._runs_tenants_code = runs_tenants_code
         self._project = project
         self._env = env
         self._logs = logs
@@ -41,6 +51,9 @@ class FunctionLauncher:
         except BaseException:
             await child.stop(0)
             raise
+        if self._runs_tenants_code:
+            # Not before: somebody waits for the start, in which nothing of the tenant's runs.
+            child.give_way()
         return child, port
 
     def _command(self, service: Service, port: int) -> Command:
@@ -57,10 +70,11 @@ class FunctionLauncher:
                 "TMPDIR": self._temporary(),
             },
             cwd=self._project.root,
+            inherits=not self._runs_tenants_code,
         )
 
     def _arguments(self, service: Service, port: int) -> tuple[str, ...]:
-        main = str(self._project.function(service.name))
+        main = str(self._project.function(service.function))
         if service.server is Server.GRPC:
             return sys.executable, main
         arguments = ["--source", main, "--target", "main", "--host", HOST, "--port", str(port)]

@@ -37,6 +37,8 @@ class Manifests:
     triggers: tuple[Trigger, ...]
     streams: tuple[Path, ...]
     """The files that declare JetStream streams and buckets."""
+    settings: Mapping[str, Mapping[str, str]]
+    """The ConfigMaps."""
 
 
 @dataclass(slots=True)
@@ -132,4 +134,6 @@ def _consistent(folder: Path, found: _Found) -> Manifests:
             raise ConfigurationError(f"Trigger {trigger.name} belongs to the Broker {trigger.broker}, not declared.")
         if trigger.subscriber not in services:
             raise ConfigurationError(f"Trigger {trigger.name} calls {trigger.subscriber}, which is not declared.")
-    return Manifests(services, found.sources, tuple(found.brokers), tuple(found.triggers), tuple(found.streams))
+    return Manifests(
+        services, found.sources, tuple(found.brokers), tuple(found.triggers), tuple(found.streams), found.settings
+    )

@@ -28,6 +28,9 @@ from eventrunner.local.adapter import SourceAdapter
 from eventrunner.local.body_limits import body_limits
 from eventrunner.local.broker import BrokerEndpoint
 from eventrunner.local.clickhouse import ClickHouseServer
+from eventrunner.local.consumer import ConsumerHost
+from eventrunner.local.consumer_status import StatusBoard
+from eventrunner.local.consumers import Consumers
 from eventrunner.local.data_dir import DataDir
 from eventrunner.local.first_start import admin_key, apply_manifests, register_admin, register_plans
 from eventrunner.local.functions import FunctionLauncher
@@ -39,13 +42,15 @@ from eventrunner.local.project import Project
 from eventrunner.local.reload import Reloaded, reload
 from eventrunner.local.retention import sweep_regularly
 from eventrunner.local.revision import Limits
-from eventrunner.local.sinks import Sinks
+from eventrunner.local.sinks import SharedSink, Sinks
 from eventrunner.local.supervisor import Supervised
 from eventrunner.local.tasks import start_task
 from eventrunner.local.tcp_front import TcpFront
 from eventrunner.local.upstream import new_probe_session
 from eventrunner.settings import Settings
+from eventrunner.source.tenant_consumers import read_template
 from eventrunner.stage.body import BODY_LIMIT
+from eventrunner.storage.jetstream import JetStreamApi
 from eventrunner.storage.records import KEY_USES, KEYS
 from eventrunner.storage.registry import Registry
 
@@ -59,6 +64,8 @@ _NATS_SECONDS: Final = 30.0
 _SOON_SECONDS: Final = 3.0
 """The platform is ready without ClickHouse and the sources if need be; what wants them tries again."""
 _STOP_SECONDS: Final = 10.0
+_FOR_CONSUMERS: Final = ("nats_url", "sink_jwks", "log_level", "max_event_bytes", "max_body_bytes", "max_module_bytes")
+"""The settings that a process which runs a tenant's code is told."""
 
 
 class Platform:
@@ -79,8 +86,8 @@ class Platform:
     async def __aenter__(self) -> Platform:
         """Raises ConfigurationError for a project that cannot be run, Unavailable when a part does not start."""
         manifests = load_manifests(self._project.manifests)
-        for service in manifests.services:
-            self._project.function(service)
+        for service in manifests.services.values():
+            self._project.function(service.function)
         async with self._parts:
             await self._start(manifests)
             self._parts = self._parts.pop_all()
@@ -105,6 +112,7 @@ class Platform:
         key = admin_key(self._data)
         registry = await self._registry(nats.url, manifests, key)
         activator = self._functions(manifests, session, self._addresses(nats.url, clickhouse.url))
+        await self._consumers(manifests, registry, activator, session, nats.url)
         adapter = await self._sources(manifests, activator, nats.url, session)
         self._activator, self._adapter = activator, adapter
         broker = await self._broker(manifests, activator)
@@ -143,6 +151,37 @@ class Platform:
         self._parts.push_async_callback(activator.close)
         activator.start()
         return activator
+
+    async def _consumers(
+        self,
+        manifests: Manifests,
+        registry: Registry,
+        activator: Activator,
+        session: aiohttp.ClientSession,
+        nats_url: str,
+    ) -> None:
+        if not self._project.consumer_template.is_file():
+            return
+        sink = SharedSink(activator, lambda service, status, body: consumers.answered(service, status, body))
+        self._parts.push_async_callback(sink.close)
+        await sink.start()
+        env = self._consumer_environment(nats_url)
+        launcher = FunctionLauncher(self._project, env, self._data.logs, session, runs_tenants_code=True)
+        host = ConsumerHost(
+            api=JetStreamApi(registry.client),
+            activator=activator,
+            sink=sink,
+            launcher=launcher,
+            limits=Limits(replicas=max(1, (os.cpu_count() or 1) - 1), stop_seconds=_STOP_SECONDS),
+            template=read_template(self._project.consumer_template),
+            settings=manifests.settings,
+            folder=self._data.sources,
+            signer=SourceSigner(self._data.source_keys()),
+            board=StatusBoard(registry),
+        )
+        consumers = Consumers(registry, host)
+        self._parts.push_async_callback(consumers.close)
+        await consumers.start()
 
     async def _sources(
         self, manifests: Manifests, activator: Activator, nats_url: str, session: aiohttp.ClientSession
@@ -218,6 +257,14 @@ class Platform:
         }
         values = {"store_url": self._data.store_url, **chosen, **here}
         return {f"EVENTRUNNER_{name.upper()}": str(value) for name, value in values.items()}
+
+    def _consumer_environment(self, nats_url: str) -> dict[str, str]:
+        """What is needed to run a tenant's code, and nothing else that this machine knows."""
+        known = self._addresses(nats_url, "")
+        wanted = {f"EVENTRUNNER_{name.upper()}" for name in _FOR_CONSUMERS}
+        return {name: value for name, value in known.items() if name in wanted} | {
+            "EVENTRUNNER_MODULE_CACHE": str(self._data.module_cache)
+        }
 
     def _keep_running(self, work: Coroutine[Any, Any, None]) -> None:
         task = start_task(work)

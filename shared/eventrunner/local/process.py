@@ -8,6 +8,7 @@ import functools
 import logging
 import os
 import signal
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,11 @@ _log = logging.getLogger(__name__)
 _LOG_LIMIT_BYTES: Final = 16 * 1024 * 1024
 _TAIL_BYTES: Final = 2000
 _TAIL_LINES: Final = 5
+_NICE: Final = 5
+"""A third of what others get. Less would make calls that have a time limit fail when the machine is busy."""
+_NEEDED: Final = frozenset(
+    {"HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "SSL_CERT_FILE", "TZ", "VIRTUAL_ENV"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,8 @@ class Command:
     env: Mapping[str, str] = field(default_factory=dict)
     """Added to the environment of the platform, of which no EVENTRUNNER_ variable is passed on."""
     cwd: Path | None = None
+    inherits: bool = True
+    """Whether it sees the environment of the platform, and not only of it what programs need to run."""
 
 
 class Child:
@@ -64,6 +72,16 @@ class Child:
         self._sweep()
         await self._process.wait()
 
+    def give_way(self) -> None:
+        """From now on it and what it has forked get less of the cores than others that want them."""
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PGRP, self.pid, _NICE)
+        if sys.platform == "linux":
+            # Its session is a group of its own for the scheduler, in which niceness says nothing to other sessions:
+            # so the group gets it too (sched(7), the autogroup feature).
+            with contextlib.suppress(OSError):
+                Path(f"/proc/{self.pid}/autogroup").write_text(str(_NICE))
+
     def last_words(self) -> str:
         """The last lines of its log."""
         try:
@@ -90,7 +108,7 @@ async def spawn(command: Command) -> Child:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=_environment(command.env),
+            env=_environment(command),
             cwd=command.cwd,
             start_new_session=True,
             preexec_fn=functools.partial(die_with, os.getpid()),
@@ -105,6 +123,10 @@ def _open_log(path: Path) -> BinaryIO:
     return path.open("ab")
 
 
-def _environment(extra: Mapping[str, str]) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("EVENTRUNNER_")}
-    return {**inherited, **extra}
+def _environment(command: Command) -> dict[str, str]:
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("EVENTRUNNER_") and (command.inherits or name in _NEEDED or name.startswith("LC_"))
+    }
+    return {**inherited, **command.env}

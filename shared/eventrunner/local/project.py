@@ -21,11 +21,16 @@ class Project:
     def policies(self) -> Path:
         return self.root / "policies"
 
-    def function(self, service: str) -> Path:
-        """`main.py` of a Knative Service. Raises ConfigurationError if there is none."""
-        main = self.root / "functions" / service.replace("-", "_") / "main.py"
+    @property
+    def consumer_template(self) -> Path:
+        """What each tenant's consumer is made of."""
+        return self.manifests.parent / "templates" / "tenant-consumer.yaml"
+
+    def function(self, name: str) -> Path:
+        """`main.py` of a function, by the name that its image has. Raises ConfigurationError if there is none."""
+        main = self.root / "functions" / name.replace("-", "_") / "main.py"
         if not main.is_file():
-            raise ConfigurationError(f"Knative Service {service} has no function: {main} does not exist.")
+            raise ConfigurationError(f"Knative Service {name} has no function: {main} does not exist.")
         return main
 
 

@@ -35,7 +35,7 @@ async def reload(activator: Activator, adapter: SourceAdapter) -> Reloaded:
     """One part after the other, so that the load that goes on finds a core. Returns when the old adapter has ended; the
     old functions may still be draining."""
     reloaded = Reloaded({}, {})
-    for name, revision in activator.revisions.items():
+    for name, revision in list(activator.revisions.items()):
         await _replace(name, revision.replace(), reloaded)
     await _replace(ADAPTER, _replace_adapter(adapter), reloaded)
     return reloaded

@@ -65,6 +65,8 @@ class Revision:
         self._backoff = Backoff()
         self._delay = 0.0
         self._closed = False
+        self.failure = ""
+        """Why the last replica that was to start did not; empty when it did."""
 
     @property
     def replicas(self) -> tuple[Replica, ...]:
@@ -101,6 +103,11 @@ class Revision:
         """Starts deciding, and with it what `min-scale` asks for."""
         if self._ticker is None and not self._closed:
             self._ticker = start_task(self._tick())
+
+    def rest(self) -> None:
+        """Ends the replicas that have nothing to do, as it would after a while anyway."""
+        for replica in [item for item in self._ready if not item.in_flight]:
+            self._retire(replica)
 
     async def replace(self) -> int:
         """Starts a new replica beside each that is there, and when all of them are ready lets the old ones end. Returns
@@ -194,14 +201,14 @@ class Revision:
         try:
             child, port = await self._launch(self.service, self._limits.start_seconds)
         except Exception as error:
-            self._delay = self._backoff.after(0)
+            self._delay, self.failure = self._backoff.after(0), str(error)
             _log.error(
                 "%s could not be started, next try in %g s at the earliest: %s", self.service.name, self._delay, error
             )
             if not self._ready:
                 self._refuse_waiting(f"{self.service.name} could not be started.")
             return
-        self._delay = 0.0
+        self._delay, self.failure = 0.0, ""
         self._add(child, port)
         _log.info(
             "%s: a replica is ready after %.2f s, %d in all",

@@ -31,6 +31,8 @@ class Server(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Service:
     name: str
+    function: str
+    """Which of the project's functions it runs, by the name of its image."""
     server: Server
     env: Mapping[str, str]
     """From the ConfigMaps and the container; secrets are the platform's own affair."""
@@ -58,6 +60,7 @@ def read_service(manifest: kinds.Service, settings: Mapping[str, Mapping[str, st
     probe = container.readiness_probe
     return Service(
         name=manifest.metadata.name,
+        function=re.split("[:@]", container.image.rpartition("/")[2])[0],
         server=Server(server),
         env=_environment(container, settings),
         concurrency=template.spec.container_concurrency,

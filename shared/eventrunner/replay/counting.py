@@ -7,17 +7,19 @@ from typing import Any
 import msgspec
 
 from eventrunner.events import Event
+from eventrunner.events.event import AFTER_RULES
 from eventrunner.replay.record import Counts
 from eventrunner.rules import Verdict, verdict_document
 
 __all__ = ["count_verdict", "example", "is_derived"]
 
 _LARGE_EXAMPLE = 4096
+_NOT_JUDGED = frozenset({"causerule", AFTER_RULES})
 
 
 def is_derived(event: Event) -> bool:
-    """As in the event engine, rules never see what rules derived."""
-    return bool(event.extensions) and "causeid" in (event.extensions or {})
+    """As in the event engine, rules never see what rules derived, nor what consumers published as results."""
+    return event.extensions is not None and not event.extensions.keys().isdisjoint(_NOT_JUDGED)
 
 
 def count_verdict(verdict: Verdict, counts: Counts) -> None:

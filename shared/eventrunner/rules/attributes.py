@@ -35,7 +35,21 @@ FIXED = ATTRIBUTES - SETTABLE
 
 _RESERVED_TYPES = "eventrunner."
 _RESERVED_PREFIXES = ("knativeerror", "usage")
-_RESERVED = frozenset({"causeid", "causerule", "derivedids", "originaldigest", "replayid", "extensions"})
+_RESERVED = frozenset(
+    {
+        "afterrules",
+        "causeconsumer",
+        "causehops",
+        "causeid",
+        "causerule",
+        "causesource",
+        "derivedids",
+        "extensions",
+        "originaldigest",
+        "publishedid",
+        "replayid",
+    }
+)
 _NAME = re.compile(r"[a-z0-9]+")
 # Control characters, surrogates and noncharacters.
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")

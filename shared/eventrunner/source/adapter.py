@@ -9,24 +9,30 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mappi
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import aiohttp
 from aiohttp import web
 from nats.aio.client import Client
 
 from eventrunner.access.senders import SourceSigner
-from eventrunner.errors import NotFound
+from eventrunner.errors import EventRunnerError, NotFound
 from eventrunner.http_server import Server, problem_response
+from eventrunner.source.consumer import delete_consumer
+from eventrunner.source.folder import SourceFolder
 from eventrunner.source.health import SinkHealth
 from eventrunner.source.keeper import StreamKeeper
 from eventrunner.source.letter_room import LetterRoom
 from eventrunner.source.metrics import SourceMetrics
+from eventrunner.source.nats_sink import NatsSink
+from eventrunner.source.nats_uri import is_nats
 from eventrunner.source.pin import PinLost
 from eventrunner.source.publisher import Publisher
 from eventrunner.source.refusals import tell_refusals
 from eventrunner.source.runner import Links, SourceRunner
-from eventrunner.source.sink import Sink, make_session, sink_audience, sink_url
+from eventrunner.source.running import RunningSources
+from eventrunner.source.sink import HttpSink, Sink, make_session, sink_audience, sink_url
 from eventrunner.source.spec import Destination, SourceSpec
 from eventrunner.source.stops import Stops
 from eventrunner.source.streams import StreamSpec, apply_streams
@@ -40,12 +46,15 @@ __all__ = ["Adapter"]
 _log = logging.getLogger(__name__)
 
 _RESTART_DELAY = 1.0
+_LOOK_SECONDS: Final = 0.1
 
 
 @dataclass(slots=True)
 class Adapter:
     sources: Sequence[SourceSpec]
     nats_url: str
+    watch: Path | None = None
+    """Folder of sources that come and go while the adapter runs. With the file of one goes its durable consumer."""
     sink_urls: Mapping[str, str] = field(default_factory=dict)
     """Name of a sink's object → URL, where that is not its address in the cluster."""
     streams: Sequence[StreamSpec] = ()
@@ -57,12 +66,21 @@ class Adapter:
     metrics_host: str = "127.0.0.1"
     _sinks: dict[tuple[str, str], Sink] = field(default_factory=dict)
     _client: Client | None = None
+    _folder: SourceFolder | None = None
+    _watched: Mapping[str, SourceSpec] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.watch is not None:
+            self._folder = SourceFolder(self.watch, frozenset(spec.name for spec in self.sources))
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Returns when `stopping` is set and every source has left."""
         async with make_session() as session, self._monitoring():
-            while not stopping.is_set():
-                await self._run_connection(session, stopping)
+            try:
+                while not stopping.is_set():
+                    await self._run_connection(session, stopping)
+            finally:
+                await asyncio.gather(*(sink.close() for sink in self._sinks.values()))
 
     async def _run_connection(self, session: aiohttp.ClientSession, stopping: asyncio.Event) -> None:
         """Until stopped, or until the client has given the connection up for good, which it does on some errors."""
@@ -100,17 +118,25 @@ class Adapter:
         listeners += [publisher, stops]
 
         def links(spec: SourceSpec) -> Links:
-            reply = self._sink(spec.reply, session) if isinstance(spec.reply, Destination) else None
+            reply = self._http_sink(spec.reply, session) if isinstance(spec.reply, Destination) else None
             return Links(client, publisher, room, stops, self._sink(spec.sink, session), reply, make_streams)
 
-        tasks = [asyncio.create_task(self._run_source(spec, links(spec), runners, stopping)) for spec in self.sources]
-        works = [room.run(), stops.run(), tell_refusals(client, self._refusals)]
+        async def run_source(spec: SourceSpec, until: asyncio.Event) -> None:
+            await self._run_source(spec, links(spec), runners, until)
+
+        async def gone(spec: SourceSpec) -> None:
+            stops.forget(spec)
+            await self._forget(spec, client)
+
+        running = RunningSources(run_source, gone)
+        works = [room.run(), stops.run(), tell_refusals(client, self._refusals), self._keep_sources(running)]
         works += [keeper.run() for keeper in self._keepers(client)]
         keepers = [asyncio.create_task(work) for work in works]
-        await _first(asyncio.gather(*tasks), closed.wait())
-        for task in tasks + keepers:
+        serving = asyncio.create_task(_until_finished(running, stopping))
+        await _first(serving, closed.wait())
+        for task in keepers:
             task.cancel()
-        await asyncio.gather(*tasks, *keepers, return_exceptions=True)
+        await asyncio.gather(*keepers, running.cancel(), return_exceptions=True)
         if not client.is_closed:
             with contextlib.suppress(Exception):
                 await client.flush(2)
@@ -133,6 +159,31 @@ class Adapter:
                 SourceMetrics(spec.name).crashes.inc()
                 await asyncio.sleep(_RESTART_DELAY)
 
+        runners.pop(spec.name, None)
+
+    async def _keep_sources(self, running: RunningSources) -> None:
+        """Runs until it is cancelled."""
+        fixed = {spec.name: spec for spec in self.sources}
+        running.keep(fixed | dict(self._watched))
+        while self._folder is not None:
+            if (watched := self._folder.look()) is not None:
+                self._watched = watched
+                running.keep(fixed | dict(watched))
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _forget(self, spec: SourceSpec, client: Client) -> None:
+        """Of a source that is gone: its durable consumer would hold what nobody reads in the stream for ever."""
+        SourceMetrics(spec.name).remove()
+        for destination in (spec.sink, spec.reply):
+            if isinstance(destination, Destination):
+                sink = self._sinks.pop(self._sink_key(destination), None)
+                if sink is not None:
+                    await sink.close()
+        try:
+            await delete_consumer(JetStreamApi(client), spec.stream, spec.consumer)
+        except EventRunnerError as error:
+            _log.error("%s: its consumer %s of %s stays: %s", spec.name, spec.consumer, spec.stream, error)
+
     def _keepers(self, client: Client) -> list[StreamKeeper]:
         consumers: dict[str, set[str]] = {DEADLETTER_STREAM: set()}
         for spec in self.sources:
@@ -154,11 +205,26 @@ class Adapter:
 
     def _sink(self, destination: Destination, session: aiohttp.ClientSession) -> Sink:
         """One for each URL, so that sources share what is known of its health."""
-        url, audience = sink_url(destination, self.sink_urls), sink_audience(destination)
-        if (url, audience) not in self._sinks:
+        if not is_nats(destination.uri):
+            return self._http_sink(destination, session)
+        key = self._sink_key(destination)
+        if key not in self._sinks:
+            self._sinks[key] = NatsSink(destination.uri, SinkHealth())
+        return self._sinks[key]
+
+    def _http_sink(self, destination: Destination, session: aiohttp.ClientSession) -> HttpSink:
+        url, audience = key = self._sink_key(destination)
+        if key not in self._sinks:
             sign = partial(self.signer.header, audience) if self.signer is not None and audience else None
-            self._sinks[url, audience] = Sink(url, session, SinkHealth(), sign)
-        return self._sinks[url, audience]
+            self._sinks[key] = HttpSink(url, session, SinkHealth(), sign)
+        sink = self._sinks[key]
+        assert isinstance(sink, HttpSink)
+        return sink
+
+    def _sink_key(self, destination: Destination) -> tuple[str, str]:
+        if is_nats(destination.uri):
+            return destination.uri, ""
+        return sink_url(destination, self.sink_urls), sink_audience(destination)
 
     @contextlib.asynccontextmanager
     async def _monitoring(self) -> AsyncIterator[None]:
@@ -201,6 +267,11 @@ class Adapter:
     def _ready(self) -> web.Response:
         ready = self._client is not None and self._client.is_connected
         return web.Response(text="ok\n" if ready else "no NATS\n", status=200 if ready else 503)
+
+
+async def _until_finished(running: RunningSources, stopping: asyncio.Event) -> None:
+    await stopping.wait()
+    await running.stop()
 
 
 async def _first(wanted: asyncio.Future[Any], other: Coroutine[Any, Any, Any]) -> bool:

@@ -9,7 +9,7 @@ from eventrunner.errors import ConfigurationError
 from eventrunner.source.spec import Ordering, SourceSpec
 from eventrunner.storage.jetstream import NOT_FOUND, UNAVAILABLE, JetStreamApi, JetStreamError
 
-__all__ = ["ACK_WAIT", "PIN_GROUP", "ensure_consumer"]
+__all__ = ["ACK_WAIT", "PIN_GROUP", "delete_consumer", "ensure_consumer"]
 
 ACK_WAIT = 3.0
 """Seconds after which a message of an adapter that died goes to another one. Living ones extend it.
@@ -55,6 +55,15 @@ async def ensure_consumer(api: JetStreamApi, spec: SourceSpec) -> None:
         )
 
 
+async def delete_consumer(api: JetStreamApi, stream: str, consumer: str) -> None:
+    """Deleting what is not there is no error. Raises JetStreamError, Unavailable."""
+    try:
+        await api.request(f"CONSUMER.DELETE.{stream}.{consumer}")
+    except JetStreamError as error:
+        if error.http_code != NOT_FOUND:
+            raise
+
+
 async def _is_there(api: JetStreamApi, spec: SourceSpec, config: Mapping[str, Any]) -> bool:
     try:
         actual = (await api.request(f"CONSUMER.INFO.{spec.stream}.{spec.consumer}"))["config"]
@@ -83,6 +92,8 @@ def _config(spec: SourceSpec) -> dict[str, Any]:
         "max_deliver": -1,
         "max_ack_pending": min(max(1000, events), _MAX_ACK_PENDING),
     }
+    if spec.start_time:
+        config |= {"deliver_policy": "by_start_time", "opt_start_time": spec.start_time}
     if spec.ordering is Ordering.BY_TENANT:
         config |= {
             "priority_policy": _PINNED,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from eventrunner.errors import InvalidInput
+from eventrunner.errors import InvalidInput, MalformedBody
 from eventrunner.events.headers import COUNT_HEADER
 from eventrunner.events.json_format import split_batch
 from eventrunner.source.deadletter import Verdict, dead_letter, letter_of_reply
@@ -38,7 +38,7 @@ from eventrunner.source.pin import Pin
 from eventrunner.source.publication import TO_DESTINATION, Publication
 from eventrunner.source.publisher import Publisher
 from eventrunner.source.routing import Unroutable, route
-from eventrunner.source.sink import Sink
+from eventrunner.source.sink import HttpSink, Sink
 from eventrunner.source.spec import SourceSpec
 from eventrunner.tenancy import is_letter, tenant_of_subject
 
@@ -66,7 +66,7 @@ class Courier:
 
     spec: SourceSpec
     sink: Sink
-    reply_sink: Sink | None
+    reply_sink: HttpSink | None
     publisher: Publisher
     room: LetterRoom
     held: Held
@@ -169,16 +169,19 @@ class Courier:
     async def _deliver(self, parcel: Parcel) -> bool:
         """Returns when the parcel's events are settled, or false when they are in the hands of other tasks."""
         while True:
-            decision, publications = await self._attempt(parcel)
+            decision, publications, done = await self._attempt(parcel)
             match decision:
                 case Publish() if parcel.count > 1 and await self.room.are_too_many(publications):
                     return await self._deliver_halves(parcel)
                 case Publish():
-                    refused = await self._store(publications, parcel)
-                    settled = [part for part in parcel.parts if part.message.tenant not in refused]
+                    refused = await self._store(publications, done)
+                    settled = [part for part in done.parts if part.message.tenant not in refused]
                     self.metrics.delivered.inc(sum(part.count for part in settled))
                     await self._settle(settled, parcel, refused)
-                    return True
+                    if not self._goes_on(parcel, done, refused):
+                        return True
+                    with self._counted():
+                        await self.window.acquire()
                 case Halve():
                     return await self._deliver_halves(parcel)
                 case DeadLetter():
@@ -191,6 +194,16 @@ class Courier:
                         await self.window.acquire()
                     self.metrics.retries.inc()
 
+    def _goes_on(self, parcel: Parcel, done: Parcel, refused: Mapping[str, int]) -> bool:
+        """Leaves to the parcel what the sink did not come to; false when that is nothing, or of tenants that are
+        stopped."""
+        rest = [part for part in parcel.parts[len(done.parts) :] if part.message.tenant not in refused]
+        if not rest:
+            return False
+        parcel.go_on_with(rest)
+        self.on_done(done.tenants - parcel.tenants)
+        return True
+
     @contextlib.contextmanager
     def _counted(self) -> Iterator[None]:
         self._waiting += 1
@@ -199,8 +212,9 @@ class Courier:
         finally:
             self._waiting -= 1
 
-    async def _attempt(self, parcel: Parcel) -> tuple[Decision, Sequence[Publication]]:
-        """One request; gives its place in the window back when the answer is there."""
+    async def _attempt(self, parcel: Parcel) -> tuple[Decision, Sequence[Publication], Parcel]:
+        """One request, and what of the parcel the answer is about; gives its place in the window back when that is
+        there."""
         health = self.sink.health
         probe = False
         try:
@@ -216,30 +230,33 @@ class Courier:
                 outcome = await self.sink.deliver(parcel, self.spec)
             ended = loop.time()
             self.metrics.request(HTTPStatus.OK if isinstance(outcome, Delivered) else outcome.status, ended - started)
-            outcome, publications = self._read(outcome, parcel)
+            outcome, publications, done = self._read(outcome, parcel)
             decision = health.decide(parcel, outcome, self.spec.delivery, ended)
             probe = False
             if self._is_one_of_several(parcel, outcome, decision):
                 decision = Halve()
-            return decision, publications
+            return decision, publications, done
         finally:
             if probe:
                 health.give_back()
             self.window.release()
 
-    def _read(self, outcome: Outcome, parcel: Parcel) -> tuple[Outcome, Sequence[Publication]]:
+    def _read(self, outcome: Outcome, parcel: Parcel) -> tuple[Outcome, Sequence[Publication], Parcel]:
         """What to publish; a reply that makes no sense turns success into failure."""
         if not isinstance(outcome, Delivered):
             _log.info("%s: %d events: %s", self.spec.name, parcel.count, outcome)
-            return outcome, ()
-        if outcome.reply is None:
-            return outcome, ()
+            return outcome, (), parcel
         try:
-            return outcome, route(outcome.reply, parcel, self.spec, self.publisher.max_payload)
+            done = parcel if outcome.handled is None else parcel.first(outcome.handled)
+            if not done.parts and parcel.parts:
+                raise MalformedBody("It is about none of the events.")
+            if outcome.reply is None:
+                return outcome, (), done
+            return outcome, route(outcome.reply, done, self.spec, self.publisher.max_payload), done
         except InvalidInput as error:
-            return Failed(f"unreadable reply: {error}"), ()
+            return Failed(f"unreadable reply: {error}"), (), parcel
         except Unroutable as error:
-            return Refused(HTTPStatus.BAD_GATEWAY, str(error)), ()
+            return Refused(HTTPStatus.BAD_GATEWAY, str(error)), (), parcel
 
     def _is_one_of_several(self, parcel: Parcel, outcome: Outcome, decision: Decision) -> bool:
         """Whether one tenant of an ordered source is to blame, so that the others shall not wait with it."""

@@ -219,6 +219,28 @@ class Parcel:
         pieces = [self.parts[:middle], self.parts[middle:]] if middle else [[part] for part in _cut(self.parts[0])]
         return [Parcel(piece, inherited=self.inherited + self.attempts, root=self.root) for piece in pieces]
 
+    def first(self, count: int) -> Parcel:
+        """The first so many events, as if they had been sent alone; all of them, if there are no more. A part that is
+        cut for it is replaced by its two pieces here too, so that each of them is settled once however often that is
+        tried. Raises MalformedBody or BodyTooLarge."""
+        for number, part in enumerate(self.parts):
+            # By what is in it: its own count is what somebody's header says.
+            events = part.split()
+            if len(events) > count:
+                pieces = _pieces(part, events, count) if count else []
+                self.parts = [*self.parts[:number], *(pieces or [part]), *self.parts[number + 1 :]]
+                return self._of(self.parts[: number + bool(pieces)])
+            count -= len(events)
+        return self._of(self.parts)
+
+    def _of(self, parts: Sequence[Part]) -> Parcel:
+        return Parcel(parts, self.attempts, inherited=self.inherited, root=self.root)
+
+    def go_on_with(self, parts: Sequence[Part]) -> None:
+        """What the parcel still holds; nothing speaks against that."""
+        self.parts, self.count = parts, sum(part.count for part in parts)
+        self.attempts = self.faults = self.crashes = self.inherited = 0
+
     def _borders(self) -> list[int]:
         """Where the parts of another tenant begin; a tenant's parts are neighbours."""
         neighbours = enumerate(itertools.pairwise(self.parts), 1)
@@ -335,7 +357,10 @@ def _read_plain(read: Message, headers: Mapping[str, str]) -> None:
 
 def _cut(part: Part) -> list[Part]:
     events = part.split()
-    middle = len(events) // 2
+    return _pieces(part, events, len(events) // 2)
+
+
+def _pieces(part: Part, events: Sequence[Part], middle: int) -> list[Part]:
     # What has been taken apart stays unpacked.
     halves = [_merge(half) for half in (events[:middle], events[middle:]) if half]
     # The message stays open until each of its parts is settled.

@@ -56,6 +56,20 @@ _WAITING = Gauge(
 )
 
 
+_OF_SOURCES = (
+    _EVENTS,
+    _REQUESTS,
+    _RETRIES,
+    _REDELIVERED,
+    _CRASHES,
+    _IN_FLIGHT,
+    _HELD,
+    _LAG,
+    _LATENCY,
+    _WAITING,
+)
+
+
 class SourceMetrics:
     """The metrics of one source."""
 
@@ -76,6 +90,11 @@ class SourceMetrics:
     def request(self, status: int, seconds: float) -> None:
         _REQUESTS.labels(self._source, str(status)).inc()
         self.latency.observe(seconds)
+
+    def remove(self) -> None:
+        """Of a source that is no more."""
+        for metric in _OF_SOURCES:
+            metric.remove_by_labels({"source": self._source})
 
     def waiting(self, tenant: str, messages: int | None) -> None:
         """None: the tenant is not stopped any more."""

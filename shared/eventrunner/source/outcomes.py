@@ -41,6 +41,8 @@ class Reply:
 class Delivered:
     reply: Reply | None
     """None: there is nothing to publish."""
+    handled: int | None = None
+    """The reply is about the first so many events of the request only; None: about all."""
 
 
 @dataclass(frozen=True, slots=True)

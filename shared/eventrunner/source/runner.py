@@ -26,7 +26,7 @@ from eventrunner.source.overtaking import Overtaking
 from eventrunner.source.parking import Parking
 from eventrunner.source.pin import Pin, PinLost
 from eventrunner.source.publisher import Publisher
-from eventrunner.source.sink import Sink
+from eventrunner.source.sink import HttpSink, Sink
 from eventrunner.source.spec import Compression, Format, Ordering, SourceSpec
 from eventrunner.source.stops import Stops
 from eventrunner.storage.jetstream import NOT_FOUND, JetStreamApi, JetStreamError
@@ -56,7 +56,7 @@ class Links:
     room: LetterRoom
     stops: Stops
     sink: Sink
-    reply_sink: Sink | None = None
+    reply_sink: HttpSink | None = None
     """For a reply that is a Destination."""
     make_streams: Callable[[], Awaitable[None]] | None = None
     """Makes missing streams again."""

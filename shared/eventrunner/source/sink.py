@@ -1,14 +1,15 @@
-"""The HTTP side: one request to a sink, and what its answer means."""
+"""What a sink is, and the one that speaks HTTP: one request to it, and what its answer means."""
 
 from __future__ import annotations
 
 import asyncio
 import io
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import TypeGuard
+from typing import Protocol, TypeGuard
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -17,7 +18,7 @@ import msgspec
 from eventrunner.access.senders import audience_of
 from eventrunner.errors import InvalidInput
 from eventrunner.events.binary import BATCH_TYPE, STRUCTURED_TYPE, is_binary, read_binary, write_binary
-from eventrunner.events.headers import COUNT_HEADER
+from eventrunner.events.headers import COUNT_HEADER, HANDLED_HEADER
 from eventrunner.events.json_format import decode_event, encode_event, join_batch
 from eventrunner.events.packing import ENCODING, unpack
 from eventrunner.events.sections import SECTIONS_HEADER
@@ -26,7 +27,7 @@ from eventrunner.source.message import UNPACK_LIMIT, Parcel
 from eventrunner.source.outcomes import Delivered, Failed, Outcome, Refused, Reply
 from eventrunner.source.spec import Compression, Destination, Format, SourceSpec
 
-__all__ = ["Sink", "make_session", "sink_audience", "sink_url"]
+__all__ = ["HttpSink", "Sink", "make_session", "sink_audience", "sink_url"]
 
 _RETRYABLE = frozenset(
     {HTTPStatus.UNAUTHORIZED, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
@@ -74,7 +75,26 @@ def make_session() -> aiohttp.ClientSession:
     )
 
 
-class Sink:
+class Sink(Protocol):
+    url: str
+    """For people."""
+    health: SinkHealth
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether it is sent a token."""
+
+    @property
+    def refusal(self) -> str:
+        """What it says, while it does not let this adapter in; else empty."""
+
+    async def deliver(self, parcel: Parcel, spec: SourceSpec) -> Outcome:
+        """Never raises but for cancellation."""
+
+    async def close(self) -> None: ...
+
+
+class HttpSink:
     def __init__(
         self,
         url: str,
@@ -110,6 +130,9 @@ class Sink:
         except InvalidInput as error:
             return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
         return await self.post(headers, body, spec.delivery.timeout)
+
+    async def close(self) -> None:
+        """The session is everybody's."""
 
     async def post(self, headers: Mapping[str, str], body: bytes, seconds: float) -> Outcome:
         if self._authorization is not None:
@@ -189,6 +212,16 @@ class _Problem(msgspec.Struct):
 
 
 def _delivered(headers: Mapping[str, str], body: bytes) -> Outcome:
+    outcome = _read(headers, body)
+    handled = headers.get(HANDLED_HEADER)
+    if handled is None or not isinstance(outcome, Delivered):
+        return outcome
+    if not (handled.isascii() and handled.isdigit()):
+        return Failed(f"the reply has {HANDLED_HEADER}: {handled[:20]!r}, which is no number")
+    return replace(outcome, handled=int(handled[:18]))
+
+
+def _read(headers: Mapping[str, str], body: bytes) -> Outcome:
     content_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     encoding = headers.get("Content-Encoding", "identity").lower()
     if encoding not in ("identity", ENCODING):

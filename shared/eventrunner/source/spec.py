@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from eventrunner.clock import format_time, parse_time
 from eventrunner.errors import FieldError, InvalidInput
 from eventrunner.source.durations import parse_iso
 from eventrunner.source.filters import All, parse_filters
 from eventrunner.source.manifests import Fields, Manifest, read_manifests
+from eventrunner.source.nats_uri import is_nats, nats_problem
+from eventrunner.storage.jetstream import without_secrets
 
 __all__ = [
     "API_VERSION",
@@ -112,7 +115,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Knative's Destination: an object, a URI, or a URI relative to the object's."""
+    """Knative's Destination: an object, a URI, or a URI relative to the object's. A sink's URI may be of NATS too."""
 
     ref: Reference | None = None
     uri: str = ""
@@ -138,6 +141,8 @@ class SourceSpec:
     sink: Destination
     dead_letter: SubjectPattern
     filter_subject: str = ">"
+    start_time: str = ""
+    """Older messages are none of this source's; empty: it takes all that the stream has. RFC 3339."""
     batch: BatchLimits = BatchLimits()
     in_flight: int = 1
     """Requests at one time."""
@@ -168,25 +173,30 @@ def parse_source(manifest: Manifest) -> SourceSpec:
     name = metadata.text("name", pattern=_NAME)
     namespace = metadata.text("namespace", "default")
     spec = top.fields("spec")
+    sink = _required_destination(spec, namespace)
+    nats = is_nats(sink.uri)
     source = SourceSpec(
         name=name,
         namespace=namespace,
         stream=spec.text("stream", pattern=_DURABLE),
         consumer=spec.text("consumer", name or "?", pattern=_DURABLE),
         filter_subject=spec.text("filterSubject", ">", pattern=_SUBJECT),
+        start_time=_time(spec, "startTime"),
         batch=_batch(spec.fields("batch")),
         in_flight=spec.integer("inFlight", 1, 1),
         ordering=_choice(spec, "ordering", Ordering, Ordering.UNORDERED),
         delivery=_delivery(spec.fields("delivery")),
-        format=_choice(spec, "format", Format, Format.BATCH),
+        format=_choice(spec, "format", Format, Format.STRUCTURED if nats else Format.BATCH),
         compression=_choice(spec, "compression", Compression, Compression.NONE),
         filters=parse_filters(spec.sequence("filters"), "spec.filters", errors),
-        sink=_required_destination(spec, namespace),
+        sink=sink,
         reply=_reply(spec, namespace),
         usage=_subject(spec, "usage", "usage.{tenantid}"),
         dead_letter=_subject(spec, "deadLetter", f"deadletter.{name or '?'}.{{tenantid}}"),
     )
     spec.done()
+    if nats:
+        _check_for_nats(source, spec)
     if errors:
         wrong = "; ".join(f"{error.field} {error.message}" for error in errors)
         raise InvalidInput(f"The {KIND} {name!r} has wrong fields: {wrong}.", tuple(errors))
@@ -225,7 +235,17 @@ def _required_destination(spec: Fields, namespace: str) -> Destination:
         spec.wrong("sink", "is required")
         spec.take("sink")
         return Destination()
-    return _destination(spec.fields("sink"), namespace)
+    return _destination(spec.fields("sink"), namespace, nats=True)
+
+
+def _check_for_nats(source: SourceSpec, spec: Fields) -> None:
+    """A message of core NATS holds one event, which the server's credentials let in."""
+    if source.format is not Format.STRUCTURED:
+        spec.wrong("format", f"must be structured for a sink of NATS, not {source.format}")
+    if source.compression is not Compression.NONE:
+        spec.wrong("compression", f"must be none for a sink of NATS, not {source.compression}")
+    if source.sink.audience:
+        spec.wrong("sink.audience", "must not be there for a sink of NATS, which is sent no token")
 
 
 def _reply(spec: Fields, namespace: str) -> SubjectPattern | Destination | None:
@@ -248,7 +268,7 @@ def _pattern(fields: Fields, default: str) -> SubjectPattern:
     return SubjectPattern(pattern)
 
 
-def _destination(fields: Fields, namespace: str) -> Destination:
+def _destination(fields: Fields, namespace: str, *, nats: bool = False) -> Destination:
     uri = fields.text("uri", "-")
     audience = fields.text("audience", "-")
     ref = None
@@ -265,13 +285,30 @@ def _destination(fields: Fields, namespace: str) -> Destination:
     uri = "" if uri == "-" else uri
     if ref is None and not uri:
         fields.wrong("", "must hold a ref or a uri")
+    elif ref is None and nats and is_nats(uri):
+        if problem := nats_problem(uri):
+            fields.wrong("uri", problem)
     elif ref is None and (urlsplit(uri).scheme not in ("http", "https") or not urlsplit(uri).hostname):
-        fields.wrong("uri", f"must be an http or https URL, not {uri!r}")
+        kinds = "http, https or nats" if nats else "http or https"
+        fields.wrong("uri", f"must be an {kinds} URL, not {without_secrets(uri)!r}")
     return Destination(ref, uri, "" if audience == "-" else audience)
 
 
 def _choice(fields: Fields, name: str, kind: type[_E], default: _E) -> _E:
     return kind(fields.choice(name, [item.value for item in kind], default.value))
+
+
+def _time(fields: Fields, name: str) -> str:
+    """As nats-server writes it. Empty when the field is not there."""
+    text = fields.text(name, "-")
+    if text == "-":
+        return ""
+    try:
+        whole, _, fraction = format_time(parse_time(text)).removesuffix("Z").partition(".")
+    except ValueError as error:
+        fields.wrong(name, str(error))
+        return ""
+    return ".".join(part for part in (whole, fraction.rstrip("0")) if part) + "Z"
 
 
 def _duration(fields: Fields, name: str, default: float) -> float:

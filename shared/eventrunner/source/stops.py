@@ -63,6 +63,10 @@ class Stops:
         source = self._sources[f"{spec.stream}.{spec.consumer}"] = SourceStops(self, spec)
         return source
 
+    def forget(self, spec: SourceSpec) -> None:
+        """The source runs no more."""
+        self._sources.pop(f"{spec.stream}.{spec.consumer}", None)
+
     def reconnected(self) -> None:
         self.registry.rewatch()
 

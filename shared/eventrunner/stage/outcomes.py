@@ -44,6 +44,10 @@ class Outcomes:
     which a tenant may have several."""
     written_derived: list[Section] = field(default_factory=list)
     """Further derived events as JSON."""
+    usage: list[Event] = field(default_factory=list)
+    """Records of type `eventrunner.usage`, of a stage that meters by itself."""
+    handled: int | None = None
+    """When the outcomes are of the first so many events of the batch only; the others are to be sent again."""
 
     def fail(self, event: Event, code: int, reason: str) -> None:
         self.failures.append(Failure(event, code, reason))
@@ -60,7 +64,7 @@ class Outcomes:
     @property
     def all_go_on(self) -> bool:
         """Whether the reply holds neither failures nor usage records."""
-        return not (self.failures or self.dropped)
+        return not (self.failures or self.dropped or self.usage)
 
     def to_events(self, stage: str, cost: Cost) -> list[Event]:
         """The reply: results with their share of the cost, derived events, failures, usage records.
@@ -79,7 +83,8 @@ class Outcomes:
         reply += self.derived
         for section in self.written_derived:
             reply += decode_batch(b"[" + section.members + b"]")
-        reply += [_usage_record(stage, "dropped", event) for event in self.dropped]
+        reply += self.usage
+        reply += [_usage_record(stage, _kind_of_drop(event), event) for event in self.dropped]
         for failure in self.failures:
             if failure.event.usagein:
                 # Else it is a replayed dead letter that fails again, whose record is there: another of the same id,
@@ -91,6 +96,11 @@ class Outcomes:
 
 def _events(sections: list[Section]) -> int:
     return sum(section.events for section in sections)
+
+
+def _kind_of_drop(event: Event) -> str:
+    """What a consumer has published was never accepted at ingest, so that it must not count as such."""
+    return "discarded" if event.extensions and "causeconsumer" in event.extensions else "dropped"
 
 
 def _usage_record(stage: str, kind: str, event: Event) -> Event:

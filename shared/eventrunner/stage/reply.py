@@ -9,7 +9,7 @@ from flask import Response
 from eventrunner.events import Event, encode_batch
 from eventrunner.events.binary import BATCH_TYPE
 from eventrunner.events.costs import Cost, charge
-from eventrunner.events.headers import COUNT_HEADER
+from eventrunner.events.headers import COUNT_HEADER, HANDLED_HEADER
 from eventrunner.events.packing import ENCODING, WORTH, join_packed, pack
 from eventrunner.events.sections import SECTIONS_HEADER, Section, by_tenant, write_sections
 from eventrunner.stage.outcomes import Outcomes
@@ -19,6 +19,13 @@ __all__ = ["write_reply"]
 
 def write_reply(outcomes: Outcomes, stage: str, cost: Cost, *, packs: bool) -> Response:
     """204 or a JSON batch; `packs`: the reply may be in zstd."""
+    response = _written(outcomes, stage, cost, packs=packs)
+    if outcomes.handled is not None:
+        response.headers[HANDLED_HEADER] = str(outcomes.handled)
+    return response
+
+
+def _written(outcomes: Outcomes, stage: str, cost: Cost, *, packs: bool) -> Response:
     if packs and outcomes.all_go_on and (response := _packed(outcomes, cost)):
         return response
     events = outcomes.to_events(stage, cost)

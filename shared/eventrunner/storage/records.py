@@ -8,8 +8,10 @@
 | rules   | `<tenant>.<name>` | RuleSet               |
 | plans   | plan name         | a plan of `billing`   |
 | consumers | `<tenant>.<name>` | Consumer            |
+| consumer_status | `<tenant>.<name>` | ConsumerStatus, written by what runs it |
 | replays | `<tenant>.<id>`   | `replay.Replay`       |
 | idempotency | `<tenant>.<digest of who, what call, which key>` | kept for a day |
+| signing_keys | `<tenant>.<key id>` | SigningKey         |
 | stops   | `<stream>.<consumer>.<tenant>` | `source.stops.Stop` |
 """
 
@@ -30,6 +32,7 @@ from eventrunner.tenancy import check_tenant
 __all__ = [
     "CEILINGS",
     "CONSUMERS",
+    "CONSUMER_STATUS",
     "IDEMPOTENCY",
     "KEYS",
     "KEY_USES",
@@ -38,15 +41,18 @@ __all__ = [
     "PLANS",
     "REPLAYS",
     "RULES",
+    "SIGNING_KEYS",
     "STOPS",
     "TENANTS",
     "Consumer",
+    "ConsumerStatus",
     "Key",
     "Limits",
     "Quota",
     "Record",
     "RuleSet",
     "RuleVersion",
+    "SigningKey",
     "StoredModule",
     "Subscription",
     "Tenant",
@@ -59,6 +65,7 @@ __all__ = [
 
 TENANTS, KEYS, PLANS, RULES, CONSUMERS, REPLAYS = "tenants", "keys", "plans", "rules", "consumers", "replays"
 IDEMPOTENCY, KEY_USES, STOPS = "idempotency", "key_uses", "stops"
+CONSUMER_STATUS, SIGNING_KEYS = "consumer_status", "signing_keys"
 """Names of the buckets."""
 
 _KEY_PREFIX = "er_"
@@ -226,6 +233,8 @@ class Consumer(Record):
     limits: Limits = Limits()
     instance: Literal["fresh", "reuse"] = "fresh"
     """A new instance for each event, or one for many."""
+    signed_by: str = ""
+    """Id of the tenant's signing key; empty: stored before signatures were asked for."""
     created: str = ""
     updated: str = ""
 
@@ -240,8 +249,42 @@ class Consumer(Record):
         return self.durable or f"{self.tenant}-{self.name}"
 
 
+class SigningKey(Record):
+    """With which a tenant signs its modules; without the record it is revoked."""
+
+    tenant: str
+    id: str
+    public: str
+    """Base64 of the 32 bytes."""
+    name: str = ""
+    """For people."""
+    created: str = ""
+
+    @classmethod
+    def from_json(cls, value: bytes) -> SigningKey:
+        """Raises InvalidInput."""
+        key: SigningKey = super().from_json(value)
+        return key
+
+
+class ConsumerStatus(Record):
+    state: Literal["starting", "ready", "failed"]
+    """`ready`: its module was loaded, and a process of it starts when events come."""
+    replicas: int
+    detail: str
+    updated: str
+    of: str = ""
+    """`updated` of the record that this is about."""
+
+    @classmethod
+    def from_json(cls, value: bytes) -> ConsumerStatus:
+        """Raises InvalidInput."""
+        status: ConsumerStatus = super().from_json(value)
+        return status
+
+
 def tenant_key(tenant: str, name: str) -> str:
-    """Key of a tenant's consumer, replay or reservation in its bucket."""
+    """Key of a tenant's consumer, signing key, replay or reservation in its bucket."""
     return f"{tenant}.{name}"
 
 

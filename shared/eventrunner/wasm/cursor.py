@@ -54,6 +54,10 @@ class Cursor:
         start = self._skip(length)
         return Cursor(self._code, start, self._at)
 
+    def take(self, length: int) -> bytes:
+        start = self._skip(length)
+        return self._code[start : self._at]
+
     def text(self) -> str:
         start = self._skip(self.unsigned())
         try:

@@ -28,7 +28,7 @@ _CALL: Final = "__guest_call"
 _STARTS: Final = ("_start", "wapc_init")
 """Run in this order, where the module has them."""
 _OPERATION: Final = b"MessageSubscriber.HandleMessage"
-_PROVIDED: Final = (b"wasmcloud:messaging", b"Publish")
+_NAMESPACE, _PUBLISH = b"wasmcloud:messaging", b"Publish"
 _I32: Final = wasmtime.ValType.i32()
 _thread = threading.local()
 
@@ -111,8 +111,8 @@ def _host_call(memory: GuestMemory, *parts: int) -> int:
     """Binding, namespace, operation and payload, each with its length; 1 if it was done."""
     session = _session()
     session.host_error = session.host_response = b""
-    asked = memory.read(*parts[2:4]), memory.read(*parts[4:6])
-    if asked != _PROVIDED:
+    is_messaging = _is(memory, parts[2], parts[3], _NAMESPACE)
+    if not (_is(memory, parts[4], parts[5], _PUBLISH) and is_messaging):
         session.host_error = b"only Publish of wasmcloud:messaging is provided here"
         return 0
     try:
@@ -123,6 +123,12 @@ def _host_call(memory: GuestMemory, *parts: int) -> int:
     running().publish(message)
     session.host_response = PUBLISHED
     return 1
+
+
+def _is(memory: GuestMemory, start: int, length: int, name: bytes) -> bool:
+    """What is of another length is not copied: it may be as large as the memory."""
+    memory.check(start, length)
+    return length == len(name) and memory.read(start, length) == name
 
 
 def _host_response_length(_memory: GuestMemory) -> int:

@@ -6,6 +6,7 @@ import re
 from typing import Any, Final
 
 import schemathesis
+from eventrunner.wasm.signing import SecretKey, sign
 from hypothesis import strategies as st
 
 __all__ = ["a_stream_begins_at_once", "refused_for_a_reason"]
@@ -15,6 +16,8 @@ _TIMES: Final = "from|to"
 BEYOND_SCHEMA: Final = {
     "consumers-list": "cursor",
     "consumers-put": "body|imports.*|exports",
+    "signing-keys-list": "cursor",
+    "signing-keys-create": "public_key",
     "events-publish": ".*",
     "events-list": rf"cursor|type|{_TIMES}|order|limit",
     "dead-letters-list": "cursor",
@@ -44,12 +47,13 @@ BEYOND_SCHEMA: Final = {
 _WHOLE: Final = re.compile(r'^Expected `int[^`]*`, got `float`|^write "[0-9]+\.0" as a string$')
 
 
-# A module and a component that may be stored.
-_WASM: Final = (
+# A module and a component that may be stored, where the key that has signed them is registered.
+SIGNER: Final = SecretKey(bytes(range(32)))
+_UNSIGNED: Final = (
     b"\0asm\x01\0\0\0\x01\x04\x01`\0\0\x03\x02\x01\0\x07\x10\x01\x0c__guest_call\0\0\n\x04\x01\x02\0\x0b",
     b"\0asm\x0d\0\x01\0\x0b\x27\x01\0\x21wasmcloud:messaging/handler@0.2.0\x05\0\0",
 )
-schemathesis.openapi.media_type("application/wasm", st.sampled_from(_WASM))
+schemathesis.openapi.media_type("application/wasm", st.sampled_from([sign(code, SIGNER) for code in _UNSIGNED]))
 
 
 @schemathesis.check

@@ -56,7 +56,7 @@ def test_the_matrix_of_roles_calls_and_tenants(role, tenant):
 
 
 def test_the_matrix_covers_every_call():
-    assert len(CALLS) == 43
+    assert len(CALLS) == 46
 
 
 def test_nobody_may_do_anything():

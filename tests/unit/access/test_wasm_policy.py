@@ -38,6 +38,14 @@ def test_what_can_be_handed_no_event_serves_nothing() -> None:
     assert not POLICY.serves(Module(Kind.MODULE, (), ("_start", "wasmcloud:messaging/handler@0.2.0")))
 
 
+def test_a_module_is_admitted_by_a_registered_key_only() -> None:
+    assert POLICY.admits(Kind.COMPONENT, "acme", "k1", ["k2", "k1"])
+    assert POLICY.admits(Kind.MODULE, "acme", "k1", ["k1"])
+    for signed_by, registered in (("k1", []), ("k1", ["k2"]), ("", [""]), ("k1\0", ["k1"]), ("k1", ['"k1"'])):
+        assert not POLICY.admits(Kind.COMPONENT, "acme", signed_by, registered)
+    assert not POLICY.admits(Kind.COMPONENT, "", "k1", ["k1"])
+
+
 def test_a_consumer_publishes_as_its_tenant_only() -> None:
     assert POLICY.may_publish("acme", "events.acme.order.paid")
     for subject in (
@@ -63,16 +71,17 @@ def test_texts_that_an_engine_may_confuse_are_no_way_in() -> None:
 
 def test_a_tenant_may_be_given_more() -> None:
     data = json.loads((FOLDER / "data.json").read_text())
-    data["eventrunner"]["consumers"]["tenants"] = {"acme": {"imports": {"wasi:io/poll": ["0.2"]}}}
+    data["eventrunner"]["consumers"]["tenants"] = {"acme": {"imports": {"wasi:io/streams": ["0.2"]}}}
     policy = WasmPolicy(RegoRule((FOLDER / "wasm.rego").read_text(), json.dumps(data), "eventrunner/wasm/allow"))
-    assert policy.forbidden(component("wasi:io/poll@0.2.1"), "acme") == []
-    assert len(policy.forbidden(component("wasi:io/poll@0.2.1"), "globex")) == 1
+    assert policy.forbidden(component("wasi:io/streams@0.2.1"), "acme") == []
+    assert len(policy.forbidden(component("wasi:io/streams@0.2.1"), "globex")) == 1
 
 
 def test_a_policy_that_is_broken_or_missing_allows_nothing(tmp_path: Path) -> None:
     broken = WasmPolicy(RegoRule("package eventrunner.wasm\n\nallow := ", "{}", "eventrunner/wasm/allow"))
     assert not broken.may_publish("acme", "events.acme.order")
     assert not broken.serves(component())
+    assert not broken.admits(Kind.COMPONENT, "acme", "k1", ["k1"])
     assert len(broken.forbidden(component("wasi:random/random@0.2.0"), "acme")) == 1
     with pytest.raises(ConfigurationError, match=r"wasm\.rego"):
         WasmPolicy.from_folder(tmp_path)

@@ -9,15 +9,20 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from eventrunner.access.wasm_policy import WasmPolicy
 from eventrunner.api.consumers import ConsumerCalls
 from eventrunner.storage.modules import ModuleStore
 from eventrunner.storage.records import Consumer, StoredModule
+from eventrunner.wasm.signing import SecretKey
 from support_api import api_function
-from support_wasm import actor, component
+from support_wasm import actor, custom_section, register_key, signed, signing_key
+from support_wasm import component as unsigned
+from support_wasm import signed_component as component
 
 from tests.unit.api.test_api import ALICE, BOB, Caller
 
 WASM = {"content_type": "application/wasm"}
+OTHER = SecretKey(bytes(range(1, 33)))
 GOOD = component("wasmcloud:messaging/consumer@0.2.0", "wasi:clocks/wall-clock@0.2.3")
 
 
@@ -37,6 +42,7 @@ def call(platform: Caller) -> Caller:
         platform("PUT", f"tenants/{tenant}", {})
         for item in platform.json("GET", f"consumers/{tenant}")["consumers"]:
             assert platform("DELETE", f"consumers/{tenant}/{item['name']}").status_code == 204
+    register_key(platform.registry, "acme", "globex")
     return platform
 
 
@@ -61,6 +67,7 @@ def test_a_consumer_is_stored_with_its_bytes(call: Caller) -> None:
         "imports": ["wasmcloud:messaging/consumer@0.2.0", "wasi:clocks/wall-clock@0.2.3"],
         "exports": ["wasmcloud:messaging/handler@0.2.0"],
     }
+    assert made["signed_by"] == signing_key().id
     assert made["subscription"] == {
         "stream": "events", "types": ["order.*", "refund"], "sources": [], "ordered": True
     }  # fmt: skip
@@ -74,7 +81,7 @@ def test_a_consumer_is_stored_with_its_bytes(call: Caller) -> None:
 
 
 def test_a_wapc_module_is_stored_too(call: Caller) -> None:
-    made = put(call, "acme/old", actor(("wapc", "__host_call")))
+    made = put(call, "acme/old", signed(actor(("wapc", "__host_call"))))
     assert (made["module"]["kind"], made["module"]["imports"]) == ("module", ["wapc.__host_call"])
 
 
@@ -171,28 +178,82 @@ class TestRefused:
     )
     def test_what_is_no_webassembly(self, call: Caller, body: bytes, found: str) -> None:
         problem = call.problem(422, "PUT", "consumers/acme/x", body, **WASM)
+        assert problem["type"] == "urn:eventrunner:error:not-webassembly"
         assert found in problem["detail"]
         assert problem["errors"][0]["field"] == "body"
 
     def test_another_content_type(self, call: Caller) -> None:
-        call.problem(415, "PUT", "consumers/acme/x", GOOD, content_type="application/octet-stream")
+        problem = call.problem(415, "PUT", "consumers/acme/x", GOOD, content_type="application/octet-stream")
+        assert problem["type"] == "urn:eventrunner:error:unsupported-media"
+        assert "application/wasm" in problem["detail"]
 
     def test_a_forbidden_import_by_its_name(self, call: Caller) -> None:
         code = component("wasi:clocks/wall-clock@0.2.0", "wasi:sockets/tcp@0.2.0", "wasi:filesystem/types@0.2.0")
         problem = call.problem(422, "PUT", "consumers/acme/x", code, **WASM)
+        assert problem["type"] == "urn:eventrunner:error:forbidden-import"
         assert "wasi:sockets/tcp@0.2.0, wasi:filesystem/types@0.2.0" in problem["detail"]
         fields = [item["field"] for item in problem["errors"]]
         assert fields == ["imports.wasi:sockets/tcp@0.2.0", "imports.wasi:filesystem/types@0.2.0"]
-        problem = call.problem(422, "PUT", "consumers/acme/x", actor(("wasi_snapshot_preview1", "fd_write")), **WASM)
+        problem = call.problem(
+            422, "PUT", "consumers/acme/x", signed(actor(("wasi_snapshot_preview1", "fd_write"))), **WASM
+        )
         assert "wasi_snapshot_preview1.fd_write" in problem["detail"]
         assert modules(call).read(sha(code)) is None
 
     def test_what_events_cannot_be_handed_to(self, call: Caller) -> None:
         problem = call.problem(422, "PUT", "consumers/acme/x", component(serves=False), **WASM)
+        assert problem["type"] == "urn:eventrunner:error:no-handler"
         assert problem["errors"][0]["field"] == "exports"
 
+    def test_an_unsigned_module(self, call: Caller) -> None:
+        problem = self.refused(call, unsigned(), "unsigned-module")
+        assert "eventrunner consumer sign" in problem["detail"]
+        assert "detached" in problem["detail"]
+
+    def test_a_key_of_nobodys_by_the_id_that_the_module_tells(self, call: Caller) -> None:
+        detail = self.refused(call, signed(unsigned(), OTHER), "unknown-signing-key")["detail"]
+        assert OTHER.public.module_id.hex() in detail
+        assert signing_key().id in detail
+        assert "eventrunner tenant signing-key add acme" in detail
+
+    def test_another_tenants_key(self, call: Caller) -> None:
+        register_key(call.registry, "globex", key=OTHER.public)
+        code = signed(unsigned(), OTHER)
+        self.refused(call, code, "unknown-signing-key")
+        assert put(call, "globex/x", code)["signed_by"] == OTHER.public.id
+
+    def test_a_revoked_key(self, call: Caller) -> None:
+        put(call, "acme/x", GOOD)
+        assert call("DELETE", f"signing-keys/acme/{signing_key().id}").status_code == 204
+        assert "has registered no key" in self.refused(call, component(filling=3), "unknown-signing-key")["detail"]
+
+    def test_a_tampered_byte(self, call: Caller) -> None:
+        changed = bytearray(GOOD)
+        changed[-1] ^= 1
+        self.refused(call, bytes(changed).replace(b"clock@0.2.3", b"clock@0.2.4"), "tampered-module")
+
+    def test_a_part_that_is_signed(self, call: Caller) -> None:
+        part = signed(unsigned() + custom_section("signature_delimiter", bytes(16)))
+        self.refused(call, part + custom_section("x", b""), "partly-signed-module")
+
+    def test_a_signature_that_cannot_be_read(self, call: Caller) -> None:
+        code = unsigned()
+        self.refused(call, code[:8] + custom_section("signature", b"\1") + code[8:], "malformed-signature")
+
+    def test_a_key_that_the_policy_does_not_admit(self, call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(WasmPolicy, "admits", lambda *_: False)
+        assert signing_key().id in self.refused(call, GOOD, "forbidden-signer")["detail"]
+
+    def refused(self, call: Caller, code: bytes, error: str) -> Any:
+        problem = call.problem(422, "PUT", "consumers/acme/refused", code, **WASM)
+        assert problem["type"] == f"urn:eventrunner:error:{error}"
+        assert modules(call).read(sha(code)) is None
+        return problem
+
     def test_what_is_too_large(self, call: Caller) -> None:
-        call.problem(413, "PUT", "consumers/acme/x", component(filling=300_000), **WASM)
+        problem = call.problem(413, "PUT", "consumers/acme/x", component(filling=300_000), **WASM)
+        assert problem["type"] == "urn:eventrunner:error:body-too-large"
+        assert "300000" in problem["detail"]
 
     def test_more_consumers_or_bytes_than_a_tenant_may_have(self, call: Caller) -> None:
         put(call, "acme/a", component(filling=250_000))

@@ -115,6 +115,7 @@ def test_nothing_of_an_erased_tenant_is_left_but_final_invoices(run: Callable[..
         run("create", tenant)
         run("key", tenant)
         world.registry.put("rules", f"{tenant}.r", b"{}")
+        world.registry.put("signing_keys", f"{tenant}.some", b"{}")
         world.registry.put("idempotency", f"{tenant}.some", b"{}")
         deploy(world, tenant, "shared", b"shared")
         deploy(world, tenant, "own", tenant.encode())
@@ -123,7 +124,8 @@ def test_nothing_of_an_erased_tenant_is_left_but_final_invoices(run: Callable[..
     world.store.put_invoice("acme", "INV-1", "2020-01", b"{}")
     done = json.loads(run("erase", "acme", "--yes", "--discard-unbilled", "--json").output)
     assert done["erased"] == {
-        "keys": 1, "rules": 1, "consumers": 2, "tenants": 1, "messages": 2, "dead_letters": 1, "events": 5, "rows": 5
+        "keys": 1, "rules": 1, "signing_keys": 1, "consumers": 2, "tenants": 1, "messages": 2, "dead_letters": 1,
+        "events": 5, "rows": 5,
     }  # fmt: skip
     assert done["kept"] == {"invoices": 1}
     assert len(done["discarded_usage"]) == 1
@@ -132,6 +134,7 @@ def test_nothing_of_an_erased_tenant_is_left_but_final_invoices(run: Callable[..
     assert world.analytics.counts() == {"acme-2": EventCounts(5, 0)}
     assert [key for key in world.registry.items("rules") if key.startswith("acme")] == ["acme-2.r"]
     assert [world.registry.count("idempotency", f"{tenant}.*") for tenant in ("acme", "acme-2")] == [0, 1]
+    assert list(world.registry.run(lambda client: Registry(client).items("signing_keys"))) == ["acme-2.some"]
     assert world.store.count("acme-2") == 5
     modules = ModuleStore(world.registry)
     assert [modules.read(module_name(code)) for code in (b"acme", b"acme-2", b"shared")] == [None, b"acme-2", b"shared"]

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import pytest
 from eventrunner.storage.bucket_watch import BucketWatch
 from support_api import api_function
-from support_wasm import component
+from support_wasm import register_key, signed_component
 
 from tests.unit.api.test_api import ALICE, CHARGES, OTHER, RULE, Caller
 
@@ -82,8 +82,9 @@ def test_a_version_that_a_replay_names(call: Caller) -> None:
 
 
 def test_a_consumer_that_a_replay_names(call: Caller) -> None:
+    register_key(call.registry, "acme")
     with late():
-        call("PUT", "consumers/acme/c", component(), content_type="application/wasm")
+        call("PUT", "consumers/acme/c", signed_component(), content_type="application/wasm")
         body = {"from": "2026-01-01T00:00:00Z", "target": {"consumer": "c"}}
         call.json("POST", "replays/acme", body, status=202, who=ALICE)
 

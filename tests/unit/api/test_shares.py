@@ -13,7 +13,7 @@ import pytest
 from eventrunner.api.recording import RecordingMirror
 from eventrunner.storage.modules import ModuleStore
 from support_api import api_function
-from support_wasm import component
+from support_wasm import register_key, signed_component
 
 from tests.unit.api.test_api import OTHER, RULE, Caller
 
@@ -170,8 +170,9 @@ def test_rule_sets_put_at_once_do_not_pass_together(crowd: Caller, monkeypatch: 
 
 def test_consumers_put_at_once_do_not_pass_together(crowd: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [f"consumers/crowd/c{number}" for number in range(2)]
-    crowd.json("PUT", "consumers/crowd/first", component(), status=201, content_type="application/wasm")
-    code = component(filling=9)
+    register_key(crowd.registry, "crowd")
+    crowd.json("PUT", "consumers/crowd/first", signed_component(), status=201, content_type="application/wasm")
+    code = signed_component(filling=9)
     answers = at_once(crowd, monkeypatch, "consumers", paths, body=code, content_type="application/wasm")
     assert sorted(answers) == [201, 409]
     assert len(crowd.json("GET", "consumers/crowd")["consumers"]) == 2

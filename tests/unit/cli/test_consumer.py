@@ -13,7 +13,7 @@ from eventrunner.cli.main import cli
 from eventrunner.storage.records import Tenant
 from support_api import served_api
 from support_identity import sign
-from support_wasm import component
+from support_wasm import register_key, signed_component
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +22,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Resu
         patch.setenv("EVENTRUNNER_URL", url)
         patch.setenv("EVENTRUNNER_KEY", sign(Identity("root", "", ("admin",))))
         registry.put("tenants", "acme", Tenant("acme").to_json())
+        register_key(registry, "acme")
         yield lambda *arguments: CliRunner().invoke(cli, ["consumer", *arguments])
 
 
 @pytest.fixture
 def wasm(tmp_path: Path) -> Path:
     path = tmp_path / "alerts.wasm"
-    path.write_bytes(component("wasi:random/random@0.2.0", filling=3_000_000))
+    path.write_bytes(signed_component("wasi:random/random@0.2.0", filling=3_000_000))
     return path
 
 
@@ -57,5 +58,5 @@ def test_wrong_use_exits_with_2(run: Callable[..., Result], wasm: Path, tmp_path
 
 
 def test_what_the_api_refuses_is_said(run: Callable[..., Result], tmp_path: Path) -> None:
-    (tmp_path / "evil.wasm").write_bytes(component("wasi:sockets/tcp@0.2.0"))
+    (tmp_path / "evil.wasm").write_bytes(signed_component("wasi:sockets/tcp@0.2.0"))
     assert "wasi:sockets/tcp@0.2.0" in str(run("deploy", "acme/evil", str(tmp_path / "evil.wasm")).exception)

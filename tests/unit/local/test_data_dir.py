@@ -32,6 +32,7 @@ def test_what_others_could_read_they_cannot_read_any_more(tmp_path: Path) -> Non
         modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir() if path.name != "lock"}
     assert modes == {
         **{"logs": 0o700, "nats": 0o700, "clickhouse": 0o700, "a-folder-of-somebody": 0o755},
+        **{"sources": 0o700, "compiled-modules": 0o700},
         **{"events.db": 0o600, "events.db-wal": 0o600, "a-file-of-somebody": 0o644},
     }
 

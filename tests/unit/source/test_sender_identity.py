@@ -21,7 +21,7 @@ from eventrunner.access.identity import Verifier, make_keys
 from eventrunner.access.senders import SOURCE_ISSUER, SourceSigner
 from eventrunner.source.adapter import Adapter
 from eventrunner.source.health import SinkHealth
-from eventrunner.source.sink import Sink, make_session, sink_audience
+from eventrunner.source.sink import HttpSink, make_session, sink_audience
 from eventrunner.source.spec import parse_source
 from eventrunner.stage import Outcomes, Stage
 from eventrunner.storage.refusing_sinks import REFUSING_SINKS_SUBJECT, RefusingSinks
@@ -218,7 +218,7 @@ class TestASinkThatAnswers401:
         local = LocalSink(lambda received: refused() if received.body == b"bad" else web.Response())
         await local.start()
         async with make_session() as session:
-            sink = Sink(local.url, session, SinkHealth())
+            sink = HttpSink(local.url, session, SinkHealth())
             await sink.post({}, b"bad", 10)
             monkeypatch.setattr("eventrunner.source.sink._REFUSAL_SECONDS", 1000.0)
             await sink.post({}, b"good", 10)

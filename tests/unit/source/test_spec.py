@@ -148,6 +148,45 @@ def test_a_sink_is_required() -> None:
     assert "spec.sink" in errors_of(source(sink={}))
 
 
+_NO_WILDCARDS = "may have no wildcards in its subject, and {tenantid} and {type} only as whole tokens"
+
+
+@pytest.mark.parametrize("scheme", ["nats", "tls"])
+def test_a_sink_of_nats_is_sent_structured_events(scheme: str) -> None:
+    uri = f"{scheme}://user:secret@host:4222/results.{{tenantid}}.{{type}}"
+    spec = parse_source(source(sink={"uri": uri}))
+    assert (spec.sink.uri, spec.format) == (uri, Format.STRUCTURED)
+
+
+@pytest.mark.parametrize(
+    ("uri", "problem"),
+    [
+        ("nats://user:secret@host:4222", "must be nats://SERVER:PORT/SUBJECT, not 'nats://host:4222'"),
+        ("nats:///results", "must be nats://SERVER:PORT/SUBJECT, not 'nats:///results'"),
+        ("nats://host/results.*", _NO_WILDCARDS),
+        ("nats://host/a..b", _NO_WILDCARDS),
+        ("nats://host/x-{type}", _NO_WILDCARDS),
+        ("nats://host/{type}.x", "may have {type} only at the end of its subject"),
+        ("ftp://user:secret@host/", "must be an http, https or nats URL, not 'ftp://host/'"),
+    ],
+)
+def test_a_sink_of_nats_needs_a_server_and_a_subject(uri: str, problem: str) -> None:
+    assert errors_of(source(sink={"uri": uri})) == {"spec.sink.uri": problem}
+
+
+def test_a_sink_of_nats_takes_no_batches_no_packed_bodies_and_no_token() -> None:
+    sink = {"uri": "nats://host/x", "audience": "somebody"}
+    assert set(errors_of(source(sink=sink, format="batch", compression="zstd"))) == {
+        "spec.format",
+        "spec.compression",
+        "spec.sink.audience",
+    }
+
+
+def test_a_reply_goes_to_no_sink_of_nats() -> None:
+    assert set(errors_of(source(reply={"uri": "nats://host/x"}))) == {"spec.reply.uri"}
+
+
 def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="does not exist"):
         read_sources([tmp_path / "nothing.yaml"])

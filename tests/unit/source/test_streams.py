@@ -34,7 +34,19 @@ def stream(**spec: Any) -> dict[str, Any]:
 def test_what_ships_is_complete_and_never_drops() -> None:
     configs = {spec.name: spec.config for spec in read_streams([MANIFEST])}
     streams = {RAW_STREAM, EVENTS_STREAM, RESULTS_STREAM, USAGE_STREAM, DEADLETTER_STREAM, REPLAYS_STREAM, "AUDIT"}
-    buckets = ("tenants", "keys", "plans", "rules", "consumers", "replays", "idempotency", "key_uses", "stops")
+    buckets = (
+        "tenants",
+        "keys",
+        "plans",
+        "rules",
+        "consumers",
+        "consumer_status",
+        "replays",
+        "idempotency",
+        "key_uses",
+        "signing_keys",
+        "stops",
+    )
     assert set(configs) == streams | {f"KV_{name}" for name in buckets} | {"OBJ_modules"}
     for name, config in configs.items():
         # Of the audit log a tenant's oldest entries go first, after 400 days or by the limit of each tenant.

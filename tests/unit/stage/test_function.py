@@ -297,3 +297,17 @@ def _post(port: int, body: bytes) -> bytes:
             return answer
         time.sleep(0.02)
     raise TimeoutError("the function did not start")
+
+
+@pytest.mark.parametrize("outcomes", [Outcomes(handled=2), Outcomes([Event(id="1", source="/s", type="t")], handled=2)])
+def test_a_stage_may_answer_for_the_first_events_only(outcomes: Outcomes) -> None:
+    response = _client(lambda _: outcomes).post("/", data=b"[]", content_type=_BATCH)
+    assert response.headers["Eventrunner-Handled"] == "2"
+
+
+def test_records_of_a_stage_that_meters_by_itself_are_in_its_reply() -> None:
+    record = Event(id="r", source="/s", type="eventrunner.usage", tenantid="acme")
+    headers = {"Accept-Encoding": "zstd"}
+    response = _client(lambda _: Outcomes(usage=[record])).post("/", data=b"[]", content_type=_BATCH, headers=headers)
+    assert "Eventrunner-Tenants" not in response.headers
+    assert [event.id for event in decode_batch(response.data)] == ["r"]

@@ -38,6 +38,8 @@ class ConsumerDocument(msgspec.Struct):
     tenant: str
     name: str
     module: StoredModule | None
+    signed_by: str | None
+    """Id of the tenant's signing key."""
     subscription: Subscription
     limits: Limits
     instance: Literal["fresh", "reuse"]

@@ -61,7 +61,7 @@ class LettersDropped(msgspec.Struct):
     next: str | None
 
 
-_FILTERS: Final = (text("stage", pattern="^[A-Za-z0-9_-]{1,64}$"), EVENT_TYPE, FROM, TO)
+_FILTERS: Final = (text("stage", pattern="^[A-Za-z0-9_-]{1,80}$"), EVENT_TYPE, FROM, TO)
 _LETTER: Final = in_path("letter")
 _ONE: Final = "/api/v1/dead-letters/{tenant}/{letter}"
 

@@ -8,7 +8,17 @@ from typing import Any, Final
 
 import msgspec
 
-from eventrunner.api.openapi import billing, consumers, dead_letters, events, operations, replays, rules, tenants
+from eventrunner.api.openapi import (
+    billing,
+    consumers,
+    dead_letters,
+    events,
+    operations,
+    replays,
+    rules,
+    signing_keys,
+    tenants,
+)
 from eventrunner.api.openapi.call import Call, Schema, operation
 from eventrunner.api.openapi.problems import Problem
 
@@ -20,6 +30,7 @@ _RESOURCES: Final = {
     "replays": replays.CALLS,
     "rules": rules.CALLS,
     "consumers": consumers.CALLS,
+    "signing keys": signing_keys.CALLS,
     "tenants": tenants.CALLS,
     "billing": billing.CALLS,
     "operations": operations.CALLS,

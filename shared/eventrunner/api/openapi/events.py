@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -45,7 +45,9 @@ class Events(msgspec.Struct):
 
 class Cause(msgspec.Struct):
     id: str
+    source: str
     rule: str | None
+    consumer: str | None
 
 
 class Usage(msgspec.Struct):
@@ -67,12 +69,23 @@ class DerivedEvent(msgspec.Struct):
     id: str
     type: str
     rule: str
+    consumer: str
     replay: str
 
 
 class Ended(msgspec.Struct):
     stage: str
     kind: str
+
+
+class Consumed(msgspec.Struct):
+    name: str
+    outcome: Literal["handled", "failed"]
+    usagein: int
+    usageout: int
+    usagecpu: int
+    usagemem: int
+    fuel: int
 
 
 class Trace(msgspec.Struct, omit_defaults=True):
@@ -90,6 +103,7 @@ class Trace(msgspec.Struct, omit_defaults=True):
     usage: Usage | None
     derived: list[DerivedEvent]
     ended: list[Ended]
+    consumers: list[Consumed]
     dead_letters: list[dict[str, Any]]
     invoice: TraceInvoice | None = None
     missing: list[str] = []

@@ -1,4 +1,4 @@
-"""Guests alone: a message in, the guest publishes it as it is, the call is settled; one thread, nothing but the host."""
+"""Guests alone: a message in, the guest publishes it as it is, the call is settled; one thread, nothing else."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class WasmFigures:
 
 def measure_wasm(console: Console) -> list[WasmFigures]:
     """A language whose tools are not here is left out, which the console is told."""
-    figures = []
+    figures: list[WasmFigures] = []
     with tempfile.TemporaryDirectory(prefix="bench-wasm-") as folder:
         for guest, build in _guests(Path(folder)):
             console.print(f"a guest in {guest} …")

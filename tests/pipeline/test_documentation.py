@@ -263,10 +263,14 @@ def test_a_consumer_is_written_in_the_five_minutes_of_its_document(tmp_path: Pat
     assert [line.split(",")[0] for line in others] == [
         "flight.departed a: handled",
         "flight.departed b: handled",
-        "  info  late-flights: flight b left 60 minutes late",
+        "  info  print: flight b left 60 minutes late",
         '  published to results.acme.flight.late: {"flight": "b"',
         "2 handed over",
     ]
+    wrong = '{"specversion": "1.0", "id": "c", "source": "/s", "type": "t", "data": {"dep_delay": "1"}}'
+    failing = f"echo '{wrong}' | eventrunner consumer run --events - || true"
+    reason = "  TypeError: '<' not supported between instances of 'str' and 'int' ("
+    assert run(failing, tmp_path / "late-flights").splitlines()[1].startswith(reason)
 
 
 def _unmeasured(text: str) -> str:

@@ -1,5 +1,5 @@
 """`eventrunner bench`: throughput, latency, CPU per event and memory, by batch size, on this machine; what tenants feel
-of one another, what the source adapter and the front door do alone, and how fast rules are beside Grule."""
+of one another, what the source adapter, the front door and guests do alone, and how fast rules are beside Grule."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from eventrunner.cli.bench_access import AuthorizerFigures, DoorFigures, access_
 from eventrunner.cli.bench_neighbours import measure_neighbours
 from eventrunner.cli.bench_rules import measure_rules, rules_table
 from eventrunner.cli.bench_source import measure_source
+from eventrunner.cli.bench_wasm import measure_wasm, wasm_table
 from eventrunner.cli.bench_wasmcloud import measure_wasmcloud, wasmcloud_table
 from eventrunner.cli.connection import Api, Connection
 from eventrunner.cli.demo import measure_latency
@@ -43,7 +44,7 @@ _TENANT = "bench"
 _RUNS = {1: (4_000, 32), 50: (60_000, 8), 500: (200_000, 4)}
 """Batch size → (events, connections)."""
 
-_PARTS = ("rules", "access", "wasmcloud", "platform")
+_PARTS = ("rules", "access", "wasm", "wasmcloud", "platform")
 _NEIGHBOUR_SECONDS = 10.0
 _FLOOD_LINES = 300_000
 _YARDSTICK = 100_000
@@ -77,7 +78,7 @@ class Run:
 )
 @click.option("--part", "parts", type=click.Choice(_PARTS), multiple=True, help="only this part")
 def command(output: Path, batches: tuple[str, ...], parts: tuple[str, ...]) -> None:
-    """Measures rules alone and the platform on this machine; prints tables and writes them as JSON."""
+    """Measures parts alone and the platform on this machine; prints tables and writes them as JSON."""
     console, errors = Console(), Console(stderr=True)
     document: dict[str, object] = {"time": format_time(utc_now()), "machine": machine.platform()}
     if "rules" in (parts or _PARTS):
@@ -88,6 +89,10 @@ def command(output: Path, batches: tuple[str, ...], parts: tuple[str, ...]) -> N
         doors, authorizers = _access(errors)
         document |= {"doors": [asdict(item) for item in doors], "authorizer": [asdict(item) for item in authorizers]}
         console.print(access_table(doors, authorizers))
+    if "wasm" in (parts or _PARTS):
+        guests = [asdict(item) for item in measure_wasm(errors)]
+        document["wasm"] = guests
+        console.print(wasm_table(guests))
     if "wasmcloud" in (parts or _PARTS):
         document |= _wasmcloud(console, errors)
     if "platform" in (parts or _PARTS):

@@ -235,13 +235,12 @@ def _process(command: Sequence[str], environ: Mapping[str, str], folder: Path) -
 
 
 async def _until_loaded(port: int) -> None:
+    url, headers = f"http://{HOST}:{port}/", {"Content-Type": BATCH_TYPE}
     deadline, text = time.monotonic() + _PATIENCE, "nothing"
     async with aiohttp.ClientSession() as session:
         while time.monotonic() < deadline:
             try:
-                async with session.post(
-                    f"http://{HOST}:{port}/", data=b"[]", headers={"Content-Type": BATCH_TYPE}
-                ) as answer:
+                async with session.post(url, data=b"[]", headers=headers) as answer:
                     if answer.status == 204:
                         return
                     text = await answer.text()

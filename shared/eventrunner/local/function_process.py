@@ -23,7 +23,7 @@ _KEEP_ALIVE_SECONDS = 75
 
 
 class _NoWebSockets(MetaPathFinder):
-    """nats-py imports aiohttp where that is installed, for connections over WebSocket, which nobody has here. That takes
+    """nats-py imports aiohttp where that is installed, for connections over WebSocket, which nobody has here. It takes
     a quarter of the time in which a function starts. In an image it is not installed."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:

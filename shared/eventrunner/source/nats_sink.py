@@ -32,6 +32,8 @@ from eventrunner.storage.jetstream import JetStreamApi, JetStreamError, connect,
 __all__ = ["NatsSink"]
 
 _CONNECT_SECONDS: Final = 5.0
+_LOOK_SECONDS: Final = 5.0
+"""Between two looks for a stream that takes the subjects."""
 _HEADERS: Final = {"Content-Type": STRUCTURED_TYPE}
 
 
@@ -47,8 +49,8 @@ class NatsSink:
         self._server = without_secrets(self._address.server)
         self._connecting: asyncio.Task[Client] | None = None
         self._lost = asyncio.Event()
-        self._is_free: Client | None = None
-        """The connection over which no stream has been found."""
+        self._free_until = 0.0
+        """So long it is taken that no stream has these subjects."""
 
     async def deliver(self, parcel: Parcel, spec: SourceSpec) -> Outcome:
         """Never raises but for cancellation. The parcel holds a single event."""
@@ -92,7 +94,8 @@ class NatsSink:
         JetStream confirms what it stores to whoever asks, so what nobody has handled would pass for handled; and with
         the subjects of the source's own stream each event would come again for ever.
         """
-        if self._is_free is client:
+        now = asyncio.get_running_loop().time()
+        if now < self._free_until:
             return ""
         try:
             found = await JetStreamApi(client).request("STREAM.NAMES", {"subject": self._address.wildcards})
@@ -101,7 +104,7 @@ class NatsSink:
             found = {}
         if names := found.get("streams"):
             return str(names[0])
-        self._is_free = client
+        self._free_until = now + _LOOK_SECONDS
         return ""
 
     def _is_given_up(self) -> bool:
@@ -113,6 +116,7 @@ class NatsSink:
         """No reply comes over that connection any more."""
         self._lost.set()
         self._lost = asyncio.Event()
+        self._free_until = 0.0
 
     async def _request(self, client: Client, subject: str, body: bytes, seconds: float) -> Outcome:
         if len(body) > client.max_payload:

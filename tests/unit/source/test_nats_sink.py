@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eventrunner.source import nats_sink
 from eventrunner.storage.jetstream import connect
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -205,6 +206,25 @@ async def test_a_stream_that_takes_the_subject_is_no_listener(server: NatsServer
             assert (await js.stream_info("TAKES")).state.messages == 0
             await js.delete_stream("TAKES")
             await lab.finished()
+        assert listener.ids == ["1"]
+
+
+async def test_a_stream_that_comes_to_take_the_subject_later_is_noticed(
+    server: NatsServer, far: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nats_sink, "_LOOK_SECONDS", 0.0)
+    async with (
+        open_lab(server) as lab,
+        listening(far, lambda _: b"") as listener,
+        lab.adapter(**source(far)) as adapter,
+    ):
+        await lab.publish(event(1))
+        await lab.finished()
+        js = listener.client.jetstream()
+        await js.add_stream(name="TAKES", subjects=["results.>"])
+        await lab.publish(event(2))
+        await eventually(lambda: any(sink.health.down for sink in adapter._sinks.values()))
+        assert (await js.stream_info("TAKES")).state.messages == 0
         assert listener.ids == ["1"]
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,10 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatfo
     folder, project = tmp_path_factory.mktemp("platform"), find_project()
     for name in ("functions", "policies", "rules"):
         (folder / name).symlink_to(project.root / name)
-    base, template = folder / "knative" / "base", folder / "knative" / "templates" / "tenant-consumer.yaml"
-    template.parent.mkdir(parents=True)
-    base.symlink_to(project.manifests)
-    template.write_text(project.consumer_template.read_text().replace("window: 30s", "window: 6s"))
-    with running_platform(folder / "data", arguments=("--manifests", str(base.absolute()))) as running:
+    shutil.copytree(project.manifests.parent, folder / "knative")
+    template = folder / "knative" / "templates" / "tenant-consumer.yaml"
+    template.write_text(template.read_text().replace("window: 30s", "window: 6s"))
+    with running_platform(folder / "data", arguments=("--manifests", str(folder / "knative" / "base"))) as running:
         yield running
 
 

@@ -17,6 +17,8 @@ from eventrunner.cli.main import cli
 
 from tests.support import unavailable
 
+# Python and QuickJS are large to compile.
+pytestmark = pytest.mark.timeout(900)
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(path.parent for path in ROOT.glob("examples/consumers/*/project.json"))
 MADE = shutil.ignore_patterns("build", "node_modules", "packages", "target", "__pycache__", ".venv")

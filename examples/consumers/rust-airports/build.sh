@@ -1,0 +1,17 @@
+#!/bin/sh
+# Writes build/consumer.wasm.
+set -eu
+cd "$(dirname "$0")"
+mkdir -p build
+. ./rust.sh
+export RUSTC CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/build/target}"
+set -- build --quiet --release --target "$target"
+if [ "$build_std" ]; then
+  export RUSTC_BOOTSTRAP=1 # Building the standard library is not stable yet.
+  set -- "$@" -Z build-std=std,panic_abort -Z build-std-features=
+fi
+if ! command -v rust-lld >/dev/null && ! [ -x "$("$RUSTC" --print target-libdir)/../bin/rust-lld" ]; then
+  export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER="$PWD/wasm-ld.sh"
+fi
+"$CARGO" "$@"
+wasm-tools component new "$CARGO_TARGET_DIR/$target/release/consumer.wasm" -o build/consumer.wasm

@@ -5,7 +5,7 @@ from __future__ import annotations
 import wasmtime
 from eventrunner.wasm.sections import leb
 
-__all__ = ["calling_module", "doubling", "module", "nested", "section", "vector"]
+__all__ = ["calling_module", "doubling", "doubling_text", "module", "nested", "section", "vector"]
 
 _MODULE = b"\0asm\x01\0\0\0"
 _COMPONENT = b"\0asm\x0d\0\x01\0"
@@ -37,10 +37,14 @@ def nested(depth: int) -> bytes:
     return code
 
 
-def doubling(levels: int) -> bytes:
-    """A component that has two instances of another one, which has two of another one…"""
+def doubling_text(levels: int) -> str:
+    """A component that has two instances of another one, which has two of another one… and an instance of it."""
     components = ["(component $c0 (core module $m) (core instance (instantiate $m)))"]
     for level in range(levels):
         twice = "(instance (instantiate $c))" * 2
-        components.append(f"(component $c{level + 1} (alias outer $all $c{level} (component $c)) {twice})")
-    return bytes(wasmtime.wat2wasm(f"(component $all {' '.join(components)} (instance (instantiate $c{levels})))"))
+        components.append(f"(component $c{level + 1} (alias outer 1 $c{level} (component $c)) {twice})")
+    return f"{' '.join(components)} (instance (instantiate $c{levels}))"
+
+
+def doubling(levels: int) -> bytes:
+    return bytes(wasmtime.wat2wasm(f"(component {doubling_text(levels)})"))

@@ -6,9 +6,11 @@ import tracemalloc
 from collections.abc import Iterator
 
 import pytest
+import wasmtime
 from eventrunner.errors import InvalidInput
 from eventrunner.wasm.binary import read_module
 from eventrunner.wasm.engine import shared_engine
+from eventrunner.wasm.loading import load_guest
 from eventrunner.wasm.modules import ModuleCache
 from eventrunner.wasm.parts import check_parts
 from eventrunner.wasm.sections import leb
@@ -70,3 +72,26 @@ def test_what_would_cost_every_instance_much_is_not_compiled(code: bytes, told: 
         check_parts(code)
     with pytest.raises(InvalidInput, match=told):
         ModuleCache(shared_engine()).load(code)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '(module (import "wapc" "__console_log" (func (param i32 v128))))',
+        '(module (import "wapc" "__host_error_len" (func (result v128))))',
+        '(module (memory (export "memory") 1) (func (export "__guest_call") (param v128) unreachable))',
+        '(module (func $f (result i32 v128) unreachable) (export "_start" (func $f)))',
+    ],
+)
+def test_functions_of_vectors_are_refused_and_do_not_end_the_process(text: str) -> None:
+    """The engine's C interface aborts when it is asked for their types. Found by fuzzing."""
+    with pytest.raises(InvalidInput, match="functions of vectors"):
+        load_guest(shared_engine(), ModuleCache(shared_engine(), compiler=None), bytes(wasmtime.wat2wasm(text)))
+
+
+def test_a_module_may_use_vectors_within() -> None:
+    text = """(module (memory (export "memory") 1) (global v128 (v128.const i64x2 0 0))
+      (func $f (param v128) (result v128) (local.get 0))
+      (func (export "__guest_call") (param i32 i32) (result i32)
+        (drop (call $f (v128.const i64x2 0 0))) (i32.const 1)))"""
+    load_guest(shared_engine(), ModuleCache(shared_engine(), compiler=None), bytes(wasmtime.wat2wasm(text)))

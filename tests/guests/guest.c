@@ -67,6 +67,7 @@ struct text handle(struct message *m) {
   else if (is(word, TEXT("forward"))) publish(join(TEXT("events"), after_dot(m->subject)), m->body, 0, TEXT(""));
   else if (is(word, TEXT("answer"))) publish(m->reply_to, TEXT("+ACK"), 0, TEXT(""));
   else if (is(word, TEXT("count"))) answer(m, decimal(calls));
+  else if (is(word, TEXT("derive"))) publish(join(m->subject, TEXT(".made")), decimal(calls), 0, TEXT(""));
   else if (is(word, TEXT("refuse"))) return m->body;
   else if (is(word, TEXT("refuse-at-length"))) return (struct text){allocate(number(m->body)), number(m->body)};
   else if (is(word, TEXT("trap"))) __builtin_trap();

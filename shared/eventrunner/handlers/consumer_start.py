@@ -8,10 +8,11 @@ from pathlib import Path
 
 from eventrunner.access.wasm_policy import WasmPolicy
 from eventrunner.errors import ConfigurationError
+from eventrunner.handlers.consumer_attempts import Attempts
 from eventrunner.handlers.consumer_guest import ActiveGuest, Source
-from eventrunner.handlers.consumer_run import Item
 from eventrunner.handlers.tenant_consumer import TenantConsumer
 from eventrunner.settings import Settings
+from eventrunner.storage.consumer_logs import ConsumerLog, log_subject
 from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.modules import ModuleStore
 from eventrunner.storage.records import CONSUMERS, SIGNING_KEYS, SigningKey, tenant_key
@@ -19,7 +20,6 @@ from eventrunner.wasm.engine import shared_engine
 from eventrunner.wasm.guest import Guest
 from eventrunner.wasm.loading import load_guest
 from eventrunner.wasm.modules import ModuleCache
-from eventrunner.wasm.outcomes import Call
 from eventrunner.wasm.signing import PublicKey, verify
 
 __all__ = ["make_consumer"]
@@ -46,8 +46,5 @@ def make_consumer(settings: Settings, policies: Path) -> TenantConsumer:
         compiled=compiled,
     )
     guest = ActiveGuest(settings.consumer, engine, source)
-    return TenantConsumer(guest, WasmPolicy.from_folder(policies), _unlogged, settings.max_event_bytes)
-
-
-def _unlogged(item: Item, call: Call, problem: str) -> None:
-    pass
+    log = ConsumerLog(partial(registry.send_later, log_subject(tenant, name)))
+    return TenantConsumer(guest, WasmPolicy.from_folder(policies), Attempts(log), settings.max_event_bytes)

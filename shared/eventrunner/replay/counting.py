@@ -14,12 +14,12 @@ from eventrunner.rules import Verdict, verdict_document
 __all__ = ["count_verdict", "example", "is_derived"]
 
 _LARGE_EXAMPLE = 4096
-_NOT_JUDGED = frozenset({"causerule", AFTER_RULES})
 
 
 def is_derived(event: Event) -> bool:
     """As in the event engine, rules never see what rules derived, nor what consumers published as results."""
-    return event.extensions is not None and not event.extensions.keys().isdisjoint(_NOT_JUDGED)
+    more = event.extensions or {}
+    return "causeid" in more and ("causeconsumer" not in more or AFTER_RULES in more)
 
 
 def count_verdict(verdict: Verdict, counts: Counts) -> None:

@@ -43,7 +43,7 @@ _MESSAGE: Final = struct.Struct("@" + "NNB7xNN8x" * len(_FIELDS))
 """Of each field the name, size and pointer, and the value."""
 if (_VALUE.size, _AT) != (_SIZE, 8) or _MESSAGE.size != ctypes.sizeof(_Entry) * len(_FIELDS):
     raise ImportError("values do not lie as they did")
-_READ, _WRITE = 0x100, 0x200
+_WRITE: Final = 0x200
 _view = ctypes.pythonapi.PyMemoryView_FromMemory
 _view.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int]
 _view.restype = ctypes.py_object
@@ -51,6 +51,8 @@ _view.restype = ctypes.py_object
 _new_vector = ffi.dll["wasm_byte_vec_new"]
 _new_vector.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p]
 _new_vector.restype = None
+_PIECE: Final = 64 * 1024
+"""Bytes that are picked from their values at a time."""
 _MOST_KEPT: Final = 64 * 1024
 """Bytes of a body for which a thread keeps memory, 32 times as much."""
 _thread = threading.local()
@@ -91,13 +93,13 @@ class Bulk:
 class _Block:
     """Memory at an address that does not change."""
 
-    __slots__ = ("_memory", "address", "view")
+    __slots__ = ("_held", "address", "content")
 
     def __init__(self, size: int) -> None:
-        self._memory = bytearray(size)
-        held = (ctypes.c_char * size).from_buffer(self._memory)
-        self.address = ctypes.addressof(held)
-        self.view = memoryview(self._memory)
+        self.content = bytearray(size)
+        # As long as it is held, the bytes cannot become more or fewer.
+        self._held = (ctypes.c_char * size).from_buffer(self.content)
+        self.address = ctypes.addressof(self._held)
 
 
 class _List(_Block):
@@ -108,17 +110,18 @@ class _List(_Block):
     def __init__(self, count: int) -> None:
         super().__init__(count * _SIZE)
         self.count = count
-        self.view[::_SIZE] = bytes([_U8]) * count
+        self.content[::_SIZE] = bytes([_U8]) * count
 
 
 class _Slot:
     """What a thread's calls hand over and get back."""
 
-    __slots__ = ("_entries", "_list", "_names", "_option", "_record", "_text", "argument", "result")
+    __slots__ = ("_entries", "_heads", "_list", "_names", "_option", "_record", "_text", "argument", "result")
 
     def __init__(self) -> None:
         self._entries = _Block(_MESSAGE.size)
         self._names = [_block_of(name.encode()) for name in _FIELDS]
+        self._heads = [(len(name.content), name.address) for name in self._names]
         self._text = _Block(1024)
         self._option = _Block(_SIZE)
         self._list = _List(1024)
@@ -130,18 +133,19 @@ class _Slot:
         """What must live until the call is over."""
         body = message.body
         values = self._list_for(len(body))
-        values.view[_AT : len(body) * _SIZE : _SIZE] = body
+        if body:
+            values.content[_AT : len(body) * _SIZE : _SIZE] = body
         subject, reply_to = message.subject.encode(), (message.reply_to or "").encode()
         text = self._text_for(len(subject) + len(reply_to))
-        text.view[: len(subject)] = subject
+        text.content[: len(subject)] = subject
         option = 0
         if message.reply_to is not None:
-            text.view[len(subject) : len(subject) + len(reply_to)] = reply_to
-            _VALUE.pack_into(self._option.view, 0, _STRING, len(reply_to), text.address + len(subject))
+            text.content[len(subject) : len(subject) + len(reply_to)] = reply_to
+            _VALUE.pack_into(self._option.content, 0, _STRING, len(reply_to), text.address + len(subject))
             option = self._option.address
-        names = [(len(name.view), name.address) for name in self._names]
+        names = self._heads
         _MESSAGE.pack_into(
-            self._entries.view,
+            self._entries.content,
             0,
             *(*names[0], _STRING, len(subject), text.address),
             *(*names[1], _LIST, len(body), values.address),
@@ -158,7 +162,7 @@ class _Slot:
         return self._list
 
     def _text_for(self, size: int) -> _Block:
-        if size > len(self._text.view):
+        if size > len(self._text.content):
             self._text = _Block(size)
         return self._text
 
@@ -173,7 +177,7 @@ def _slot() -> _Slot:
 
 def _block_of(content: bytes) -> _Block:
     block = _Block(len(content))
-    block.view[:] = content
+    block.content[:] = content
     return block
 
 
@@ -212,9 +216,12 @@ def _read_string(size: int, address: int) -> str:
 def _read_bytes(size: int, address: int) -> bytes:
     if not size:
         return b""
-    values = _view(address, size * _SIZE, _READ)
-    _expect(values[0], _U8)
-    return bytes(values[_AT::_SIZE])
+    _expect(string_at(address, 1)[0], _U8)
+    # A slice of bytes is ten times as fast as one of a memoryview.
+    pieces = range(0, size, _PIECE)
+    return b"".join(
+        string_at(address + start * _SIZE + _AT, min(_PIECE, size - start) * _SIZE - _AT)[::_SIZE] for start in pieces
+    )
 
 
 def _write_string(value: Any, text: str) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 
 from eventrunner.errors import FieldError, InvalidInput
 from eventrunner.wasm.binary import Kind, read_kind
+from eventrunner.wasm.core_types import vector_functions
 from eventrunner.wasm.cursor import Cursor, Malformed
 from eventrunner.wasm.sections import read_sections
 
@@ -25,15 +26,18 @@ _MOST_DEPTH: Final = 8
 
 
 def check_parts(code: bytes) -> None:
-    """Of all modules in it. Raises InvalidInput."""
+    """Of all modules in it. Raises InvalidInput, also for functions whose types the engine cannot tell."""
     counts = dict.fromkeys(_MOST, 0)
     try:
         _count(code, counts, 0)
+        vectors = [] if read_kind(code) is Kind.COMPONENT else vector_functions(code)
     except Malformed as error:
-        raise _refusal(f"cannot be read: {error}") from error
+        raise _refusal(f"does not compile: {error}") from error
     for part, most in _MOST.items():
         if counts[part] > most:
             raise _refusal(f"has {counts[part]} {_NAMES[part]}; at most {most} are run")
+    if vectors:
+        raise _refusal(f"imports or exports functions of vectors, which cannot be called: {', '.join(vectors)}"[:1_000])
 
 
 def _count(code: bytes, counts: dict[int, int], depth: int) -> None:

@@ -30,10 +30,10 @@ from eventrunner.source.tenant_consumers import kubernetes_name, read_template
 from eventrunner.storage.records import (
     CONSUMER_STATUS,
     CONSUMERS,
+    SIGNING_KEYS,
     Consumer,
     ConsumerStatus,
     StoredModule,
-    Subscription,
     tenant_key,
 )
 from eventrunner.storage.registry import Registry
@@ -75,13 +75,13 @@ class Machine:
     registry: Registry
     folder: Path
 
-    async def put(self, name: str, *, tenant: str = "acme", version: int = 1, **subscription: Any) -> None:
+    async def put(self, name: str, *, tenant: str = "acme", version: int = 1, signed_by: str = "") -> None:
         record = Consumer(
             tenant,
             name,
             f"{tenant}={name}",
             StoredModule("0" * 64, 1, "component", [], []),
-            Subscription(**subscription),
+            signed_by=signed_by,
             created="2026-11-29T10:00:00.000000Z",
             updated=f"2026-11-29T10:00:0{version}.000000Z",
         )
@@ -237,6 +237,26 @@ def test_a_new_upload_is_tried_again(server: NatsServer, tmp_path: Path) -> None
             await platform.put("alerts", version=2)
             status = await platform.until("alerts", "failed")
             assert (status.detail, status.of) == ("revoked", "2026-11-29T10:00:02.000000Z")
+
+    run(scenario())
+
+
+def test_what_a_revoked_key_has_signed_is_tried_again_and_once_more_when_the_key_is_back(
+    server: NatsServer, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with machine(server, tmp_path) as platform:
+            await platform.registry.put(SIGNING_KEYS, "acme.key", b"{}")
+            for name in ("alerts", "other"):
+                await platform.put(name, signed_by="key" if name == "alerts" else "another")
+                await platform.until(name, "ready")
+            problem = platform.break_module("acme/alerts", "its key is gone")
+            await platform.registry.purge(SIGNING_KEYS, "acme.key")
+            assert (await platform.until("alerts", "failed")).detail == "its key is gone"
+            assert [call["consumer"] for call in platform.calls].count("acme/other") == 1
+            problem.unlink()
+            await platform.registry.put(SIGNING_KEYS, "acme.key", b"{}")
+            await platform.until("alerts", "ready")
 
     run(scenario())
 

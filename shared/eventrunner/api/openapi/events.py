@@ -13,6 +13,7 @@ from eventrunner.api.openapi.parameters import (
     EVENT_SOURCE,
     EVENT_TYPE,
     FROM,
+    LAST_EVENT_ID,
     TENANT,
     TO,
     choice,
@@ -217,12 +218,7 @@ CALLS: Final = (
         path_parameters=(TENANT,),
         parameters=(
             EVENT_TYPE,
-            Parameter(
-                "Last-Event-ID",
-                {"type": "string", "pattern": "^[0-9]{1,18}\\.[0-9]{1,18}$"},
-                "Go on after this one",
-                "header",
-            ),
+            LAST_EVENT_ID,
         ),
         answers={200: Answer({"text/event-stream": _SENT})},
         problems=(422, 429),

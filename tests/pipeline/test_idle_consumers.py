@@ -28,6 +28,7 @@ pytestmark = pytest.mark.pipeline
 CONSUMERS_OF_A_TENANT = 10
 TENANTS = 20
 MOST_BYTES = 50 * 2**20
+ADAPTER = "source adapter"
 TIME = "2026-11-29T10:00:00.000000Z"
 
 
@@ -80,6 +81,8 @@ def test_two_hundred_idle_consumers_have_no_process_and_take_little_memory(
     with running_platform(tmp_path / "data", arguments=("--manifests", str(without))) as platform:
         before = resident(platform)
         asyncio.run(register(platform))
+        # By now it has looked at its streams, which takes some memory once.
+        before[ADAPTER] = resident(platform)[ADAPTER]
     together = make_project(tmp_path / "with", runs_consumers=True)
     with running_platform(tmp_path / "data", arguments=("--manifests", str(together))) as platform:
         asyncio.run(until_all_are_followed(platform))

@@ -15,6 +15,7 @@ __all__ = ["a_stream_begins_at_once", "refused_for_a_reason"]
 _TIMES: Final = "from|to"
 BEYOND_SCHEMA: Final = {
     "consumers-list": "cursor",
+    "consumers-logs": "since|limit|follow",
     "consumers-put": "body|imports.*|exports",
     "signing-keys-list": "cursor",
     "signing-keys-create": "public_key",

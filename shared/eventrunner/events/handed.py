@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from eventrunner.events.event import USAGE_ATTRIBUTES, Event
+from eventrunner.events.event import Event
 from eventrunner.events.json_format import encode_event
 
 __all__ = ["handed_body", "tokens_of_type"]
@@ -17,8 +17,8 @@ _FORBIDDEN: Final = re.compile(r"[*>\s\x00-\x1f\x7f]")
 
 def handed_body(event: Event) -> bytes:
     """A structured CloudEvent, without what the platform has counted. The event's usage is emptied."""
-    for name in USAGE_ATTRIBUTES:
-        setattr(event, name, 0)
+    # One by one, as a loop over the names takes longer than to write the event.
+    event.usagein = event.usageout = event.usagecpu = event.usagemem = event.usagerules = 0
     return encode_event(event)
 
 

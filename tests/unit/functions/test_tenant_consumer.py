@@ -68,7 +68,9 @@ async def _handle_events(lab: Lab) -> None:
     assert (made["causeid"], made["causeconsumer"], made["type"], made["tenantid"]) == ("1", "test", "echo", "acme")
     (letter,) = await lab.stored("DEADLETTER")
     assert letter.subject == "deadletter.test.acme"
-    assert [(item["id"], item["knativeerrorcode"]) for item in letter.events] == [("2", 422)]
+    assert [(item["id"], item["knativeerrorcode"], item["knativeerrorattempts"]) for item in letter.events] == [
+        ("2", 422, 3)
+    ]
     assert await _usage(lab) == [("1", "handled"), ("2", "failed"), ("3", "handled")]
 
 

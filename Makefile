@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.setup-done
 
-.PHONY: help setup demo dev test faults proto lint format bench clean
+.PHONY: help setup demo dev test faults fuzz proto lint format bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,11 @@ test: setup ## all tests
 
 faults: setup ## ten minutes of faults under load; FAULTS_SECONDS, FAULTS_SEED, FAULTS_RATE, FAULTS_STORE=sqlite|cassandra
 	$(BIN)/python -m tests.pipeline.faults
+
+fuzz: setup ## mutated WebAssembly through the consumers' host; FUZZ_FILES, FUZZ_SEED
+	@mkdir -p .cache
+	PYTHONPATH=.:tests $(BIN)/python -m tests.attacks.fuzzing --count $${FUZZ_FILES:-200000} \
+		--seed $${FUZZ_SEED:-$$(date +%s)} 2> .cache/fuzz.log || { tail -20 .cache/fuzz.log; exit 1; }
 
 proto: setup ## the code that is generated from shared/eventrunner/ingest/proto/*.proto
 	$(BIN)/python -m grpc_tools.protoc -Ishared --python_out=shared --pyi_out=shared \

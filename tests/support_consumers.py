@@ -14,23 +14,35 @@ from typing import Any
 import aiohttp
 from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.modules import ModuleStore, module_name
-from eventrunner.storage.records import CONSUMERS, Consumer, StoredModule, tenant_key
+from eventrunner.storage.records import CONSUMERS, SIGNING_KEYS, Consumer, StoredModule, tenant_key
 from support_nats import eventually, free_port
+from support_wasm import register_key, signed, signing_key
 
-__all__ = ["ConsumerFunction", "consumer_function", "deploy"]
+__all__ = ["ConsumerFunction", "consumer_function", "deploy", "revoke"]
 
 ROOT = Path(__file__).parents[1]
 
 
 def deploy(nats_url: str, code: bytes, **settings: Any) -> Consumer:
-    """Stores the code and the record of acme's consumer `test`, as the API does."""
-    mirror = Mirror(nats_url, (CONSUMERS,))
+    """Signs the code, and stores it, the key and the record of acme's consumer `test`, as the API does."""
+    mirror = Mirror(nats_url, (CONSUMERS, SIGNING_KEYS))
+    code = signed(code)
     try:
+        register_key(mirror, "acme")
         ModuleStore(mirror).keep(code)
         stored = StoredModule(module_name(code), len(code), "component", [], [])
         consumer = Consumer("acme", "test", "acme=test", module=stored, **settings)
         mirror.put(CONSUMERS, tenant_key("acme", "test"), consumer.to_json())
         return consumer
+    finally:
+        mirror.close()
+
+
+def revoke(nats_url: str) -> None:
+    """The key with which `deploy` signs."""
+    mirror = Mirror(nats_url, (SIGNING_KEYS,))
+    try:
+        mirror.purge(SIGNING_KEYS, tenant_key("acme", signing_key().id))
     finally:
         mirror.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 from support import require
@@ -20,10 +21,11 @@ def wasmsign2(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     if not program.exists():
         require("cargo")
         command = ("cargo", "install", "--quiet", "--locked", "--debug", "--root", str(_TOOLS), "--version", _VERSION)
-        subprocess.run(
-            ["nice", "-n", "15", *command, "wasmsign2-cli"],
-            env={**os.environ, "CARGO_PROFILE_DEV_DEBUG": "0", "CARGO_TARGET_DIR": str(_TOOLS / "target")},
-            check=True,
-            timeout=1400,
-        )
+        with tempfile.TemporaryDirectory() as target:
+            subprocess.run(
+                ["nice", "-n", "15", *command, "wasmsign2-cli"],
+                env={**os.environ, "CARGO_PROFILE_DEV_DEBUG": "0", "CARGO_TARGET_DIR": target},
+                check=True,
+                timeout=1400,
+            )
     return subprocess.run([program, *arguments], capture_output=True, text=True, check=False, timeout=60)

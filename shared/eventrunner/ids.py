@@ -22,8 +22,7 @@ def new_id() -> str:
 
 def derived_id(*parts: str) -> str:
     """32 hex digits that depend on the parts alone, so that doing a thing again names it the same."""
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        raw = part.encode()
-        digest.update(len(raw).to_bytes(4) + raw)
-    return digest.hexdigest()
+    # At once, because a digest that is fed part by part takes twice as long.
+    raws = [part.encode() for part in parts]
+    text = b"".join([len(raw).to_bytes(4) + raw for raw in raws])
+    return hashlib.blake2b(text, digest_size=16).hexdigest()

@@ -60,22 +60,14 @@ static struct text after_dot(struct text subject) {
   return (struct text){subject.at + start, subject.length - start};
 }
 
-// A host that hands on what somebody asks over NATS leaves the answer to the guest.
-static void settle(struct message *m, struct text answer) {
-  if (m->has_reply_to) publish(m->reply_to, answer, 0, TEXT(""));
-}
-
 struct text handle(struct message *m) {
   struct text word = last_word(m->subject);
   calls++;
-  if (is(word, TEXT("forward"))) {
-    publish(join(TEXT("events"), after_dot(m->subject)), m->body, 0, TEXT(""));
-    settle(m, TEXT("+ACK"));
-  } else if (is(word, TEXT("nak"))) {
-    settle(m, join(TEXT("-NAK "), m->body));
-    return m->body;
-  } else if (is(word, TEXT("echo"))) publish(m->subject, m->body, m->has_reply_to, m->reply_to);
+  if (is(word, TEXT("echo"))) publish(m->subject, m->body, m->has_reply_to, m->reply_to);
+  else if (is(word, TEXT("forward"))) publish(join(TEXT("events"), after_dot(m->subject)), m->body, 0, TEXT(""));
+  else if (is(word, TEXT("answer"))) publish(m->reply_to, TEXT("+ACK"), 0, TEXT(""));
   else if (is(word, TEXT("count"))) answer(m, decimal(calls));
+  else if (is(word, TEXT("derive"))) publish(join(m->subject, TEXT(".made")), decimal(calls), 0, TEXT(""));
   else if (is(word, TEXT("refuse"))) return m->body;
   else if (is(word, TEXT("refuse-at-length"))) return (struct text){allocate(number(m->body)), number(m->body)};
   else if (is(word, TEXT("trap"))) __builtin_trap();

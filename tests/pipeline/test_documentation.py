@@ -26,6 +26,7 @@ from eventrunner.rules import compile_rules
 from eventrunner.storage.stores import open_store
 
 from tests.support import free_port, require, unavailable
+from tests.support_wasm import component
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -194,6 +195,34 @@ def test_the_commands_of_the_document_on_rules_work(tmp_path: Path) -> None:
     assert (warned.returncode, warned.stdout) == (0, shown[1])
 
 
+@pytest.mark.pipeline
+def test_the_commands_of_the_document_on_consumers_work(tmp_path: Path) -> None:
+    (tmp_path / "alerts.wasm").write_bytes(component())
+    with running_platform(tmp_path / "platform") as platform:
+        environ = {
+            **os.environ,
+            "EVENTRUNNER_URL": platform.url,
+            "EVENTRUNNER_KEY": platform.admin_key,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }
+
+        def run(command: str) -> str:
+            done = subprocess.run(
+                ["bash", "-ec", command], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=120
+            )
+            assert done.returncode == 0, (command, done.stderr)
+            return done.stdout
+
+        run("eventrunner tenant create acme")
+        environ["EVENTRUNNER_KEY"] = run("eventrunner tenant key acme --role user").strip()
+        made, deployed = map(run, blocks(ROOT / "docs" / "consumers.md", "sh"))
+        key = made[:16]
+        assert made.endswith(f"alerts.signed.wasm is signed, as a whole, by the key {key}\n")
+        assert f"{key} may sign consumers of acme\n" in deployed
+        assert "acme/alerts is stored" in deployed
+        run(f"eventrunner tenant signing-key remove acme {key}")
+
+
 def _until_stored(file: Path, tenant: str, event: str) -> None:
     store = open_store(f"sqlite:///{file}")
     store.migrate()
@@ -234,10 +263,14 @@ def test_a_consumer_is_written_in_the_five_minutes_of_its_document(tmp_path: Pat
     assert [line.split(",")[0] for line in others] == [
         "flight.departed a: handled",
         "flight.departed b: handled",
-        "  info  late-flights: flight b left 60 minutes late",
+        "  info  print: flight b left 60 minutes late",
         '  published to results.acme.flight.late: {"flight": "b"',
         "2 handed over",
     ]
+    wrong = '{"specversion": "1.0", "id": "c", "source": "/s", "type": "t", "data": {"dep_delay": "1"}}'
+    failing = f"echo '{wrong}' | eventrunner consumer run --events - || true"
+    reason = "  TypeError: '<' not supported between instances of 'str' and 'int' ("
+    assert run(failing, tmp_path / "late-flights").splitlines()[1].startswith(reason)
 
 
 def _unmeasured(text: str) -> str:

@@ -45,6 +45,7 @@ class Backend:
                     records.PLANS,
                     records.RULES,
                     records.CONSUMERS,
+                    records.CONSUMER_STATUS,
                     records.REPLAYS,
                     records.SIGNING_KEYS,
                 )

@@ -13,9 +13,24 @@ from eventrunner.errors import FieldError, InvalidInput
 from eventrunner.storage import records
 from eventrunner.storage.records import Limits, Subscription
 
-__all__ = ["CEILINGS", "INSTANCES", "MOST_WORDS", "STREAMS", "WORD_PATTERN", "ConsumerSettings", "read_settings"]
+__all__ = [
+    "CEILINGS",
+    "DEPLOYED_STREAMS",
+    "INSTANCES",
+    "MOST_WORDS",
+    "STREAMS",
+    "WORD_PATTERN",
+    "ConsumerSettings",
+    "read_settings",
+]
 
 STREAMS: Final = ("results", "events")
+DEPLOYED_STREAMS: Final = ("results",)
+"""Those that a consumer may be deployed on."""
+_NOT_BEFORE: Final = (
+    "Events before the rules cannot be had by consumers: the stream EVENTS hands each to the event engine alone. Leave "
+    "`stream` out: on `results` a consumer is handed the events after the rules."
+)
 INSTANCES: Final = ("fresh", "reuse")
 CEILINGS: Final[dict[str, int]] = msgspec.structs.asdict(records.CEILINGS)
 """By the name of the limit."""
@@ -38,12 +53,15 @@ def read_settings(request: Request) -> ConsumerSettings:
     problems: list[FieldError] = []
     limits = {name: number for name in CEILINGS if (number := _number(request, name, problems)) is not None}
     types, sources = _words(request, "type", problems), _words(request, "source", problems)
+    if request.args.get("stream") == "events":
+        problems.append(FieldError("stream", _NOT_BEFORE))
     if problems:
-        raise InvalidInput("The parameters are not valid.", tuple(problems))
-    stream = read_choice(request.args, "stream", STREAMS)
+        why = _NOT_BEFORE if problems[-1].message is _NOT_BEFORE else "The parameters are not valid."
+        raise InvalidInput(why, tuple(problems))
+    read_choice(request.args, "stream", DEPLOYED_STREAMS)
     ordered = read_choice(request.args, "ordered", ("true", "false")) == "true"
     instance = read_choice(request.args, "instance", INSTANCES)
-    subscription = Subscription("events" if stream == "events" else "results", types, sources, ordered)
+    subscription = Subscription("results", types, sources, ordered)
     return ConsumerSettings(subscription, Limits(**limits), "reuse" if instance == "reuse" else "fresh")
 
 

@@ -1,5 +1,5 @@
 """Consumers: a tenant's WebAssembly, which events it is handed, and within which limits. They are checked and stored
-here; running them is not part of this version, and what would need that says so."""
+here; whoever runs them follows the records."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from eventrunner.access.identity import Identity
 from eventrunner.access.wasm_policy import WasmPolicy
 from eventrunner.api.admission import Admission, Admitted
 from eventrunner.api.backend import Backend, check_own
-from eventrunner.api.bodies import refuse_unknown
 from eventrunner.api.conditions import Condition, check_revision, tagged
 from eventrunner.api.consumer_settings import ConsumerSettings, read_settings
+from eventrunner.api.consumer_status import Counts, counts_of, status_of
 from eventrunner.api.pages import read_page
 from eventrunner.api.texts import NAME_PATTERN
 from eventrunner.clock import Clock, format_time
@@ -42,8 +42,6 @@ _NAME: Final = re.compile(NAME_PATTERN)
 _AT_ONCE: Final = 2
 """Uploads that one process takes at a time: each holds all of its bytes."""
 _PATIENCE: Final = 5.0
-_STATE: Final = "stored"
-_DETAIL: Final = "Its WebAssembly is checked and stored. This version does not run consumers."
 
 
 class _Written(NamedTuple):
@@ -63,12 +61,14 @@ class ConsumerCalls:
     def list_all(self, request: Request, identity: Identity, tenant: str) -> Response:
         self._check_access(identity, tenant)
         page, following = read_page(request, self._all(tenant), lambda item: item.name)
-        return json_response({"consumers": [_document(item) for item in page], "next": following})
+        counts = counts_of(self._backend, tenant)
+        return json_response({"consumers": [self._document(item, counts) for item in page], "next": following})
 
     def get(self, request: Request, identity: Identity, tenant: str, name: str) -> Response:
         self._check_access(identity, tenant)
         consumer, revision = self._entry(tenant, name)
-        return tagged(request, json_response(_document(consumer)), str(revision))
+        document = self._document(consumer, counts_of(self._backend, tenant))
+        return tagged(request, json_response(document), str(revision))
 
     def put(self, request: Request, identity: Identity, tenant: str, name: str) -> Response:
         self._check_access(identity, tenant)
@@ -93,12 +93,6 @@ class ConsumerCalls:
             self._backend.modules.release(consumer.module.sha256)
         return Response(status=204)
 
-    def logs(self, request: Request, identity: Identity, tenant: str, name: str) -> Response:
-        self._check_access(identity, tenant)
-        refuse_unknown(request.args, frozenset())
-        self._entry(tenant, name)
-        raise Conflict(f"Consumer {name} has no logs: this version stores consumers and does not run them.")
-
     def _store(
         self, request: Request, tenant: str, name: str, settings: ConsumerSettings, condition: Condition
     ) -> Response:
@@ -117,7 +111,7 @@ class ConsumerCalls:
         modules.keep(code)
         if written.replaced is not None and (before := module_of(written.replaced)) and before != stored.sha256:
             modules.release(before)
-        response = json_response(_document(written.consumer), 201 if written.replaced is None else 200)
+        response = json_response(self._document(written.consumer, None), 201 if written.replaced is None else 200)
         return tagged(request, response, str(written.revision))
 
     def _write(
@@ -173,6 +167,9 @@ class ConsumerCalls:
             raise NotFound(f"Tenant {tenant} has no consumer {name}; it has {names}.")
         return Consumer.from_json(entry[0]), entry[1]
 
+    def _document(self, consumer: Consumer, counts: Counts | None) -> dict[str, Any]:
+        return {**_described(consumer), "status": status_of(self._backend, consumer, counts)}
+
 
 def _check_name(name: str) -> None:
     if _NAME.fullmatch(name) is None:
@@ -180,7 +177,7 @@ def _check_name(name: str) -> None:
         raise InvalidInput(f"{name!r} is not a consumer's name: use {message}.", (FieldError("name", message),))
 
 
-def _document(consumer: Consumer) -> dict[str, Any]:
+def _described(consumer: Consumer) -> dict[str, Any]:
     return {
         "tenant": consumer.tenant,
         "name": consumer.name,
@@ -191,5 +188,4 @@ def _document(consumer: Consumer) -> dict[str, Any]:
         "instance": consumer.instance,
         "created": consumer.created or None,
         "updated": consumer.updated or None,
-        "status": {"state": _STATE, "replicas": 0, "handled": 0, "failed": 0, "detail": _DETAIL},
     }

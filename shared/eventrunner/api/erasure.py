@@ -24,12 +24,14 @@ from eventrunner.source.letter_box import LetterBox, Swept
 from eventrunner.source.letters import LetterFilter
 from eventrunner.stage.answers import json_response
 from eventrunner.storage import records
+from eventrunner.storage.consumer_logs import log_subject
 from eventrunner.storage.modules import module_of
 from eventrunner.storage.records import Key, Tenant, tenant_key
 from eventrunner.storage.registry import Registry
 from eventrunner.tenancy import (
     DEADLETTER_STREAM,
     EVENTS_STREAM,
+    LOGS_STREAM,
     RAW_STREAM,
     REPLAYS_STREAM,
     RESULTS_STREAM,
@@ -151,6 +153,7 @@ class ErasureCalls:
                     modules += [module_of(value)] if bucket == records.CONSUMERS else []
                     registry.purge(bucket, name)
                     erased[bucket] += 1
+        registry.purge_subject(LOGS_STREAM, log_subject(tenant, "*"))
         registry.purge_subject(f"KV_{records.IDEMPOTENCY}", f"$KV.{records.IDEMPOTENCY}.{tenant_key(tenant, '*')}")
         for module in filter(None, modules):
             self._backend.modules.release(module)

@@ -13,12 +13,14 @@ from eventrunner.api.analytics import AnalyticsCalls
 from eventrunner.api.audit import AuditCalls, AuditLog
 from eventrunner.api.backend import Backend
 from eventrunner.api.conditions import tagged, untagged
+from eventrunner.api.consumer_logs import ConsumerLogCalls
 from eventrunner.api.consumers import ConsumerCalls
 from eventrunner.api.dead_letters import DeadLetterCalls
 from eventrunner.api.erasure import ErasureCalls
 from eventrunner.api.events import EventCalls
 from eventrunner.api.live import LiveCalls
 from eventrunner.api.openapi.document import describe
+from eventrunner.api.places import Places
 from eventrunner.api.plans import PlanCalls
 from eventrunner.api.replays import ReplayCalls
 from eventrunner.api.rule_explanations import RuleExplanations
@@ -37,6 +39,8 @@ __all__ = ["make_function"]
 
 _TRIALS = ("dry-run", "explain")
 """POSTs that change nothing, and bring events."""
+_MOST_STREAMS = 16
+"""Live at one time in a process: each holds one of its threads."""
 _CONDITIONAL = frozenset(
     {
         ("PUT", "/api/v1/tenants/{tenant}"),
@@ -81,6 +85,7 @@ def _handlers(backend: Backend, policies: Path, clock: Clock) -> dict[tuple[str,
     rules, events, analytics = RuleCalls(backend, clock), EventCalls(backend), AnalyticsCalls(backend)
     consumers = ConsumerCalls(backend, WasmPolicy.from_folder(policies), clock)
     signing_keys = SigningKeyCalls(backend, clock)
+    live = Places(_MOST_STREAMS, "live streams")
     letters, replays, traces = DeadLetterCalls(backend), ReplayCalls(backend, clock), TraceCalls(backend)
     return {
         ("GET", "/api/v1/openapi.json"): _openapi,
@@ -105,7 +110,7 @@ def _handlers(backend: Backend, policies: Path, clock: Clock) -> dict[tuple[str,
         ("POST", "/api/v1/rules/{tenant}/explain"): explanations.explain_all,
         ("GET", "/api/v1/events/{tenant}"): events.list_all,
         # Before the next one, which `stream` would fit too.
-        ("GET", "/api/v1/events/{tenant}/stream"): LiveCalls(backend, clock).stream,
+        ("GET", "/api/v1/events/{tenant}/stream"): LiveCalls(backend, live, clock).stream,
         ("GET", "/api/v1/events/{tenant}/{event_id}"): events.get,
         ("GET", "/api/v1/events/{tenant}/{event_id}/trace"): traces.get,
         ("GET", "/api/v1/traces/{tenant}"): traces.find,
@@ -123,7 +128,7 @@ def _handlers(backend: Backend, policies: Path, clock: Clock) -> dict[tuple[str,
         ("GET", "/api/v1/consumers/{tenant}/{name}"): consumers.get,
         ("PUT", "/api/v1/consumers/{tenant}/{name}"): consumers.put,
         ("DELETE", "/api/v1/consumers/{tenant}/{name}"): consumers.delete,
-        ("GET", "/api/v1/consumers/{tenant}/{name}/logs"): consumers.logs,
+        ("GET", "/api/v1/consumers/{tenant}/{name}/logs"): ConsumerLogCalls(backend, live, clock).get,
         ("GET", "/api/v1/signing-keys/{tenant}"): signing_keys.list_all,
         ("POST", "/api/v1/signing-keys/{tenant}"): signing_keys.create,
         ("DELETE", "/api/v1/signing-keys/{tenant}/{key}"): signing_keys.delete,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -75,11 +76,11 @@ class TraceCalls:
         try:
             traced = self._backend.analytics.trace(*event.identity)
         except Unavailable as error:
-            traced = Traced([], [])
-            missing: dict[str, Any] = {"missing": [f"derived, ended: {error.detail}"]}
+            traced = Traced([], [], [])
+            missing: dict[str, Any] = {"missing": [f"derived, ended, consumers: {error.detail}"]}
         else:
             missing = {}
-        return {"derived": traced.derived, "ended": traced.ended, **missing}
+        return {"derived": traced.derived, "ended": traced.ended, "consumers": traced.consumers, **missing}
 
     def _invoice(self, event: Event) -> dict[str, Any] | None:
         """Of the month in which the event was received."""
@@ -108,11 +109,20 @@ def _way(event: Event, *, is_stored: bool) -> dict[str, Any]:
         "received": event.receivedtime,
         "traceparent": event.traceparent,
         "route": more.get("route"),
-        "cause": {"id": more["causeid"], "rule": more.get("causerule")} if "causeid" in more else None,
+        "cause": _cause(event, more) if "causeid" in more else None,
         "replay": more.get("replayid"),
         "stored": is_stored,
         "data_changed": "originaldigest" in more,
         "usage": {name: getattr(event, name) for name in USAGE_ATTRIBUTES} if is_stored else None,
+    }
+
+
+def _cause(event: Event, more: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": more["causeid"],
+        "source": more.get("causesource", event.source),
+        "rule": more.get("causerule"),
+        "consumer": more.get("causeconsumer"),
     }
 
 

@@ -1,5 +1,6 @@
 """`eventrunner bench`: throughput, latency, CPU per event and memory, by batch size, on this machine; what tenants feel
-of one another, what the source adapter and the front door do alone, and how fast rules are beside Grule."""
+of one another, what the source adapter, the front door, guests and a consumer do alone, and how fast rules are beside
+Grule."""
 
 from __future__ import annotations
 
@@ -20,9 +21,12 @@ from rich.console import Console
 from rich.table import Table
 
 from eventrunner.cli.bench_access import AuthorizerFigures, DoorFigures, access_table, measure_access
+from eventrunner.cli.bench_consumer import ConsumerFigures, consumer_table, measure_consumer
 from eventrunner.cli.bench_neighbours import measure_neighbours
 from eventrunner.cli.bench_rules import measure_rules, rules_table
 from eventrunner.cli.bench_source import measure_source
+from eventrunner.cli.bench_wasm import measure_wasm, wasm_table
+from eventrunner.cli.bench_wasmcloud import measure_wasmcloud, wasmcloud_table
 from eventrunner.cli.connection import Api, Connection
 from eventrunner.cli.demo import measure_latency
 from eventrunner.cli.flights import read_flights
@@ -33,7 +37,7 @@ from eventrunner.cli.sender import Batch, Sender, cut
 from eventrunner.cli.tallies import Tallies
 from eventrunner.cli.watch import percentile
 from eventrunner.clock import format_time, utc_now
-from eventrunner.errors import Unavailable
+from eventrunner.errors import ConfigurationError, EventRunnerError, Unavailable
 from eventrunner.events import decode_event
 
 __all__ = ["command"]
@@ -42,7 +46,7 @@ _TENANT = "bench"
 _RUNS = {1: (4_000, 32), 50: (60_000, 8), 500: (200_000, 4)}
 """Batch size → (events, connections)."""
 
-_PARTS = ("rules", "access", "platform")
+_PARTS = ("rules", "access", "wasm", "consumer", "wasmcloud", "platform")
 _NEIGHBOUR_SECONDS = 10.0
 _FLOOD_LINES = 300_000
 _YARDSTICK = 100_000
@@ -76,7 +80,7 @@ class Run:
 )
 @click.option("--part", "parts", type=click.Choice(_PARTS), multiple=True, help="only this part")
 def command(output: Path, batches: tuple[str, ...], parts: tuple[str, ...]) -> None:
-    """Measures rules alone and the platform on this machine; prints tables and writes them as JSON."""
+    """Measures parts alone and the platform on this machine; prints tables and writes them as JSON."""
     console, errors = Console(), Console(stderr=True)
     document: dict[str, object] = {"time": format_time(utc_now()), "machine": machine.platform()}
     if "rules" in (parts or _PARTS):
@@ -87,6 +91,16 @@ def command(output: Path, batches: tuple[str, ...], parts: tuple[str, ...]) -> N
         doors, authorizers = _access(errors)
         document |= {"doors": [asdict(item) for item in doors], "authorizer": [asdict(item) for item in authorizers]}
         console.print(access_table(doors, authorizers))
+    if "wasm" in (parts or _PARTS):
+        guests = [asdict(item) for item in measure_wasm(errors)]
+        document["wasm"] = guests
+        console.print(wasm_table(guests))
+    if "consumer" in (parts or _PARTS):
+        consumers = [asdict(item) for item in _consumer(errors)]
+        document["consumer"] = consumers
+        console.print(consumer_table(consumers))
+    if "wasmcloud" in (parts or _PARTS):
+        document |= _wasmcloud(console, errors)
     if "platform" in (parts or _PARTS):
         document |= _platform([int(size) for size in batches] or list(_RUNS), errors)
         _print(document, console)
@@ -101,6 +115,32 @@ def _access(console: Console) -> tuple[list[DoorFigures], list[AuthorizerFigures
         return measure_access(folder, console)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _consumer(console: Console) -> list[ConsumerFigures]:
+    """Nothing where a guest cannot be built, which the console is told."""
+    folder = make_folder("bench-consumer")
+    console.print("a consumer from end to end …")
+    try:
+        return asyncio.run(measure_consumer(folder))
+    except ConfigurationError as error:
+        console.print(str(error))
+        return []
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wasmcloud(console: Console, errors: Console) -> dict[str, object]:
+    folder = make_folder("bench-wasmcloud")
+    try:
+        figures = measure_wasmcloud(folder, errors)
+    except EventRunnerError as error:
+        errors.print(f"no wasmCloud: {error}")
+        return {}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    console.print(wasmcloud_table(figures))
+    return {"wasmcloud": asdict(figures)}
 
 
 def _platform(sizes: list[int], console: Console) -> dict[str, object]:

@@ -9,11 +9,14 @@ import click
 
 from eventrunner.api.consumer_settings import STREAMS
 from eventrunner.cli.calls import all_pages, as_json, path, run, show
+from eventrunner.cli.connection import Api
 from eventrunner.cli.consumer_build import build
+from eventrunner.cli.consumer_logs import logs
 from eventrunner.cli.consumer_new import new
 from eventrunner.cli.consumer_options import instance_option, limit_options
 from eventrunner.cli.consumer_run import run as run_
 from eventrunner.cli.consumer_sign import SECRET_KEY, SIGNATURE_COMMANDS, signed_code
+from eventrunner.cli.consumer_wait import described, settled
 from eventrunner.cli.names import OwnedName, OwnedNameType
 from eventrunner.errors import InvalidInput
 from eventrunner.wasm.binary import read_module
@@ -30,7 +33,7 @@ def command() -> None:
     pass
 
 
-for _subcommand in (new, build, run_, *SIGNATURE_COMMANDS):
+for _subcommand in (new, build, run_, logs, *SIGNATURE_COMMANDS):
     command.add_command(_subcommand)
 
 
@@ -45,6 +48,13 @@ for _subcommand in (new, build, run_, *SIGNATURE_COMMANDS):
 @click.option("--ordered", is_flag=True, help="One event after the other.")
 @instance_option
 @limit_options
+@click.option(
+    "--wait",
+    type=click.FloatRange(0),
+    default=30.0,
+    show_default=True,
+    help="Seconds until it must have been tried; 0 does not wait.",
+)
 @click.option("--sign-key", "secret", type=SECRET_KEY, help="Sign it with this secret key before.")
 @as_json
 def deploy(
@@ -54,11 +64,12 @@ def deploy(
     sources: tuple[str, ...],
     ordered: bool,
     secret: SecretKey | None,
+    wait: float,
     as_json: bool,
     **settings: Any,
 ) -> None:
     """Store FILE (a WebAssembly component, or a waPC module) as the consumer TENANT/NAME, or in its place. It must be
-    signed with one of the tenant's keys."""
+    signed with one of the tenant's keys. Waits until it is known whether it runs; ends with 1 if it does not."""
     code = file.read_bytes()
     try:
         read_module(code)
@@ -66,10 +77,17 @@ def deploy(
         raise click.UsageError(f"{file}: {error.detail}") from error
     code = code if secret is None else signed_code(file, secret)
     query = {**settings, "type": types, "source": sources, "ordered": "true" if ordered else None}
-    made = run(lambda api: api.call("PUT", path("consumers", *consumer, **query), content=(_MEDIA, code)))
+
+    async def work(api: Api) -> dict[str, Any]:
+        made = await api.call("PUT", path("consumers", *consumer, **query), content=(_MEDIA, code))
+        return await settled(api, consumer, made, wait)
+
+    made = run(work)
     module = made["module"]
     stored = f"{module['kind']} of {module['size']} bytes, {module['sha256'][:12]}"
-    show(made, as_json, f"{consumer} is stored: {stored}. {made['status']['detail']}")
+    show(made, as_json, f"{consumer} is stored: {stored}\n{described(made['status'])}")
+    if made["status"]["state"] == "failed":
+        raise SystemExit(1)
 
 
 @command.command("list")
@@ -95,15 +113,6 @@ def show_(consumer: OwnedName, as_json: bool) -> None:
     show(found, as_json, "\n".join(lines))
 
 
-@command.command("logs")
-@click.argument("consumer", metavar="TENANT/NAME", type=_CONSUMER)
-@as_json
-def logs(consumer: OwnedName, as_json: bool) -> None:
-    """Print what a consumer has logged."""
-    found = run(lambda api: api.call("GET", path("consumers", *consumer, "logs")))
-    show(found, as_json, "\n".join(str(item) for item in found["logs"]))
-
-
 @command.command("remove")
 @click.argument("consumer", metavar="TENANT/NAME", type=_CONSUMER)
 @as_json
@@ -116,8 +125,15 @@ def remove(consumer: OwnedName, as_json: bool) -> None:
 def _line(item: dict[str, Any]) -> str:
     module = item["module"]
     kind = f"{module['kind']} of {module['size']} bytes" if module else "no module"
-    return f"{item['name']}  {kind}, {item['status']['state']}, {item['status']['replicas']} replicas"
+    status = item["status"]
+    counts = f"{_text(status['handled'])} handled, {_text(status['failed'])} failed"
+    why = f": {status['detail']}" if status["state"] == "failed" else ""
+    if skipped := status["skipped"]:
+        counts += f", {skipped['messages']} messages skipped"
+    return f"{item['name']}  {kind}, {status['state']}, {status['replicas']} replicas, {counts}{why}"
 
 
 def _text(value: Any) -> str:
+    if value is None:
+        return "not known"
     return (", ".join(value) or "-") if isinstance(value, list) else str(value)

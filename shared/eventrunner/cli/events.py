@@ -86,7 +86,7 @@ def event_line(event: dict[str, Any]) -> str:
 def _steps(found: dict[str, Any]) -> list[str]:
     steps = [f"{found['type']} {found['id']} from {found['source']}", f"  received  {found['received']}"]
     if found["cause"]:
-        steps.append(f"  derived   from {found['cause']['id']} by rule {found['cause']['rule']}")
+        steps.append(f"  derived   from {found['cause']['id']} by {_who(found['cause'])}")
     if found["route"]:
         steps.append(f"  routed    {found['route']}")
     steps.append(
@@ -94,7 +94,8 @@ def _steps(found: dict[str, Any]) -> list[str]:
     )
     for derived in found["derived"]:
         by = f" in replay {derived['replay']}" if derived["replay"] else ""
-        steps.append(f"  led to    {derived['type']} {derived['id']} by rule {derived['rule']}{by}")
+        steps.append(f"  led to    {derived['type']} {derived['id']} by {_who(derived)}{by}")
+    steps += [f"  {item['outcome']:9} by consumer {item['name']}" for item in found["consumers"]]
     steps += [f"  {item['kind']:9} in {item['stage']}" for item in found["ended"]]
     steps += [
         f"  dead      letter {item['id']} in {item['stage']}, {item['attempts']} attempts: {item['reason']}"
@@ -103,3 +104,8 @@ def _steps(found: dict[str, Any]) -> list[str]:
     if found.get("invoice"):
         steps.append(f"  billed    {found['invoice']['id']} ({found['invoice']['status']})")
     return steps + [f"  unknown   {text}" for text in found.get("missing", [])]
+
+
+def _who(derivation: dict[str, Any]) -> str:
+    consumer = derivation.get("consumer")
+    return f"consumer {consumer}" if consumer else f"rule {derivation['rule']}"

@@ -1,4 +1,4 @@
-"""A tenant's events as they leave the event engine."""
+"""What the API sends as it comes: a tenant's events as they leave the event engine, and the like."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ from eventrunner.cli.calls import path
 from eventrunner.cli.connection import Api
 from eventrunner.errors import Unavailable
 
-__all__ = ["live_events"]
+__all__ = ["live_events", "sent_events"]
 
 _PAUSE_SECONDS = 1.0
 
 
-async def live_events(api: Api, tenant: str, type_: str | None) -> AsyncGenerator[str, None]:
-    """Each as JSON. A connection that is lost goes on where it was. Raises ApiError, and Unavailable if none was."""
+def live_events(api: Api, tenant: str, type_: str | None) -> AsyncGenerator[str, None]:
+    """Each as JSON. As `sent_events`."""
+    return sent_events(api, path("events", tenant, "stream", type=type_))
+
+
+async def sent_events(api: Api, place: str) -> AsyncGenerator[str, None]:
+    """The data of the server-sent events of a path. A connection that is lost goes on where it was. Raises ApiError,
+    and Unavailable if none was."""
     last, began = None, False
     while True:
-        async with contextlib.aclosing(api.stream(path("events", tenant, "stream", type=type_), last)) as events:
+        async with contextlib.aclosing(api.stream(place, last)) as events:
             try:
                 async for last, text in events:  # noqa: B007
                     began = True

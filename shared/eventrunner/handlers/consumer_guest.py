@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,8 +37,8 @@ class Source:
     """Records of all signing keys, `<tenant>.<key id>`; the same object until one changes."""
     code: Callable[[str], bytes | None]
     """Of a module by its SHA-256; None when it is not there. May raise Unavailable."""
-    compiled: Callable[[bytes, str, Mapping[str, bytes]], Guest]
-    """Checks who has signed the code for the tenant and compiles it. Raises InvalidInput."""
+    compiled: Callable[[bytes, Iterable[bytes]], Guest]
+    """Checks that the code is signed with one of these keys and compiles it. Raises InvalidInput."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class ActiveGuest:
         code = self._source.code(module.sha256)
         if code is None:
             raise Unavailable(f"The module {module.sha256} of consumer {self._name} is not there yet.", _RETRY_AFTER)
-        guest = self._source.compiled(code, record.tenant, keys)
+        guest = self._source.compiled(code, _keys_of(record.tenant, keys).values())
         _log.info("%s runs module %s", self._name, module.sha256)
         return Loaded(record, Host(self._engine, guest, record.limits, record.instance))
 

@@ -27,6 +27,7 @@ __all__ = ["MOST_HOPS", "LoopDetected", "Publishing", "Unpublishable"]
 
 MOST_HOPS: Final = 16
 """Consumers and rules that an event may come through one after the other, each by what the one before has published."""
+_MARK: Final = b'"specversion"'
 _RESULTS: Final = "results."
 _NO_ID: Final = "-"
 
@@ -110,7 +111,9 @@ def _hops(event: Event) -> int:
 
 def _read(message: Message, cause: Event) -> Event:
     """Raises InvalidInput."""
-    event = _structured(message.body) if _is_structured(message.body) else _wrapped(message, cause)
+    body = message.body
+    # The text may also be inside some data, which then is looked at for nothing.
+    event = _structured(body) if _MARK in body and _is_structured(body) else _wrapped(message, cause)
     if event.extensions:
         event.extensions = {name: value for name, value in event.extensions.items() if not is_reserved_extension(name)}
     return check_event(event)

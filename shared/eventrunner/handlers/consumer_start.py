@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
 from eventrunner.access.wasm_policy import WasmPolicy
 from eventrunner.errors import ConfigurationError
+from eventrunner.handlers.consumer_attempts import Attempts
 from eventrunner.handlers.consumer_guest import ActiveGuest, Source
-from eventrunner.handlers.consumer_run import Item
 from eventrunner.handlers.tenant_consumer import TenantConsumer
 from eventrunner.settings import Settings
+from eventrunner.storage.consumer_logs import ConsumerLog, log_subject
 from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.modules import ModuleStore
-from eventrunner.storage.records import CONSUMERS, tenant_key
+from eventrunner.storage.records import CONSUMERS, SIGNING_KEYS, SigningKey, tenant_key
 from eventrunner.wasm.engine import shared_engine
 from eventrunner.wasm.guest import Guest
 from eventrunner.wasm.loading import load_guest
 from eventrunner.wasm.modules import ModuleCache
-from eventrunner.wasm.outcomes import Call
+from eventrunner.wasm.signing import PublicKey, verify
 
 __all__ = ["make_consumer"]
 
@@ -29,24 +30,21 @@ def make_consumer(settings: Settings, policies: Path) -> TenantConsumer:
     tenant, _, name = settings.consumer.partition("/")
     if not tenant or not name:
         raise ConfigurationError(f"EVENTRUNNER_CONSUMER must be <tenant>/<name>, not {settings.consumer!r}.")
-    registry = Mirror(settings.nats_url, (CONSUMERS,))
+    registry = Mirror(settings.nats_url, (CONSUMERS, SIGNING_KEYS))
     engine = shared_engine()
     cache = ModuleCache(engine, Path(settings.module_cache) if settings.module_cache else None)
 
-    no_keys: Mapping[str, bytes] = {}
-
-    def compiled(code: bytes, tenant: str, keys: Mapping[str, bytes]) -> Guest:
+    def compiled(code: bytes, keys: Iterable[bytes]) -> Guest:
+        # Once more: the key may have been revoked since the module was taken.
+        verify(code, [PublicKey.parse(SigningKey.from_json(key).public.encode()) for key in keys])
         return load_guest(engine, cache, code)
 
     source = Source(
         record=partial(registry.get, CONSUMERS, tenant_key(tenant, name)),
-        keys=lambda: no_keys,
+        keys=partial(registry.items, SIGNING_KEYS),
         code=ModuleStore(registry).read,
         compiled=compiled,
     )
     guest = ActiveGuest(settings.consumer, engine, source)
-    return TenantConsumer(guest, WasmPolicy.from_folder(policies), _unlogged, settings.max_event_bytes)
-
-
-def _unlogged(item: Item, call: Call, problem: str) -> None:
-    pass
+    log = ConsumerLog(partial(registry.send_later, log_subject(tenant, name)))
+    return TenantConsumer(guest, WasmPolicy.from_folder(policies), Attempts(log), settings.max_event_bytes)

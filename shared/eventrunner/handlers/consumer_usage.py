@@ -14,6 +14,21 @@ __all__ = ["usage_of"]
 
 _STAGE: Final = "tenant-consumer"
 
+_encoder = msgspec.json.Encoder()
+
+
+class _Usage(msgspec.Struct, kw_only=True):
+    stage: str = _STAGE
+    kind: str
+    consumer: str
+    subject_source: str
+    subject_id: str
+    usagein: int
+    usageout: int
+    usagecpu: int
+    usagemem: int
+    fuel: int
+
 
 def usage_of(item: Item, consumer: str) -> Event | None:
     """Named after consumer and event alone, so that what is delivered again is the same usage. None for an event of a
@@ -21,18 +36,17 @@ def usage_of(item: Item, consumer: str) -> Event | None:
     event = item.event
     if event.extensions is not None and "replayid" in event.extensions:
         return None
-    data = {
-        "stage": _STAGE,
-        "kind": "handled" if item.is_handled else "failed",
-        "consumer": consumer,
-        "subject_source": event.source,
-        "subject_id": event.id,
-        "usagein": len(item.message.body),
-        "usageout": item.bytes_out,
-        "usagecpu": item.cpu_ns,
-        "usagemem": item.memory,
-        "fuel": item.fuel,
-    }
+    data = _Usage(
+        kind="handled" if item.is_handled else "failed",
+        consumer=consumer,
+        subject_source=event.source,
+        subject_id=event.id,
+        usagein=len(item.message.body),
+        usageout=item.bytes_out,
+        usagecpu=item.cpu_ns,
+        usagemem=item.memory,
+        fuel=item.fuel,
+    )
     return Event(
         id=derived_id("consumer", consumer, *event.identity),
         source=f"/eventrunner/{_STAGE}/{consumer}",
@@ -40,5 +54,5 @@ def usage_of(item: Item, consumer: str) -> Event | None:
         tenantid=event.tenantid,
         time=event.receivedtime,
         receivedtime=event.receivedtime,
-        data=msgspec.Raw(msgspec.json.encode(data)),
+        data=msgspec.Raw(_encoder.encode(data)),
     )

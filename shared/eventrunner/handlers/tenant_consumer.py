@@ -53,5 +53,5 @@ def _add(item: Item, consumer: str, outcomes: Outcomes) -> None:
     if usage is not None:
         outcomes.usage.append(usage)
     if item.failure is not None:
-        outcomes.fail(item.event, *item.failure)
+        outcomes.fail(item.event, *item.failure, item.attempts)
     outcomes.derived += item.published

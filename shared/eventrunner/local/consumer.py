@@ -73,6 +73,8 @@ class ConsumerHost:
     """Sources that the adapter follows."""
     signer: SourceSigner
     board: StatusBoard
+    writing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
+    """What the server is asked for at once when a platform with many consumers starts."""
     checks: Checks = field(default_factory=lambda: Checks(asyncio.Semaphore(2)))
 
 
@@ -85,10 +87,16 @@ class RunningConsumer:
         self._wanted: Consumer | None = None
         self._news = asyncio.Event()
         self._audience = ""
+        self._is_doubted = False
 
     def want(self, record: Consumer | None) -> None:
         """None: it is to go."""
         self._wanted = record
+        self._news.set()
+
+    def doubt(self) -> None:
+        """Whether its module can be run is to be seen once more."""
+        self._is_doubted = True
         self._news.set()
 
     async def run(self) -> None:
@@ -106,8 +114,9 @@ class RunningConsumer:
                 if not self._news.is_set():
                     return
             except (EventRunnerError, OSError) as error:
-                _log.error("consumer %s cannot be run: %s", self.key, error)
-                self._host.board.say(self.key, "failed", str(error))
+                _log.error("consumer %s cannot be run just now: %s", self.key, error)
+                if not (isinstance(error, EventRunnerError) and error.retryable):
+                    self._host.board.say(self.key, "failed", str(error))
                 await self._unless_news(asyncio.sleep(_RETRY))
 
     async def _apply(self, consumer: Consumer) -> None:
@@ -117,7 +126,8 @@ class RunningConsumer:
         spec = parse_source(source_manifest)
         self._audience = sink_audience(spec.sink)
         _to_this_machine(source_manifest["spec"], host.sink.url(self.service), self._audience, host.limits, service)
-        await prepare_durable(host.api, parse_source(source_manifest))
+        async with host.writing:
+            await prepare_durable(host.api, parse_source(source_manifest))
         host.activator.add(service, host.launcher, host.limits)
         host.sink.services.add(self.service)
         new = self._file.with_suffix(".new")
@@ -135,8 +145,10 @@ class RunningConsumer:
     async def _check(self, consumer: Consumer) -> None:
         """As a new revision of Knative is started once to see whether it gets ready."""
         board, known = self._host.board, self._host.board.known.get(self.key)
-        if known is not None and known.state == "ready" and known.of == consumer.updated:
+        is_known = known is not None and known.state == "ready" and known.of == consumer.updated
+        if is_known and not self._is_doubted:
             return
+        self._is_doubted = False
         board.say(self.key, "starting", of=consumer.updated)
         async with self._host.checks:
             reason = await self._try()

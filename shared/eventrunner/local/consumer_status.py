@@ -10,7 +10,7 @@ from typing import Final
 
 from eventrunner.clock import Clock, format_time, utc_now
 from eventrunner.errors import EventRunnerError, InvalidInput
-from eventrunner.storage.records import CONSUMER_STATUS, ConsumerStatus
+from eventrunner.storage.records import CONSUMER_STATUS, ConsumerStatus, skipped_key
 from eventrunner.storage.registry import Registry
 
 __all__ = ["StatusBoard"]
@@ -32,6 +32,8 @@ class StatusBoard:
     async def load(self) -> None:
         """What was said before this start, when nothing was running yet. Raises Unavailable."""
         for key, value in (await self.registry.items(CONSUMER_STATUS)).items():
+            if key.count(".") > 1:
+                continue
             try:
                 status = ConsumerStatus.from_json(value)
             except InvalidInput as error:
@@ -82,7 +84,8 @@ class StatusBoard:
             status = self._known.get(key)
             try:
                 if status is None:
-                    await self.registry.purge(CONSUMER_STATUS, key)
+                    for gone in (key, skipped_key(*key.split("."))):
+                        await self.registry.purge(CONSUMER_STATUS, gone)
                 else:
                     await self.registry.put(CONSUMER_STATUS, key, status.to_json())
             except EventRunnerError as error:

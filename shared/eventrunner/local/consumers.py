@@ -12,7 +12,7 @@ from eventrunner.local.consumer import ConsumerHost, RunningConsumer, reason_of
 from eventrunner.local.tasks import start_task
 from eventrunner.source.tenant_durables import durables_of, remove_orphans
 from eventrunner.storage.bucket_watch import BucketWatch, Change
-from eventrunner.storage.records import CONSUMERS, Consumer
+from eventrunner.storage.records import CONSUMERS, SIGNING_KEYS, Consumer
 from eventrunner.storage.registry import Registry
 
 __all__ = ["Consumers"]
@@ -26,6 +26,7 @@ class Consumers:
     def __init__(self, registry: Registry, host: ConsumerHost) -> None:
         self._host = host
         self._watch: BucketWatch = registry.follow(CONSUMERS, self._changed)
+        self._keys: BucketWatch = registry.follow(SIGNING_KEYS, self._key_changed)
         self._running: dict[str, RunningConsumer] = {}
         self._by_service: dict[str, RunningConsumer] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -37,8 +38,9 @@ class Consumers:
             # Of the platform that ran here before, and had other addresses.
             file.unlink()
         await self._host.board.load()
-        self._spawn(self._watch.run())
-        await self._watch.loaded.wait()
+        for watch in (self._watch, self._keys):
+            self._spawn(watch.run())
+            await watch.loaded.wait()
         for key in self._host.board.known.keys() - self._watch.state.keys():
             self._host.board.forget(key)
         await self._sweep()
@@ -68,6 +70,18 @@ class Consumers:
             self._spawn(self._run(running))
         if running is not None:
             running.want(record)
+
+    def _key_changed(self, change: Change) -> None:
+        """What a revoked key has signed runs no more, and what has failed for want of a key may run now."""
+        if not self._keys.loaded.is_set():
+            return
+        tenant, _, key = change.key.partition(".")
+        for running in self._running.values():
+            value, known = self._watch.state.get(running.key), self._host.board.known.get(running.key)
+            if value is None or known is None or not running.key.startswith(f"{tenant}."):
+                continue
+            if known.state == "failed" if change.value is not None else _signed_by(value) == key:
+                running.doubt()
 
     async def _run(self, running: RunningConsumer) -> None:
         await running.run()
@@ -106,6 +120,13 @@ class Consumers:
         task = start_task(work)  # type: ignore[arg-type]
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _signed_by(value: bytes) -> str:
+    try:
+        return Consumer.from_json(value).signed_by
+    except InvalidInput:
+        return ""
 
 
 def _read(change: Change) -> Consumer | None:

@@ -51,6 +51,9 @@ class FunctionLauncher:
         except BaseException:
             await child.stop(0)
             raise
+        if self._runs_tenants_code:
+            # Not before: somebody waits for the start, in which nothing of the tenant's runs.
+            child.give_way()
         return child, port
 
     def _command(self, service: Service, port: int) -> Command:
@@ -67,7 +70,6 @@ class FunctionLauncher:
                 "TMPDIR": self._temporary(),
             },
             cwd=self._project.root,
-            is_background=self._runs_tenants_code,
             inherits=not self._runs_tenants_code,
         )
 

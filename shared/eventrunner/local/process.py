@@ -22,7 +22,8 @@ _log = logging.getLogger(__name__)
 _LOG_LIMIT_BYTES: Final = 16 * 1024 * 1024
 _TAIL_BYTES: Final = 2000
 _TAIL_LINES: Final = 5
-_NICE: Final = 10
+_NICE: Final = 5
+"""A third of what others get. Less would make calls that have a time limit fail when the machine is busy."""
 _NEEDED: Final = frozenset(
     {"HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "SSL_CERT_FILE", "TZ", "VIRTUAL_ENV"}
 )
@@ -38,8 +39,6 @@ class Command:
     env: Mapping[str, str] = field(default_factory=dict)
     """Added to the environment of the platform, of which no EVENTRUNNER_ variable is passed on."""
     cwd: Path | None = None
-    is_background: bool = False
-    """Whether it gets a core only when others leave one, as far as that goes: little beside what is busy."""
     inherits: bool = True
     """Whether it sees the environment of the platform, and not only of it what programs need to run."""
 
@@ -73,6 +72,16 @@ class Child:
         self._sweep()
         await self._process.wait()
 
+    def give_way(self) -> None:
+        """From now on it and what it has forked get less of the cores than others that want them."""
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PGRP, self.pid, _NICE)
+        if sys.platform == "linux":
+            # Its session is a group of its own for the scheduler, in which niceness says nothing to other sessions:
+            # so the group gets it too (sched(7), the autogroup feature).
+            with contextlib.suppress(OSError):
+                Path(f"/proc/{self.pid}/autogroup").write_text(str(_NICE))
+
     def last_words(self) -> str:
         """The last lines of its log."""
         try:
@@ -104,21 +113,7 @@ async def spawn(command: Command) -> Child:
             start_new_session=True,
             preexec_fn=functools.partial(die_with, os.getpid()),
         )
-    if command.is_background:
-        _give_way(process.pid)
     return Child(command, process)
-
-
-def _give_way(pid: int) -> None:
-    """What the process starts gives way too. Its session is a group of its own for the scheduler, in which its niceness
-    says nothing to those of other sessions: so the group gets it too (sched(7), the autogroup feature)."""
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, pid, _NICE)
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))
-        with contextlib.suppress(OSError):
-            Path(f"/proc/{pid}/autogroup").write_text(str(_NICE))
 
 
 def _open_log(path: Path) -> BinaryIO:

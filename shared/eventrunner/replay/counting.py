@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from eventrunner.events import Event
+from eventrunner.events.event import AFTER_RULES
 from eventrunner.replay.record import Counts
 from eventrunner.rules import Verdict, verdict_document
 
@@ -16,8 +17,9 @@ _LARGE_EXAMPLE = 4096
 
 
 def is_derived(event: Event) -> bool:
-    """As in the event engine, rules never see what rules derived."""
-    return bool(event.extensions) and "causeid" in (event.extensions or {})
+    """As in the event engine, rules never see what rules derived, nor what consumers published as results."""
+    more = event.extensions or {}
+    return "causeid" in more and ("causeconsumer" not in more or AFTER_RULES in more)
 
 
 def count_verdict(verdict: Verdict, counts: Counts) -> None:

@@ -176,7 +176,9 @@ class Adapter:
         SourceMetrics(spec.name).remove()
         for destination in (spec.sink, spec.reply):
             if isinstance(destination, Destination):
-                self._sinks.pop(self._sink_key(destination), None)
+                sink = self._sinks.pop(self._sink_key(destination), None)
+                if sink is not None:
+                    await sink.close()
         try:
             await delete_consumer(JetStreamApi(client), spec.stream, spec.consumer)
         except EventRunnerError as error:

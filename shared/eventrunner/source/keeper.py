@@ -2,8 +2,9 @@
 
 A stream that several read keeps its messages whoever has read them. With the metadata `eventrunner.dev/keep-read` those
 go that every durable consumer has acked, when they are older than it says, or before that when the stream is half full:
-then they would take room from what has not been read. What some durable consumer has not acked is never removed; when
-that fills the stream, what writes to it waits.
+then they would take room from what has not been read. What some durable consumer has not acked is not removed, except
+what a tenant's consumer alone has left too long (`source.skipping`); when that fills the stream, what writes to it
+waits.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from nats.aio.client import Client
 
 from eventrunner.clock import format_time, parse_time
 from eventrunner.errors import EventRunnerError
-from eventrunner.source.levels import Level, read_level
+from eventrunner.source.levels import Level, read_level, surplus_until
 from eventrunner.source.metrics import StreamMetrics
+from eventrunner.source.skipping import Skipper
 from eventrunner.storage.jetstream import JetStreamApi
 from eventrunner.storage.stream_reader import read_stream
 
@@ -42,6 +44,7 @@ class StreamKeeper:
         self._stream = stream
         self._sources = frozenset(sources)
         self._metrics = StreamMetrics(stream)
+        self._skipper = Skipper(client, stream)
         self._warned_at = -math.inf
 
     async def run(self) -> None:
@@ -62,6 +65,7 @@ class StreamKeeper:
         self._warn(level)
         if level.keep_read is not None and self._sources <= {reader.name for reader in level.readers}:
             await self._trim(level, level.keep_read)
+            await self._skipper.look(level)
 
     def _warn(self, level: Level) -> None:
         now = asyncio.get_running_loop().time()
@@ -72,7 +76,7 @@ class StreamKeeper:
     async def _trim(self, level: Level, keep: int) -> None:
         if not level.messages or level.first_unread <= level.first:
             return
-        wanted = max(_too_many(level), await self._too_old(level, keep))
+        wanted = max(surplus_until(level, _FOR_READ), await self._too_old(level, keep))
         until = min(level.first_unread, wanted)
         if until > level.first:
             answer = await self._api.request(f"STREAM.PURGE.{self._stream}", {"seq": until})
@@ -83,11 +87,3 @@ class StreamKeeper:
         since = format_time(parse_time(level.at) - timedelta(microseconds=keep / 1000))
         found = await read_stream(self._client, self._stream, ">", since=since, most=1, max_bytes=1)
         return found[0].sequence if found else level.last + 1
-
-
-def _too_many(level: Level) -> int:
-    """The first sequence that may stay, if all messages were of one size; the next look corrects what they are not."""
-    surplus = level.bytes - level.max_bytes * _FOR_READ
-    if not level.max_bytes or surplus <= 0:
-        return 0
-    return level.first + math.ceil(surplus * level.messages / level.bytes)

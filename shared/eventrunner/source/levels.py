@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +14,7 @@ from eventrunner.errors import Unavailable
 from eventrunner.source.durations import parse_go
 from eventrunner.storage.jetstream import NOT_FOUND, JetStreamApi, JetStreamError
 
-__all__ = ["KEEP_READ", "Level", "Reader", "read_level"]
+__all__ = ["KEEP_READ", "Level", "Reader", "read_level", "surplus_until"]
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class Reader:
     """Sequence of the first of them; None when it has acked everything."""
     since: str
     """When that one was stored."""
+    subjects: Sequence[str] = ()
 
     def describe(self) -> str:
         return f"{self.name} has not acked {self.unread} messages, the oldest of {self.since[:19]}Z"
@@ -109,6 +111,15 @@ async def read_level(api: JetStreamApi, stream: str) -> Level:
     )
 
 
+def surplus_until(level: Level, share: float) -> int:
+    """The first sequence that may stay if no more than that share of the bytes were to, and all messages were of one
+    size; the next look corrects what they are not."""
+    surplus = level.bytes - level.max_bytes * share
+    if not level.max_bytes or surplus <= 0:
+        return 0
+    return level.first + math.ceil(surplus * level.messages / level.bytes)
+
+
 async def _durables(api: JetStreamApi, stream: str) -> list[Mapping[str, Any]]:
     """All of them, or none: raises Unavailable when the server leaves some out."""
     found: list[Mapping[str, Any]] = []
@@ -134,9 +145,10 @@ async def _reader(api: JetStreamApi, stream: str, consumer: Mapping[str, Any]) -
         if (message := await _next(api, stream, subject, floor + 1)) is not None
     ]
     first = min(messages, key=lambda message: int(message["seq"]), default=None)
+    subjects = tuple(_subjects(consumer["config"]))
     if first is None:
-        return Reader(str(consumer["name"]), unread, None, "")
-    return Reader(str(consumer["name"]), max(1, unread), int(first["seq"]), str(first["time"]))
+        return Reader(str(consumer["name"]), unread, None, "", subjects)
+    return Reader(str(consumer["name"]), max(1, unread), int(first["seq"]), str(first["time"]), subjects)
 
 
 def _subjects(config: Mapping[str, Any]) -> Iterable[str]:

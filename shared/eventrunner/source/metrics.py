@@ -8,7 +8,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from eventrunner.source.levels import Level
 
-__all__ = ["LetterMetrics", "SourceMetrics", "StreamMetrics"]
+__all__ = ["LetterMetrics", "SourceMetrics", "StreamMetrics", "skipped_messages"]
 
 _EVENTS = Counter(
     "eventrunner_source_events_total",
@@ -39,6 +39,11 @@ _UNREAD = Gauge(
 )
 _TRIMMED = Counter(
     "eventrunner_stream_trimmed_messages_total", "Messages removed because every consumer had acked them.", ["stream"]
+)
+_SKIPPED = Counter(
+    "eventrunner_consumer_skipped_messages_total",
+    "Messages removed though a tenant's consumer had not acked them, because the stream was too full.",
+    ["consumer"],
 )
 _LETTERS = Gauge(
     "eventrunner_dead_letters_bytes",
@@ -121,6 +126,10 @@ class StreamMetrics:
         for name, messages in unread.items():
             _UNREAD.labels(self._stream, name).set(messages)
         self._readers = set(unread)
+
+
+def skipped_messages(consumer: str) -> Counter:
+    return _SKIPPED.labels(consumer)
 
 
 class LetterMetrics:

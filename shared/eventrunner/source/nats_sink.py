@@ -18,9 +18,9 @@ from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 
 from eventrunner.errors import InvalidInput, Unavailable
-from eventrunner.events import Event, decode_event, encode_event
+from eventrunner.events import decode_event
 from eventrunner.events.binary import STRUCTURED_TYPE
-from eventrunner.events.event import USAGE_ATTRIBUTES
+from eventrunner.events.handed import handed_body
 from eventrunner.source.health import SinkHealth
 from eventrunner.source.message import Parcel
 from eventrunner.source.nats_replies import read_reply
@@ -64,7 +64,7 @@ class NatsSink:
         if stream := await self._stream(client):
             reason = f"the stream {stream} takes what is sent to {self.url}"
             return Failed(f"{reason}: use a server, or an account, in which no stream does", reached=False)
-        return await self._request(client, self._address.subject(tenant, event.type), _body(event), seconds)
+        return await self._request(client, self._address.subject(tenant, event.type), handed_body(event), seconds)
 
     async def close(self) -> None:
         connecting, self._connecting = self._connecting, None
@@ -138,10 +138,3 @@ class NatsSink:
             for task in (asking, losing):
                 task.cancel()
             await asyncio.gather(asking, losing, return_exceptions=True)
-
-
-def _body(event: Event) -> bytes:
-    """The event as a consumer is handed it everywhere, without what the platform has counted."""
-    for name in USAGE_ATTRIBUTES:
-        setattr(event, name, 0)
-    return encode_event(event)

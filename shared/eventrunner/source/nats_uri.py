@@ -4,10 +4,10 @@ event's."""
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
+from eventrunner.events.handed import tokens_of_type
 from eventrunner.storage.jetstream import without_secrets
 
 __all__ = ["NatsAddress", "is_nats", "nats_problem"]
@@ -16,8 +16,6 @@ _SCHEMES: Final = ("nats", "tls")
 _TENANT: Final = "{tenantid}"
 _TYPE: Final = "{type}"
 _TOKEN: Final = re.compile(r"[^\s.*>{}\x00-\x1f\x7f]+")
-# What no token of a subject may hold; a type may.
-_FORBIDDEN: Final = re.compile(r"[*>\s\x00-\x1f\x7f]")
 
 
 def is_nats(uri: str) -> bool:
@@ -48,11 +46,4 @@ class NatsAddress:
         return self.pattern.replace(_TENANT, "*").replace(_TYPE, ">")
 
     def subject(self, tenant: str, type: str) -> str:
-        return _subject(self.pattern, tenant, type)
-
-
-@lru_cache(4096)
-def _subject(pattern: str, tenant: str, type: str) -> str:
-    """Always one that NATS takes: `_` stands for what a subject cannot have."""
-    tokens = (_FORBIDDEN.sub("_", token) or "_" for token in type.split("."))
-    return pattern.replace(_TENANT, tenant).replace(_TYPE, ".".join(tokens))
+        return self.pattern.replace(_TENANT, tenant).replace(_TYPE, tokens_of_type(type))

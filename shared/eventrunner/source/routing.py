@@ -48,6 +48,8 @@ class _Member(msgspec.Struct):
     type: str = ""
     tenantid: str = ""
     knativeerrorcode: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    knativeerrorattempts: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    """Of the stage, within the request."""
 
 
 _decoder = msgspec.json.Decoder(_Member)
@@ -175,7 +177,7 @@ class _Sorting:
         parts = [part for part in self._parcel.parts if part.message.tenant == tenant]
         origin = parts[0].message.subject if parts else ""
         past = next((part.message.past for part in parts if _is_replayed(part, member)), None)
-        attempts = self._parcel.inherited + self._parcel.attempts
+        attempts = self._parcel.inherited + self._parcel.attempts + _more_attempts(member)
         return letter_of_failure(raw, tenant, origin, past, attempts, self._spec, self._max_payload)
 
     def _publications(self, subject: str, group: _Group) -> Iterable[Publication]:
@@ -186,6 +188,12 @@ class _Sorting:
             bodies = group.bodies[piece]
             names = (subject.encode(), *(identity.encode() for identity in group.identities[piece]))
             yield Publication(subject, join_batch(bodies), BATCH_TYPE, f"{self._prefix}.{_digest(names)}", len(bodies))
+
+
+def _more_attempts(failed: _Member) -> int:
+    """Besides one for the request."""
+    text = b"" if failed.knativeerrorattempts is msgspec.UNSET else bytes(failed.knativeerrorattempts)
+    return int(text[:9]) - 1 if text.isdigit() and text != b"0" else 0
 
 
 def _is_replayed(part: Part, failed: _Member) -> bool:

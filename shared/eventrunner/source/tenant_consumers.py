@@ -20,8 +20,10 @@ from eventrunner.tenancy import EVENTS_STREAM, RESULTS_STREAM, subject
 
 __all__ = [
     "CONSUMER_ANNOTATION",
+    "STREAMS",
     "TENANT_LABEL",
     "ConsumerTemplate",
+    "consumer_of_durable",
     "is_tenants_durable",
     "kubernetes_name",
     "manifests",
@@ -78,6 +80,12 @@ def stream_of(subscription: Subscription) -> str:
 def is_tenants_durable(name: str) -> bool:
     """Whether a durable consumer is one of a tenant's, which no platform's and no operator's own is called like."""
     return "=" in name
+
+
+def consumer_of_durable(name: str) -> tuple[str, str]:
+    """Tenant and name of the consumer whose durable consumer that is."""
+    tenant, _, consumer = name.partition("=")
+    return tenant, consumer
 
 
 def _mark(document: Manifest, consumer: Consumer) -> None:

@@ -25,6 +25,8 @@ class Failure:
     code: int
     """HTTP status that says what went wrong, as in Knative's `knativeerrorcode`."""
     reason: str
+    attempts: int = 1
+    """Within the request."""
 
 
 @dataclass(slots=True)
@@ -49,8 +51,8 @@ class Outcomes:
     handled: int | None = None
     """When the outcomes are of the first so many events of the batch only; the others are to be sent again."""
 
-    def fail(self, event: Event, code: int, reason: str) -> None:
-        self.failures.append(Failure(event, code, reason))
+    def fail(self, event: Event, code: int, reason: str, attempts: int = 1) -> None:
+        self.failures.append(Failure(event, code, reason, attempts))
 
     def counts(self) -> dict[str, int]:
         """Events by what became of them."""
@@ -129,4 +131,6 @@ def _dead_letter(stage: str, failure: Failure) -> Event:
     event.set_extension("knativeerrordest", f"/eventrunner/{stage}")
     event.set_extension("knativeerrorcode", failure.code)
     event.set_extension("knativeerrordata", failure.reason[:_DATA_LIMIT])
+    if failure.attempts > 1:
+        event.set_extension("knativeerrorattempts", failure.attempts)
     return event

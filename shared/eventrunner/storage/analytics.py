@@ -11,6 +11,8 @@ from eventrunner.events import Event
 from eventrunner.events.event import micros
 from eventrunner.storage.analytics_model import Totals, UsageRecord, UsageRow
 from eventrunner.storage.analytics_queries import (
+    CONSUMED,
+    CONSUMER_COUNTS,
     COUNTS,
     DERIVED,
     ENDED,
@@ -35,6 +37,9 @@ from eventrunner.tenancy import check_tenant
 
 __all__ = ["Analytics", "EventCounts", "Traced"]
 
+_DERIVED_FIELDS = ("id", "type", "rule", "consumer", "replay")
+_CONSUMED_FIELDS = ("name", "outcome", "usagein", "usageout", "usagecpu", "usagemem", "fuel")
+
 
 class EventCounts(NamedTuple):
     events: int
@@ -47,9 +52,11 @@ class Traced(NamedTuple):
     """What else is known of an event."""
 
     derived: list[dict[str, str]]
-    """Each with `id`, `type`, `rule` and `replay`, at most a thousand."""
+    """Each with `id`, `type`, `rule` or `consumer`, and `replay`, at most a thousand."""
     ended: list[dict[str, str]]
     """Each with `stage` and `kind`: where it was dropped or failed."""
+    consumers: list[dict[str, str | int]]
+    """Each with `name`, `outcome` and what it used."""
 
 
 class Analytics:
@@ -124,10 +131,18 @@ class Analytics:
         parameters = {"tenant": tenant, "source": source, "id": id}
         derived = self._clickhouse.query(DERIVED, parameters)
         ended = self._clickhouse.query(ENDED, parameters)
+        consumed = self._clickhouse.query(CONSUMED, parameters)
         return Traced(
-            [{"id": id, "type": type, "rule": rule, "replay": replay} for id, type, rule, replay in derived],
+            [dict(zip(_DERIVED_FIELDS, row, strict=True)) for row in derived],
             [{"stage": stage, "kind": kind} for stage, kind in ended],
+            [dict(zip(_CONSUMED_FIELDS, (name, outcome, *used), strict=True)) for name, outcome, _, *used in consumed],
         )
+
+    def consumer_counts(self, tenant: str) -> dict[str, tuple[int, int]]:
+        """By name of the tenant's consumers: events that each has handled, and that failed. Those of replays do not
+        count."""
+        rows = self._clickhouse.query(CONSUMER_COUNTS, {"tenant": tenant})
+        return {name: (int(handled), int(failed)) for name, handled, failed in rows}
 
     def count(self, tenant: str) -> int:
         """Events from outside that are here, each once."""

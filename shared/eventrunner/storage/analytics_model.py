@@ -36,6 +36,10 @@ class UsageRecord(msgspec.Struct, frozen=True):
     usagecpu: _Amount = 0
     usagemem: _Amount = 0
     usagerules: _Amount = 0
+    consumer: str = ""
+    """Of the tenant, when it is that one's usage on behalf of the event, which it has `handled` or `failed`."""
+    fuel: _Amount = 0
+    """WebAssembly instructions, about."""
 
 
 class Totals(NamedTuple):
@@ -48,13 +52,13 @@ class Totals(NamedTuple):
     rules: int = 0
     """Rule conditions evaluated."""
     cpu: int = 0
-    """Nanoseconds of a core."""
+    """Nanoseconds of a core, the tenant's consumers included, as in what follows."""
     memory: int = 0
     """KiB·milliseconds."""
     ingress: int = 0
-    """Bytes received at ingest."""
+    """Bytes received at ingest, and handed to consumers."""
     egress: int = 0
-    """Bytes published to the tenant's stream."""
+    """Bytes published to the tenant's stream, and by its consumers."""
 
 
 class UsageRow(NamedTuple):

@@ -16,6 +16,8 @@ from eventrunner.errors import FieldError, InvalidInput
 from eventrunner.storage.analytics_model import GROUPS, WINDOWS
 
 __all__ = [
+    "CONSUMED",
+    "CONSUMER_COUNTS",
     "COUNTS",
     "DERIVED",
     "ENDED",
@@ -31,7 +33,7 @@ _STARTS = {"minute": "toStartOfMinute", "hour": "toStartOfHour", "day": "toStart
 
 # `once` holds each event of the tenant once, dropped ones included, but none that a replay derived; `ended` each event
 # that has records beside that, or nothing else because it failed. One that failed and came again has its bytes in one
-# of the two, or in both if it was the same delivery.
+# of the two, or in both if it was the same delivery. `consumed` is what the tenant's consumers used beside all that.
 _FACTS = """
 WITH
     arrived AS
@@ -67,7 +69,7 @@ WITH
             min(tuple(receivedtime, writtentime, usagein, usageout, usagecpu, usagemem, usagerules,
                       CAST(subject_source AS String), subject_id, CAST(kind AS String))) AS kept
         FROM usage_events
-        WHERE tenantid = {tenant:String} AND kind != 'dropped'
+        WHERE tenantid = {tenant:String} AND kind != 'dropped' AND consumer = ''
             AND receivedtime < fromUnixTimestamp64Micro({until:Int64}, 'UTC')
         GROUP BY id
         HAVING kept.1 >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')
@@ -86,6 +88,17 @@ WITH
             sum(kept.7) AS usagerules
         FROM records
         GROUP BY source, id
+    ),
+    consumed AS
+    (
+        SELECT
+            min(tuple(receivedtime, writtentime, usagein, usageout, usagecpu, usagemem,
+                      CAST(subject_source AS String))) AS kept
+        FROM usage_events
+        WHERE tenantid = {tenant:String} AND consumer != ''
+            AND receivedtime < fromUnixTimestamp64Micro({until:Int64}, 'UTC')
+        GROUP BY id
+        HAVING kept.1 >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')
     ),
     came AS
     (
@@ -116,6 +129,11 @@ WITH
             toUInt64(ended.usagein - least(ended.usagein, came.usagein)) AS usagein,
             usageout, usagecpu, usagemem, usagerules
         FROM ended LEFT JOIN came ON ended.source = came.source AND ended.id = came.id
+        UNION ALL
+        SELECT
+            kept.1 AS at, '' AS type, kept.7 AS source, '' AS subject, 0 AS accepted, 0 AS derived,
+            kept.3 AS usagein, kept.4 AS usageout, kept.5 AS usagecpu, kept.6 AS usagemem, 0 AS usagerules
+        FROM consumed
     )
 """
 
@@ -142,21 +160,54 @@ ORDER BY tenant
 
 
 DERIVED = """
-SELECT id, CAST(any(type) AS String), any(JSONExtractString(extensions, 'causerule')), min(replayid)
-FROM events
-WHERE tenantid = {tenant:String} AND source = {source:String} AND causeid = {id:String}
-GROUP BY id
-ORDER BY id
+SELECT
+    derived.id,
+    CAST(any(type) AS String),
+    any(JSONExtractString(extensions, 'causerule')),
+    any(JSONExtractString(extensions, 'causeconsumer')),
+    min(replayid)
+FROM events AS derived
+WHERE tenantid = {tenant:String} AND causeid = {id:String}
+    AND if(JSONHas(extensions, 'causesource'), JSONExtractString(extensions, 'causesource'), source) = {source:String}
+GROUP BY derived.source, derived.id
+ORDER BY derived.id
 LIMIT 1000
 """
-"""Of an event: id, type and rule of what was derived from it, and the replay that did so first, if any."""
+"""Of an event: id, type, and rule or consumer of what was derived from it, and the replay that did so first, if any."""
 
 ENDED = """
 SELECT DISTINCT CAST(stage AS String), CAST(kind AS String)
 FROM usage_events
-WHERE tenantid = {tenant:String} AND subject_source = {source:String} AND subject_id = {id:String}
+WHERE tenantid = {tenant:String} AND subject_source = {source:String} AND subject_id = {id:String} AND consumer = ''
 ORDER BY ALL
 """
+
+CONSUMED = """
+SELECT
+    CAST(consumer AS String),
+    argMax(CAST(kind AS String), tuple(writtentime, kind)),
+    min(tuple(receivedtime, writtentime, usagein, usageout, usagecpu, usagemem, fuel)) AS kept,
+    kept.3, kept.4, kept.5, kept.6, kept.7
+FROM usage_events
+WHERE tenantid = {tenant:String} AND subject_source = {source:String} AND subject_id = {id:String} AND consumer != ''
+GROUP BY consumer
+ORDER BY consumer
+"""
+"""Of an event: each consumer, what became of it there at last, and what is on the bill."""
+
+CONSUMER_COUNTS = """
+SELECT consumer, countIf(outcome = 'handled'), countIf(outcome = 'failed')
+FROM
+(
+    SELECT CAST(consumer AS String) AS consumer, argMax(CAST(kind AS String), tuple(writtentime, kind)) AS outcome
+    FROM usage_events
+    WHERE tenantid = {tenant:String} AND consumer != ''
+    GROUP BY consumer, id
+)
+GROUP BY consumer
+ORDER BY consumer
+"""
+"""By consumer: events that it handled, and that failed at last."""
 
 
 def usage_sql(window: str | None, group_by: Sequence[str]) -> str:

@@ -72,6 +72,8 @@ USAGE_COLUMNS: Final[dict[str, str]] = {
     "usagecpu": "UInt64",
     "usagemem": "UInt64",
     "usagerules": "UInt64",
+    "consumer": "String",
+    "fuel": "UInt64",
     "writtentime": _TIME,
 }
 
@@ -153,6 +155,8 @@ def usage_columns(records: Sequence[UsageRecord], clock: Clock) -> list[list[Any
         [record.subject_id for record in records],
         [record.received for record in records],
         *_usage_values(records),
+        [record.consumer for record in records],
+        [record.fuel for record in records],
         [_micros(clock())] * len(records),
     ]
 

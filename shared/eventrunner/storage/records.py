@@ -9,6 +9,7 @@
 | plans   | plan name         | a plan of `billing`   |
 | consumers | `<tenant>.<name>` | Consumer            |
 | consumer_status | `<tenant>.<name>` | ConsumerStatus, written by what runs it |
+| consumer_status | `<tenant>.<name>.skipped` | SkippedMessages, written by the source |
 | replays | `<tenant>.<id>`   | `replay.Replay`       |
 | idempotency | `<tenant>.<digest of who, what call, which key>` | kept for a day |
 | signing_keys | `<tenant>.<key id>` | SigningKey         |
@@ -53,6 +54,7 @@ __all__ = [
     "RuleSet",
     "RuleVersion",
     "SigningKey",
+    "SkippedMessages",
     "StoredModule",
     "Subscription",
     "Tenant",
@@ -60,6 +62,7 @@ __all__ = [
     "new_key",
     "new_text",
     "rule_key",
+    "skipped_key",
     "tenant_key",
 ]
 
@@ -281,6 +284,27 @@ class ConsumerStatus(Record):
         """Raises InvalidInput."""
         status: ConsumerStatus = super().from_json(value)
         return status
+
+
+class SkippedMessages(Record):
+    """Of a consumer that did not keep up, when the stream had no more room."""
+
+    messages: int
+    """Each of up to some hundred events."""
+    first: str
+    """When the first of them came."""
+    last: str = ""
+
+    @classmethod
+    def from_json(cls, value: bytes) -> SkippedMessages:
+        """Raises InvalidInput."""
+        skipped: SkippedMessages = super().from_json(value)
+        return skipped
+
+
+def skipped_key(tenant: str, name: str) -> str:
+    """Beside the status of the consumer, which somebody else writes."""
+    return f"{tenant_key(tenant, name)}.skipped"
 
 
 def tenant_key(tenant: str, name: str) -> str:

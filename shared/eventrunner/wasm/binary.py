@@ -23,7 +23,10 @@ _MAGIC: Final = b"\0asm"
 _MODULE: Final = (1, 0)
 _COMPONENT: Final = (13, 1)
 """Version and layer of the preamble."""
-_MOST_NAMES: Final = 10_000
+_MOST_NAMES: Final = 1_000
+"""Imports and exports; the policy is asked about each, and all of them stand in the consumer's record."""
+_MOST_NAME_CHARACTERS: Final = 64 * 1024
+"""Of all of them."""
 T = TypeVar("T")
 
 
@@ -76,12 +79,12 @@ def read_module(code: bytes) -> Module:
     )
     try:
         for section in read_sections(code):
+            room = _MOST_NAMES - len(imports) - len(exports)
             if section.identifier == ids.imports:
-                imports += [Import(*pair) for pair in _vector(section.cursor(code), read_import)]
+                imports += [Import(*pair) for pair in _vector(section.cursor(code), read_import, room)]
             elif section.identifier == ids.exports:
-                exports += _vector(section.cursor(code), read_export)
-            if len(imports) + len(exports) > _MOST_NAMES:
-                raise Malformed(f"it has more than {_MOST_NAMES} imports and exports")
+                exports += _vector(section.cursor(code), read_export, room)
+        _check_length(imports, exports)
     except Malformed as error:
         raise _refusal(f"is no WebAssembly {kind} that can be read: {error}") from error
     return Module(kind, tuple(imports), tuple(exports))
@@ -109,8 +112,19 @@ def _refusal(message: str) -> NotWebAssembly:
     return NotWebAssembly(f"The body {message}.", (FieldError("body", message),))
 
 
-def _vector(section: Cursor, read: Callable[[Cursor], T]) -> list[T]:
-    items = [read(section) for _ in range(section.count())]
+def _check_length(imports: list[Import], exports: list[str]) -> None:
+    """Raises Malformed."""
+    length = sum(len(item.name) + len(item.member) for item in imports) + sum(map(len, exports))
+    if length > _MOST_NAME_CHARACTERS:
+        raise Malformed(
+            f"the names of its imports and exports have {length} characters; at most {_MOST_NAME_CHARACTERS} are read"
+        )
+
+
+def _vector(section: Cursor, read: Callable[[Cursor], T], room: int) -> list[T]:
+    if (count := section.count()) > room:
+        raise Malformed(f"it has more than {_MOST_NAMES} imports and exports")
+    items = [read(section) for _ in range(count)]
     if not section.is_done:
         raise Malformed("a section is longer than what it holds")
     return items

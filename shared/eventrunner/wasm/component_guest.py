@@ -19,6 +19,8 @@ __all__ = ["ComponentGuest"]
 
 _HANDLER: Final = "wasmcloud:messaging/handler@0.2.0"
 _FUNCTION: Final = "handle-message"
+_MOST_TEXT: Final = 1_000
+"""Characters of what is told; names in it are the guest's."""
 _HANDLES: Final = f"({MESSAGE}) -> result<_, string>"
 
 
@@ -94,4 +96,5 @@ def _exported(code: component.Component) -> component.ExportIndex:
 
 
 def _wrong(message: str) -> InvalidInput:
+    message = message[:_MOST_TEXT]
     return InvalidInput(f"The body {message}.", (FieldError("body", message),))

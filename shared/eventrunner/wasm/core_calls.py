@@ -38,15 +38,16 @@ class GuestMemory:
 
     def read(self, start: int, length: int) -> bytes:
         """Raises WasmtimeError outside the memory."""
-        self._check(start, length)
+        self.check(start, length)
         return ctypes.string_at(self._address + start, length)
 
     def write(self, start: int, content: bytes) -> None:
         """Raises WasmtimeError outside the memory."""
-        self._check(start, len(content))
+        self.check(start, len(content))
         ctypes.memmove(self._address + start, content, len(content))
 
-    def _check(self, start: int, length: int) -> None:
+    def check(self, start: int, length: int) -> None:
+        """Raises WasmtimeError outside the memory."""
         if start + length > self._size:
             raise wasmtime.WasmtimeError(f"{length} bytes at {start} are outside the memory of {self._size} bytes")
 

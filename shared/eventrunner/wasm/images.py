@@ -156,6 +156,8 @@ def _segments(code: bytes, module: list[_Section], sizes: list[int]) -> _Segment
     count = cursor.count()
     if count > _MOST_SECTIONS or not all(_read_segment(code, cursor, found) for _ in range(count)):
         return None
+    if not cursor.is_done:
+        raise Malformed("the data are longer than what is there")
     ends = [start + len(part) for start, part in found.content]
     if not ends or max(ends) > found.minimum or sum(len(part) for _, part in found.content) < _LEAST:
         return None

@@ -12,8 +12,7 @@ import ctypes
 import itertools
 import mmap
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -120,13 +119,18 @@ _numbers = itertools.count(1)
 _thread = threading.local()
 
 
-@contextmanager
-def charge_to(account: MemoryAccount) -> Iterator[None]:
+class charge_to:
     """Inside, memories that this thread's guests are given belong to the account."""
-    _thread.account = account
-    try:
-        yield
-    finally:
+
+    __slots__ = ("_account",)
+
+    def __init__(self, account: MemoryAccount) -> None:
+        self._account = account
+
+    def __enter__(self) -> None:
+        _thread.account = self._account
+
+    def __exit__(self, *_: object) -> None:
         _thread.account = None
 
 

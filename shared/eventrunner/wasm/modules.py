@@ -18,31 +18,37 @@ from typing import Final, TypeAlias
 import wasmtime
 from wasmtime import component
 
-from eventrunner.errors import ConfigurationError, FieldError, InvalidInput
+from eventrunner.errors import ConfigurationError
 from eventrunner.wasm.binary import Kind, read_module
+from eventrunner.wasm.compiling import CompilerLimits, compile_apart, does_not_compile
 from eventrunner.wasm.engine import Engine
+from eventrunner.wasm.parts import check_parts
 
 __all__ = ["Compiled", "ModuleCache"]
 
 Compiled: TypeAlias = component.Component | wasmtime.Module
 
 _log = logging.getLogger(__name__)
+_COMPILER: Final = CompilerLimits()
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 class ModuleCache:
     """Safe to share between threads and processes; the same module may be compiled twice at most."""
 
-    def __init__(self, engine: Engine, folder: Path | None = None) -> None:
-        """Without a folder nothing is kept. Raises ConfigurationError if others may use the folder."""
+    def __init__(self, engine: Engine, folder: Path | None = None, compiler: CompilerLimits | None = _COMPILER) -> None:
+        """Without a folder nothing is kept; without limits of the compiler it works in this process, for code of one's
+        own. Raises ConfigurationError if others may use the folder."""
         self._engine = engine
         self._folder = folder
+        self._compiler = compiler
         if folder is not None:
             _make_private(folder)
 
     def load(self, code: bytes) -> Compiled:
         """Raises InvalidInput that says what is wrong with the code."""
         kind = read_module(code).kind
+        check_parts(code)
         path = self._path(code)
         if path is None:
             return self._compile(kind, code)
@@ -62,9 +68,7 @@ class ModuleCache:
             _log.warning("%s is not what its checksum says: compiled anew", path)
             return None
         try:
-            if kind is Kind.COMPONENT:
-                return component.Component.deserialize(self._engine.raw, native)
-            return wasmtime.Module.deserialize(self._engine.raw, native)
+            return self._deserialize(kind, native)
         except wasmtime.WasmtimeError as error:
             # Such as code for a processor that can more than this one.
             _log.warning("%s cannot be loaded, so it is compiled anew: %s", path, error)
@@ -81,13 +85,19 @@ class ModuleCache:
         return compiled
 
     def _compile(self, kind: Kind, code: bytes) -> Compiled:
+        if self._compiler is not None:
+            return self._deserialize(kind, compile_apart(kind, code, self._compiler))
         try:
             if kind is Kind.COMPONENT:
                 return component.Component(self._engine.raw, code)
             return wasmtime.Module(self._engine.raw, code)
         except wasmtime.WasmtimeError as error:
-            message = f"does not compile: {error}"
-            raise InvalidInput(f"The {kind} {message}.", (FieldError("body", message),)) from error
+            raise does_not_compile(kind, str(error)) from error
+
+    def _deserialize(self, kind: Kind, native: bytes) -> Compiled:
+        if kind is Kind.COMPONENT:
+            return component.Component.deserialize(self._engine.raw, native)
+        return wasmtime.Module.deserialize(self._engine.raw, native)
 
 
 def _make_private(folder: Path) -> None:

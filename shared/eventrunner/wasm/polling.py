@@ -23,6 +23,8 @@ _POLLABLE: Final = 1
 """The number of the resource's type on this host."""
 _UNIT_NS: Final = 100_000
 """A resource is a number of 32 bits: the moment in these units since the call began, five days at most."""
+_MOST_POLLED: Final = 1_000
+"""At once: looking at each costs the call's time, and nothing stops the host in between."""
 _LATEST: Final = 2**32 - 1
 POLL: Final = "wasi:io/poll"
 POLLING: Final = {
@@ -59,6 +61,8 @@ def _poll(store: wasmtime.StoreContext, pollables: list[component.ResourceAny]) 
     """The indices of those whose moment is over, after the first one's."""
     if not pollables:
         raise wasmtime.WasmtimeError("poll of an empty list")
+    if len(pollables) > _MOST_POLLED:
+        raise wasmtime.WasmtimeError(f"poll of {len(pollables)} pollables; at most {_MOST_POLLED} are looked at")
     moments = [_moment(store, one) for one in pollables]
     _wait(min(moments))
     return [index for index, moment in enumerate(moments) if _left(moment) <= 0]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 import wasmtime
 
 from eventrunner.storage.records import Limits
+from eventrunner.wasm.call_stack import trap_text
 from eventrunner.wasm.memory import MemoryAccount, charge_to
 from eventrunner.wasm.outcomes import Limit, LogLine, Message, Outcome, OverLimit, Trapped
 
@@ -20,7 +19,6 @@ __all__ = ["Running", "charged", "failed", "running", "size_of"]
 _log = logging.getLogger(__name__)
 _LINE_BYTES: Final = 32
 """What a line of the log costs beside its text, so that empty ones end too."""
-_MOST_TRAP_TEXT: Final = 4_000
 _COPIED_AT_ONCE: Final = 2 * 1024 * 1024
 """Bytes of a list that the engine hands to the host in any case; some more are a trap, as its copy would be 128 MiB."""
 _TOO_MUCH: Final = "fuel allocated for hostcalls has been exhausted"
@@ -85,28 +83,35 @@ class Running:
             return self._over(Limit.TIME)
         if self.memory.refused:
             return self._over(Limit.MEMORY)
-        text = str(error)
+        text = trap_text(error)
         # The engine's, before the guest runs; once it has run, the text begins with its call stack.
         if text.startswith("table minimum size"):
             return self._over(Limit.MEMORY)
         # The last line is the engine's too.
         if self.limits.output_bytes <= _COPIED_AT_ONCE and text.rstrip().endswith(_TOO_MUCH):
             return self._over(Limit.OUTPUT)
-        return Trapped(text[:_MOST_TRAP_TEXT])
+        return Trapped(text)
 
     def _over(self, limit: Limit) -> OverLimit:
         return OverLimit(limit, getattr(self.limits, limit.value))
 
 
-@contextmanager
-def charged(call: Running) -> Iterator[None]:
+class charged(charge_to):
     """Inside, what this thread's guest does is the call's."""
-    _thread.call = call
-    try:
-        with charge_to(call.memory):
-            yield
-    finally:
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Running) -> None:
+        super().__init__(call.memory)
+        self._call = call
+
+    def __enter__(self) -> None:
+        _thread.call = self._call
+        super().__enter__()
+
+    def __exit__(self, *_: object) -> None:
         _thread.call = None
+        super().__exit__()
 
 
 def failed(error: BaseException) -> wasmtime.WasmtimeError:

@@ -21,7 +21,9 @@ _PRIMITIVES: Final = {
     component.U64: "u64",
     component.String: "string",
 }
-_MOST_DEPTH: Final = 8
+_MOST_DEPTH: Final = 4
+_MOST_MEMBERS: Final = 16
+"""A type of some hundred bytes can have millions of members of members; no interface here has as many."""
 
 
 def signature(function: component.FuncType) -> str:
@@ -29,7 +31,7 @@ def signature(function: component.FuncType) -> str:
 
     Raises TypeError for what the bindings do not know.
     """
-    values = ", ".join(_text(kind) for _, kind in function.params)
+    values = ", ".join(_text(kind) for _, kind in function.params[: _MOST_MEMBERS + 1])
     result = function.result
     return f"({values})" if result is None else f"({values}) -> {_text(result)}"
 
@@ -48,12 +50,13 @@ def _text(kind: component.ValType | None, depth: int = 0) -> str:
         case component.ResultType():
             return f"result<{_text(kind.ok, deeper)}, {_text(kind.err, deeper)}>"
         case component.RecordType():
-            fields = (f"{name}: {_text(field, deeper)}" for name, field in kind.fields)
+            fields = (f"{name}: {_text(field, deeper)}" for name, field in kind.fields[: _MOST_MEMBERS + 1])
             return f"record{{{', '.join(fields)}}}"
         case component.TupleType():
-            return f"tuple<{', '.join(_text(element, deeper) for element in kind.elements)}>"
+            return f"tuple<{', '.join(_text(element, deeper) for element in kind.elements[: _MOST_MEMBERS + 1])}>"
         case component.EnumType():
-            return f"enum{{{', '.join(kind.name(index) or '' for index in range(kind.names_count))}}}"
+            names = (kind.name(index) or "" for index in range(min(kind.names_count, _MOST_MEMBERS + 1)))
+            return f"enum{{{', '.join(names)}}}"
         case component.OwnType():
             return "own"
         case component.BorrowType():

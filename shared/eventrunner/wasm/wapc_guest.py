@@ -28,11 +28,10 @@ _MODULE: Final = "wapc"
 _CALL: Final = "__guest_call"
 _STARTS: Final = ("_start", "wapc_init")
 """Run in this order, where the module has them."""
-_PROVIDED: Final = (b"wasmcloud:messaging", (b"Publish", b"Messaging.Publish"))
+_NAMESPACE: Final = b"wasmcloud:messaging"
+_PUBLISH: Final = (b"Publish", b"Messaging.Publish")
 """The second name is that of wasmbus-rpc."""
-_MISUNDERSTOOD: Final = re.compile(
-    r"missing field|no handler registered|method not handled|there is no operation", re.I
-)
+_MISUNDERSTOOD: Final = re.compile(r"missing field|no handler registered|method not handled", re.IGNORECASE)
 """What the libraries of actors answer, before anything of the actor runs, to a delivery in the form of another one."""
 _I32: Final = wasmtime.ValType.i32()
 _thread = threading.local()
@@ -127,8 +126,9 @@ def _host_call(memory: GuestMemory, *parts: int) -> int:
     """Binding, namespace, operation and payload, each with its length; 1 if it was done."""
     session = _session()
     session.host_error = session.host_response = b""
-    namespace, operations = _PROVIDED
-    if memory.read(*parts[2:4]) != namespace or memory.read(*parts[4:6]) not in operations:
+    is_messaging = _is(memory, parts[2], parts[3], _NAMESPACE)
+    is_publish = any(_is(memory, parts[4], parts[5], name) for name in _PUBLISH)
+    if not (is_publish and is_messaging):
         session.host_error = b"only Publish of wasmcloud:messaging is provided here"
         return 0
     try:
@@ -139,6 +139,12 @@ def _host_call(memory: GuestMemory, *parts: int) -> int:
     running().publish(message)
     session.host_response = PUBLISHED
     return 1
+
+
+def _is(memory: GuestMemory, start: int, length: int, name: bytes) -> bool:
+    """What is of another length is not copied: it may be as large as the memory."""
+    memory.check(start, length)
+    return length == len(name) and memory.read(start, length) == name
 
 
 def _host_response_length(_memory: GuestMemory) -> int:

@@ -59,6 +59,6 @@ def decode_published(content: bytes) -> Message:
     """The arguments of `Publish`. Raises InvalidInput."""
     try:
         message = _decoder.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput(f"this is no map of subject, replyTo and body in msgpack: {error}") from error
     return Message(message.subject, message.body, message.reply_to or None)

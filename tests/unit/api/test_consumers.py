@@ -58,8 +58,14 @@ def put(call: Caller, path: str, code: bytes, status: int = 201, **more: Any) ->
     return call.json("PUT", f"consumers/{path}", code, status=status, **WASM, **more)
 
 
+def test_events_before_the_rules_are_refused_with_what_to_do(call: Caller) -> None:
+    problem = call.problem(422, "PUT", "consumers/acme/alerts?stream=events", GOOD, **WASM)
+    assert "Leave `stream` out" in problem["detail"]
+    assert [error["field"] for error in problem["errors"]] == ["stream"]
+
+
 def test_a_consumer_is_stored_with_its_bytes(call: Caller) -> None:
-    made = put(call, "acme/alerts?stream=events&type=order.*&type=refund&ordered=true&fuel=7&instance=reuse", GOOD)
+    made = put(call, "acme/alerts?stream=results&type=order.*&type=refund&ordered=true&fuel=7&instance=reuse", GOOD)
     assert made["module"] == {
         "sha256": sha(GOOD),
         "size": len(GOOD),
@@ -69,10 +75,11 @@ def test_a_consumer_is_stored_with_its_bytes(call: Caller) -> None:
     }
     assert made["signed_by"] == signing_key().id
     assert made["subscription"] == {
-        "stream": "events", "types": ["order.*", "refund"], "sources": [], "ordered": True
+        "stream": "results", "types": ["order.*", "refund"], "sources": [], "ordered": True
     }  # fmt: skip
     assert made["limits"]["fuel"] == 7
     assert (made["limits"]["milliseconds"], made["instance"]) == (1000, "reuse")
+    assert made["status"]["state"] == "stored"
     assert made["status"]["replicas"] == 0
     assert call.json("GET", "consumers/acme/alerts") == made
     assert modules(call).read(sha(GOOD)) == GOOD
@@ -298,11 +305,6 @@ class TestRefused:
         call.problem(404, "GET", "consumers/nobody")
         for method, path in (("GET", "x"), ("DELETE", "x"), ("GET", "x/logs")):
             assert "none at all" in call.problem(404, method, f"consumers/acme/{path}")["detail"]
-
-
-def test_logs_say_that_nothing_runs(call: Caller) -> None:
-    put(call, "acme/alerts", GOOD)
-    assert "does not run them" in call.problem(409, "GET", "consumers/acme/alerts/logs")["detail"]
 
 
 def test_nobody_overwrites_what_they_have_not_seen(call: Caller) -> None:

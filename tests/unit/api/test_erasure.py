@@ -120,7 +120,7 @@ def test_nothing_of_an_erased_tenant_is_left_but_final_invoices(run: Callable[..
         deploy(world, tenant, "shared", b"shared")
         deploy(world, tenant, "own", tenant.encode())
         world.fill(tenant)
-        publish(world, f"raw.{tenant}", f"results.{tenant}", f"deadletter.event-engine.{tenant}")
+        publish(world, f"raw.{tenant}", f"results.{tenant}", f"deadletter.event-engine.{tenant}", f"logs.{tenant}.own")
     world.store.put_invoice("acme", "INV-1", "2020-01", b"{}")
     done = json.loads(run("erase", "acme", "--yes", "--discard-unbilled", "--json").output)
     assert done["erased"] == {
@@ -135,6 +135,7 @@ def test_nothing_of_an_erased_tenant_is_left_but_final_invoices(run: Callable[..
     assert [key for key in world.registry.items("rules") if key.startswith("acme")] == ["acme-2.r"]
     assert [world.registry.count("idempotency", f"{tenant}.*") for tenant in ("acme", "acme-2")] == [0, 1]
     assert list(world.registry.run(lambda client: Registry(client).items("signing_keys"))) == ["acme-2.some"]
+    assert [world.registry.purge_subject("LOGS", f"logs.{tenant}.*") for tenant in ("acme", "acme-2")] == [0, 1]
     assert world.store.count("acme-2") == 5
     modules = ModuleStore(world.registry)
     assert [modules.read(module_name(code)) for code in (b"acme", b"acme-2", b"shared")] == [None, b"acme-2", b"shared"]

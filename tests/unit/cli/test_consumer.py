@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 from eventrunner.access.identity import Identity
 from eventrunner.cli.main import cli
-from eventrunner.storage.records import Tenant
+from eventrunner.storage.mirror import Mirror
+from eventrunner.storage.records import CONSUMER_STATUS, CONSUMERS, Consumer, ConsumerStatus, Tenant
+from eventrunner.storage.registry import Change
 from support_api import served_api
 from support_identity import sign
 from support_wasm import register_key, signed_component
@@ -23,7 +26,22 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Resu
         patch.setenv("EVENTRUNNER_KEY", sign(Identity("root", "", ("admin",))))
         registry.put("tenants", "acme", Tenant("acme").to_json())
         register_key(registry, "acme")
+        follower = Mirror(os.environ["EVENTRUNNER_NATS_URL"], (CONSUMERS,))
+        follower.on_change(lambda change: _taken_up(follower, change))
+        follower.start()
         yield lambda *arguments: CliRunner().invoke(cli, ["consumer", *arguments])
+        follower.close()
+
+
+def _taken_up(registry: Mirror, change: Change) -> None:
+    """What runs consumers would say of some."""
+    if change.value is None:
+        return
+    record = Consumer.from_json(change.value)
+    if record.name in ("good", "bad"):
+        state, detail = ("ready", "") if record.name == "good" else ("failed", "it does not compile")
+        status = ConsumerStatus(state, 0, detail, record.updated, record.updated)  # type: ignore[arg-type]
+        registry.put_later(CONSUMER_STATUS, change.key, status.to_json())
 
 
 @pytest.fixture
@@ -34,19 +52,31 @@ def wasm(tmp_path: Path) -> Path:
 
 
 def test_a_consumer_is_deployed_shown_listed_and_removed(run: Callable[..., Result], wasm: Path) -> None:
-    deployed = run("deploy", "acme/alerts", str(wasm), "--type", "order.*", "--type", "refund", "--fuel", "5000")
+    deployed = run(
+        "deploy", "acme/alerts", str(wasm), "--wait", "0", "--type", "order.*", "--type", "refund", "--fuel", "5000"
+    )
     assert (deployed.exit_code, deployed.exception) == (0, None)
     assert deployed.output.startswith("acme/alerts is stored: component of 3")
-    assert "does not run consumers" in deployed.output
+    assert "stored: Its WebAssembly is checked and stored, and nothing has taken it up yet." in deployed.output
     shown = run("show", "acme/alerts").output
     assert "order.*, refund" in shown
     assert "wasi:random/random@0.2.0" in shown
     document = json.loads(run("show", "acme/alerts", "--json").output)
     assert (document["limits"]["fuel"], document["limits"]["publishes"]) == (5000, 100)
-    assert run("list", "acme").output == f"alerts  component of {wasm.stat().st_size} bytes, stored, 0 replicas\n"
-    assert "does not run them" in str(run("logs", "acme/alerts").exception)
+    listed = run("list", "acme").output
+    assert listed.startswith(f"alerts  component of {wasm.stat().st_size} bytes, stored, 0 replicas, ")
     assert run("remove", "acme/alerts").output == "acme/alerts is removed\n"
     assert run("list", "acme").output == "acme has no consumers\n"
+
+
+def test_deploying_waits_until_it_is_known_whether_it_runs(run: Callable[..., Result], wasm: Path) -> None:
+    good = run("deploy", "acme/good", str(wasm))
+    assert (good.exit_code, good.output.endswith("\nready: a process of it starts when events come\n")) == (0, True)
+    bad = run("deploy", "acme/bad", str(wasm))
+    assert (bad.exit_code, bad.output.endswith("\nfailed: it does not compile\n")) == (1, True)
+    lines = run("list", "acme").output.splitlines()
+    assert ["failed, 0 replicas" in lines[0], lines[0].endswith(": it does not compile")] == [True, True]
+    assert "ready, 0 replicas" in lines[1]
 
 
 def test_wrong_use_exits_with_2(run: Callable[..., Result], wasm: Path, tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_what_fails_is_said_and_exits_with_1(folder: Path, run: Run) -> None:
     assert failed(word="trap")[0] == "trapped"
     outcome, reason = failed("--stream", "events", word="count", causehops=16)
     assert (outcome, "a loop" in reason) == ("unpublishable", True)
-    shown = run(str(folder), "--events", "-", input=json.dumps(event("loop")))
+    shown = run(str(folder), "--events", "-", "--fuel", "100000000000", input=json.dumps(event("loop")))
     assert "  over the limit milliseconds = 1000\n1 handed over, 1 failed" in shown.output
 
 

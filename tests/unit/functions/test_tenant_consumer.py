@@ -12,7 +12,7 @@ from eventrunner.errors import ConfigurationError
 from eventrunner.handlers.consumer_start import make_consumer
 from eventrunner.settings import Settings
 from eventrunner.storage.records import Limits, Subscription
-from support_consumers import consumer_function, deploy
+from support_consumers import ConsumerFunction, consumer_function, deploy, revoke
 from support_guests import component_guest, require_toolchain
 from support_nats import NatsServer, eventually, nats_server
 from support_source import Lab, event, open_lab
@@ -42,22 +42,21 @@ async def _journey(server: NatsServer, folder: Path) -> None:
         status, text, headers = await function.post(b"[]")
         assert (status, "Retry-After" in headers) == (503, True)
         assert "no consumer acme/test" in json.loads(text)["detail"]
-        await asyncio.to_thread(deploy, server.url, b"\0asm\1\0\0\0junk")
-
-        async def says_why() -> bool:
-            status, text, _ = await function.post(b"[]")
-            return status == 503 and "cannot run" in text
-
-        await eventually(says_why, 10)
+        await asyncio.to_thread(deploy, server.url, b"\0asm\1\0\0\0\0\x02\1x")
+        await eventually(lambda: _says(function, 503, "cannot run"))
         await asyncio.to_thread(deploy, server.url, component_guest())
-
-        async def is_ready() -> bool:
-            return (await function.post(b"[]"))[0] == 204
-
-        await eventually(is_ready, 10)
+        await eventually(lambda: _says(function, 204, ""))
         lab.sink.port = int(function.url.rpartition(":")[2].strip("/"))
         await _handle_events(lab)
         await _change_limits(server, lab)
+        await asyncio.to_thread(revoke, server.url)
+        await eventually(lambda: _says(function, 503, "signed"))
+
+
+async def _says(function: ConsumerFunction, status: int, text: str) -> bool:
+    """Whether that is its answer to an empty batch."""
+    found = await function.post(b"[]")
+    return found[0] == status and text in found[1]
 
 
 async def _handle_events(lab: Lab) -> None:
@@ -69,7 +68,9 @@ async def _handle_events(lab: Lab) -> None:
     assert (made["causeid"], made["causeconsumer"], made["type"], made["tenantid"]) == ("1", "test", "echo", "acme")
     (letter,) = await lab.stored("DEADLETTER")
     assert letter.subject == "deadletter.test.acme"
-    assert [(item["id"], item["knativeerrorcode"]) for item in letter.events] == [("2", 422)]
+    assert [(item["id"], item["knativeerrorcode"], item["knativeerrorattempts"]) for item in letter.events] == [
+        ("2", 422, 3)
+    ]
     assert await _usage(lab) == [("1", "handled"), ("2", "failed"), ("3", "handled")]
 
 

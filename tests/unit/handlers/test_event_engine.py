@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from eventrunner.events import Event, decode_batch, decode_event, encode_batch
+from eventrunner.events.costs import Cost
 from eventrunner.events.sections import Section
 from eventrunner.handlers.event_engine import EventEngine
 from eventrunner.stage import Batch, Outcomes
@@ -187,3 +188,42 @@ def test_rules_cannot_write_what_identifies_or_bills_an_event(store: EventStore,
     text = f'rule T {{ when Event.type == "order" then Tag("{name}", "x"); Retract("T"); }}'
     outcomes = _engine(store, text)(_batch(_event("1")))
     assert ([failure.code for failure in outcomes.failures], outcomes.written) == ([422], [])
+
+
+class TestPublishedByConsumers:
+    def test_rules_see_what_was_published_to_events_and_not_what_was_published_as_a_result(
+        self, store: EventStore
+    ) -> None:
+        judged, result = _published("1"), _published("2", afterrules=True)
+        outcomes = _engine(store)(_batch(judged, result, _event("3", data=b'{"amount":700}')))
+        assert sorted(event.id for event in _results(outcomes)) == ["1", "2", "3"]
+        causes = [event.extensions["causeid"] for event in _derived(outcomes) if event.extensions]
+        assert sorted(map(str, causes)) == ["1", "3"]
+        assert store.count("acme") == 5
+
+    def test_what_rules_derive_of_it_is_a_link_of_the_same_chain(self, store: EventStore) -> None:
+        (alert,) = _derived(_engine(store)(_batch(_published("1", causehops=4))))
+        assert alert.extensions is not None
+        assert alert.extensions["causehops"] == 4
+
+    def test_the_first_of_an_identity_stays_and_another_one_is_no_dead_letter(self, store: EventStore) -> None:
+        engine = _engine(store)
+        engine(_batch(_published("1", afterrules=True)))
+        again = engine(_batch(_published("1", b'{"amount":999}', afterrules=True)))
+        assert again.failures == []
+        (kept,) = _results(again)
+        assert kept.json_data == b'{"amount":700}'
+
+    def test_it_was_never_accepted_so_that_a_rule_that_drops_it_ends_no_accepted_event(self, store: EventStore) -> None:
+        ping = _published("1")
+        ping.type = "ping"
+        reply = _engine(store)(_batch(ping, _event("2", "ping"))).to_events("event-engine", Cost(cpu=1))
+        kinds = {record["subject_id"]: record["kind"] for event in reply if (record := event.decoded_data())}
+        assert kinds == {"1": "discarded", "2": "dropped"}
+
+
+def _published(id: str, data: bytes = b'{"amount":700}', **extensions: str | int | bool) -> Event:
+    event = _event(id, data=data)
+    for name, value in {"causeid": "0", "causeconsumer": "c", "causehops": 1, **extensions}.items():
+        event.set_extension(name, value)
+    return event

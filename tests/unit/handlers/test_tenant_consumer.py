@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +11,9 @@ import pytest
 from eventrunner.errors import Forbidden, InvalidInput, Unavailable
 from eventrunner.events import USAGE_TYPE, Event, decode_event, encode_batch
 from eventrunner.events.costs import Cost
+from eventrunner.events.handed import handed_body
 from eventrunner.handlers.consumer_guest import ActiveGuest, Source
-from eventrunner.handlers.consumer_messages import body_of, subject_of
+from eventrunner.handlers.consumer_messages import subject_of
 from eventrunner.handlers.consumer_publishing import MOST_HOPS
 from eventrunner.handlers.consumer_run import Item
 from eventrunner.handlers.tenant_consumer import TenantConsumer
@@ -27,6 +28,7 @@ from eventrunner.wasm.outcomes import Call
 from support_guests import component_guest, require_toolchain
 
 RECEIVED = "2026-11-01T00:00:00.000000Z"
+PLENTY = Limits(fuel=10**11, milliseconds=30_000)
 _cache = ModuleCache(shared_engine())
 
 
@@ -61,7 +63,7 @@ class OwnSubjects:
 class World:
     record: Consumer
     code: bytes | None = None
-    keys: dict[str, bytes] = field(default_factory=dict)
+    keys: dict[str, bytes] = field(default_factory=lambda: {"acme.key": b"its key"})
     clock: Clock = field(default_factory=Clock)
     attempts: list[tuple[str, int, str]] = field(default_factory=list)
     compiled: list[str] = field(default_factory=list)
@@ -79,8 +81,8 @@ class World:
             setattr(self.record, name, value)
         self.stored = self.record.to_json()
 
-    def _compile(self, code: bytes, tenant: str, keys: Any) -> Guest:
-        if f"{tenant}.revoked" in keys:
+    def _compile(self, code: bytes, keys: Iterable[bytes]) -> Guest:
+        if b"its key" not in keys:
             raise InvalidInput("its key is revoked")
         self.compiled.append(module_name(code))
         return load_guest(shared_engine(), _cache, code)
@@ -96,7 +98,7 @@ class World:
 def world() -> World:
     code = component_guest()
     module = StoredModule(module_name(code), len(code), "component", [], [])
-    return World(Consumer("acme", "test", module=module))
+    return World(Consumer("acme", "test", module=module, limits=PLENTY))
 
 
 def event(id: str, type: str, data: Any = None, **attributes: Any) -> Event:
@@ -120,7 +122,7 @@ def failures(outcomes: Outcomes) -> list[tuple[str, int, str]]:
 def test_the_body_is_the_event_without_what_the_platform_counted() -> None:
     sent = event("1", "order", {"usagein": 5}, region="eu")
     sent.usagein, sent.usageout, sent.usagecpu, sent.usagemem, sent.usagerules = 1, 2, 3, 4, 5
-    body = json.loads(body_of(sent))
+    body = json.loads(handed_body(sent))
     assert body == {
         "id": "1",
         "source": "/s",
@@ -200,10 +202,10 @@ def test_an_ordered_consumer_is_not_handed_the_next_event_before_this_one_is_set
 @pytest.mark.parametrize(
     ("type", "limits", "code", "reason"),
     [
-        ("loop", Limits(fuel=1_000_000), 504, "over the limit fuel = 1000000"),
+        ("loop", Limits(fuel=1_000_000, milliseconds=30_000), 504, "over the limit fuel = 1000000"),
         ("loop", Limits(fuel=10**11, milliseconds=10), 504, "over the limit milliseconds = 10"),
-        ("bomb", Limits(memory_bytes=1024 * 1024), 507, "over the limit memory_bytes = 1048576"),
-        ("echo", Limits(output_bytes=10), 413, "over the limit output_bytes = 10"),
+        ("bomb", Limits(milliseconds=30_000, memory_bytes=1024 * 1024), 507, "over the limit memory_bytes = 1048576"),
+        ("echo", Limits(milliseconds=30_000, output_bytes=10), 413, "over the limit output_bytes = 10"),
     ],
 )
 def test_what_is_over_a_limit_is_a_dead_letter_that_names_it(
@@ -247,19 +249,19 @@ def test_a_module_that_does_not_compile_lets_its_events_wait_until_it_does(world
 
 def test_a_revoked_key_stops_the_consumer_and_a_new_one_lets_it_run_on(world: World) -> None:
     world.handle(event("1", "echo"))
-    world.keys = {"acme.revoked": b""}
+    world.keys = {"globex.key": b"its key"}
     with pytest.raises(Unavailable, match="revoked"):
         world.handle(event("2", "echo"))
-    world.keys = {"acme.other": b""}
+    world.keys = {"acme.other": b"its key"}
     assert world.handle(event("2", "echo")).derived
 
 
 def test_keys_of_other_tenants_and_what_changes_nothing_load_nothing_anew(world: World) -> None:
     world.write(instance="reuse")
     counts = []
-    for change in (lambda: None, lambda: world.keys.update(), lambda: world.write(updated="later")):
-        change()
-        world.keys = {"globex.key": b"x"}
+    for moment in ("now", "later", "last"):
+        world.write(updated=moment)
+        world.keys = world.keys | {f"globex.{moment}": b"x"}
         (made,) = world.handle(event("1", "count")).derived
         counts.append(made.json_data)
     assert counts == [b"1", b"2", b"3"]
@@ -268,7 +270,7 @@ def test_keys_of_other_tenants_and_what_changes_nothing_load_nothing_anew(world:
 
 def test_changed_limits_are_in_force_at_once(world: World) -> None:
     assert world.handle(event("1", "echo")).derived
-    world.write(limits=Limits(output_bytes=10))
+    world.write(limits=Limits(milliseconds=30_000, output_bytes=10))
     assert failures(world.handle(event("2", "echo")))
 
 

@@ -107,3 +107,16 @@ def seen(port: int, headers: Mapping[str, str]) -> dict[str, Any]:
 )
 def test_no_header_changes_path_scheme_or_client(port: int, headers: dict[str, str]) -> None:
     assert seen(port, headers) == {"path": PATH, "root": "", "scheme": "http", "client": "127.0.0.1"}
+
+
+def test_a_function_with_nats_starts_without_what_only_websockets_need() -> None:
+    code = (
+        "import sys, eventrunner.local.function_process as process\n"
+        "sys.meta_path.insert(0, process._NoWebSockets())\n"
+        "import nats.aio.client\n"
+        "before = 'aiohttp' in sys.modules\n"
+        "import aiohttp\n"
+        "print(before, aiohttp.__name__)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False aiohttp\n"

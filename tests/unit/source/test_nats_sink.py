@@ -16,6 +16,8 @@ from nats.aio.msg import Msg
 from support_nats import NatsServer, eventually, nats_server
 from support_source import Lab, event, open_lab
 
+from tests.unit.source.sink_suite import Peer, SinkSuite, Verdict
+
 Answer = Callable[[Msg], bytes | None]
 DELIVERY = {"retry": 2, "backoffDelay": "PT0.02S", "timeout": "PT0.5S"}
 
@@ -27,6 +29,10 @@ def far(tmp_path: Path) -> Iterator[NatsServer]:
         yield running
 
 
+def id_of(message: Msg) -> str:
+    return str(json.loads(message.data)["id"])
+
+
 class Listener:
     """Answers each request with what `answer` says, and not at all for None."""
 
@@ -34,6 +40,7 @@ class Listener:
         self.client = client
         self.answer = answer
         self.seen: list[Msg] = []
+        self.ids: list[str] = []
 
     async def listen(self, subject: str) -> None:
         await self.client.subscribe(subject, cb=self._take)
@@ -41,13 +48,10 @@ class Listener:
 
     async def _take(self, message: Msg) -> None:
         self.seen.append(message)
+        self.ids.append(id_of(message))
         answer = self.answer(message)
         if answer is not None:
             await message.respond(answer)
-
-    @property
-    def ids(self) -> list[str]:
-        return [json.loads(message.data)["id"] for message in self.seen]
 
 
 @contextlib.asynccontextmanager
@@ -68,6 +72,15 @@ def source(far: NatsServer, **spec: Any) -> dict[str, Any]:
 async def letter(lab: Lab) -> dict[str, Any]:
     (found,) = await lab.events("DEADLETTER")
     return found
+
+
+class TestNatsSink(SinkSuite):
+    @contextlib.asynccontextmanager
+    async def peer(self, server: NatsServer, tmp_path: Path, answer: Callable[[str], Verdict]) -> AsyncIterator[Peer]:
+        words = {Verdict.TAKE: b"+ACK", Verdict.FAIL: b"-NAK it says why", Verdict.REFUSE: b"+TERM it says why"}
+        with nats_server(tmp_path / "far") as far:
+            async with listening(far, lambda message: words.get(answer(id_of(message))), "nothing") as listener:
+                yield Peer(far.url + "/results.{tenantid}.{type}", lambda: listener.listen("results.>"), listener.ids)
 
 
 async def test_each_event_is_a_request_of_its_own_and_what_a_consumer_is_handed(
@@ -106,30 +119,6 @@ async def test_a_cloudevent_or_a_batch_in_the_reply_is_the_result(server: NatsSe
         assert await lab.ids("EVENTS") == ["made-of-1", "made-of-2"]
 
 
-async def test_a_nak_is_retried_and_then_a_dead_letter_with_its_text(server: NatsServer, far: NatsServer) -> None:
-    async with (
-        open_lab(server) as lab,
-        listening(far, lambda message: b"-NAK no such gate" if b'"bad"' in message.data else b"") as listener,
-        lab.adapter(**source(far)),
-    ):
-        await lab.publish([event("bad"), event("good")])
-        await lab.finished()
-        found = await letter(lab)
-        assert (found["id"], found["knativeerrordata"]) == ("bad", "no such gate")
-        assert found["knativeerrordest"] == far.url + "/results.{tenantid}.{type}"
-        assert listener.ids.count("bad") == 3
-        assert listener.ids.count("good") == 1
-
-
-async def test_a_term_is_a_dead_letter_at_once(server: NatsServer, far: NatsServer) -> None:
-    async with open_lab(server) as lab, listening(far, lambda _: b"+TERM not mine") as listener:
-        await lab.publish(event(1))
-        async with lab.adapter(**source(far)):
-            await lab.finished()
-        found = await letter(lab)
-        assert (found["knativeerrordata"], found["knativeerrorcode"], listener.ids) == ("not mine", 422, ["1"])
-
-
 @pytest.mark.parametrize("answer", [b"fine", b'{"ok": true}', b'{"stream": "RESULTS", "seq": 1}'])
 async def test_a_reply_that_makes_no_sense_settles_nothing(server: NatsServer, far: NatsServer, answer: bytes) -> None:
     answers = [answer]
@@ -164,31 +153,6 @@ async def test_a_services_error_is_told_by_its_headers(
         async with lab.adapter(**source(far)):
             await lab.finished()
         assert ((await letter(lab))["knativeerrordata"], requested) == ("no", requests)
-
-
-async def test_an_event_that_is_never_answered_is_a_dead_letter(server: NatsServer, far: NatsServer) -> None:
-    async with (
-        open_lab(server) as lab,
-        listening(far, lambda message: None if b'"mute"' in message.data else b"") as listener,
-        lab.adapter(**source(far)),
-    ):
-        await lab.publish([event("mute"), event("good")])
-        await lab.finished()
-        found = await letter(lab)
-        assert found["id"] == "mute"
-        assert found["knativeerrordata"] == f"results.acme.test at {far.url} gave no reply within 0.5 s"
-        assert listener.ids.count("mute") == 3
-
-
-async def test_while_nobody_listens_events_wait_and_none_is_a_dead_letter(server: NatsServer, far: NatsServer) -> None:
-    async with open_lab(server) as lab, listening(far, lambda _: b"", "nothing") as listener:
-        async with lab.adapter(**source(far)) as adapter:
-            await lab.publish([event(number) for number in range(20)])
-            await eventually(lambda: any(sink.health.down for sink in adapter._sinks.values()))
-            await listener.listen("results.>")
-            await lab.finished()
-        assert sorted(listener.ids, key=int) == [str(number) for number in range(20)]
-        assert await lab.stored("DEADLETTER") == []
 
 
 async def test_an_event_to_which_nobody_listens_while_others_get_through_is_a_dead_letter(

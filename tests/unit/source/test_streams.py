@@ -22,6 +22,10 @@ from support_nats import NatsServer
 MANIFEST = Path(__file__).parents[3] / "knative/base/streams.yaml"
 
 
+OLD = {"AUDIT", "LOGS"}
+"""Streams that nobody has to read."""
+
+
 def stream(**spec: Any) -> dict[str, Any]:
     return {
         "apiVersion": "jetstream.nats.io/v1beta2",
@@ -33,7 +37,7 @@ def stream(**spec: Any) -> dict[str, Any]:
 
 def test_what_ships_is_complete_and_never_drops() -> None:
     configs = {spec.name: spec.config for spec in read_streams([MANIFEST])}
-    streams = {RAW_STREAM, EVENTS_STREAM, RESULTS_STREAM, USAGE_STREAM, DEADLETTER_STREAM, REPLAYS_STREAM, "AUDIT"}
+    streams = {RAW_STREAM, EVENTS_STREAM, RESULTS_STREAM, USAGE_STREAM, DEADLETTER_STREAM, REPLAYS_STREAM, *OLD}
     buckets = (
         "tenants",
         "keys",
@@ -49,12 +53,13 @@ def test_what_ships_is_complete_and_never_drops() -> None:
     )
     assert set(configs) == streams | {f"KV_{name}" for name in buckets} | {"OBJ_modules"}
     for name, config in configs.items():
-        # Of the audit log a tenant's oldest entries go first, after 400 days or by the limit of each tenant.
-        assert config["discard"] == ("old" if name == "AUDIT" else "new")
+        # Of the audit log a tenant's oldest entries go first, after 400 days or by the limit of each tenant; of what a
+        # consumer logs its oldest lines.
+        assert config["discard"] == ("old" if name in OLD else "new")
         assert config["storage"] == "file"
-    assert all(configs[name]["max_bytes"] > 0 for name in streams - {"AUDIT"})
+    assert all(configs[name]["max_bytes"] > 0 for name in streams - OLD)
     # What nobody has read yet must not go because time passes.
-    assert all(configs[name]["max_age"] == 0 for name in streams - {"AUDIT"})
+    assert all(configs[name]["max_age"] == 0 for name in streams - OLD)
     # What the server reserves must fit on a small disk.
     assert sum(configs[name]["max_bytes"] for name in streams) < 6 * 2**30
 

@@ -7,7 +7,7 @@ import contextlib
 import pytest
 import wasmtime
 from eventrunner.errors import InvalidInput
-from eventrunner.wasm.binary import Import, Kind, Module, read_module
+from eventrunner.wasm.binary import Import, Kind, Module, NotWebAssembly, read_module
 from hypothesis import given
 from hypothesis import strategies as st
 from wasmtime import component
@@ -84,6 +84,11 @@ def test_a_component_is_read_as_wasmtime_reads_it() -> None:
     assert {str(item) for item in read.imports} == set(theirs.imports(engine()))
     assert set(read.exports) == set(theirs.exports(engine()))
     assert len(read.imports) == 6
+
+
+def test_a_module_of_endless_sections_is_refused() -> None:
+    with pytest.raises(NotWebAssembly, match="100000 sections"):
+        read_module(b"\0asm\1\0\0\0" + b"\1\0" * 100_001)
 
 
 def test_imports_of_every_sort_are_read() -> None:

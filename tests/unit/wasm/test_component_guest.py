@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import pytest
 import support_wasm
 import wasmtime
@@ -12,23 +10,15 @@ from eventrunner.storage.records import Limits
 from eventrunner.wasm import bulk
 from eventrunner.wasm import conversion as conversions
 from eventrunner.wasm.bulk import Bulk
-from eventrunner.wasm.component_guest import ComponentGuest
 from eventrunner.wasm.conversion import Answer, Conversion, Stock, best_conversion
-from eventrunner.wasm.engine import shared_engine
 from eventrunner.wasm.guest import Guest
-from eventrunner.wasm.host import Host
-from eventrunner.wasm.modules import ModuleCache
-from eventrunner.wasm.outcomes import Call, Handled, Limit, Refused, Trapped
+from eventrunner.wasm.outcomes import Handled, Limit, Message, Refused, Trapped
 from support_guests import component_guest
 from wasmtime import component
 from wasmtime.component import _enter
 
-from tests.unit.wasm.guest_suite import GuestSuite, message, over
-
-
-def load(code: bytes, conversion: Conversion | None = None) -> ComponentGuest:
-    compiled = ModuleCache(shared_engine()).load(code)
-    return ComponentGuest(shared_engine(), cast(component.Component, compiled), conversion)
+from tests.component_texts import asking, importing, load, run, written
+from tests.unit.wasm.guest_suite import BYTES, MIB, GuestSuite, message, over
 
 
 class TestComponent(GuestSuite):
@@ -40,62 +30,21 @@ class TestComponent(GuestSuite):
     def guest(self) -> Guest:
         return load(self.code(), Bulk())
 
+    def test_messages_of_every_size_come_through_whole_in_any_order(self) -> None:
+        """The memory that holds them is used again."""
+        limits = Limits(fuel=10**10, milliseconds=30_000, output_bytes=2 * MIB)
+        host = self.host("reuse", limits=limits)
+        for size in (5_000, 0, 70_000, 1_024, 1_025, 65_536, 65_537, 3):
+            subject = f"results.acme.{'ö' * (size // 50)}.echo"
+            body = BYTES * (size // 256) + BYTES[: size % 256]
+            sent = Message(subject, body, subject if size % 2 else None)
+            assert host.handle(sent).published == (sent,)
+            assert host.handle(message("refuse", size)).outcome == Refused(str(size))
+
 
 class TestComponentWithStockConversion(TestComponent):
     def guest(self) -> Guest:
         return load(self.code(), Stock())
-
-
-LIBC = """
-  (core module $libc
-    (memory (export "memory") 1)
-    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096)))
-  (core instance $libc (instantiate $libc))
-"""
-HANDLER = """
-  (core instance $main (instantiate $main WITH))
-  (type $record (record (field "subject" string) (field "body" (list u8)) (field "reply-to" (option string))))
-  (import "wasmcloud:messaging/types@0.2.0" (instance $types (export "broker-message" (type (eq $record)))))
-  (alias export $types "broker-message" (type $message))
-  (func $handle (param "msg" $message) (result (result (error string)))
-    (canon lift (core func $main "handle")
-      (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
-  (instance $handler (export "handle-message" (func $handle)))
-  (export "wasmcloud:messaging/handler@0.2.0" (instance $handler))
-"""
-
-
-def written(before: str, body: str, given: str = "", members: str = "") -> bytes:
-    """A component whose handler has this body, in text."""
-    main = f"""(core module $main {members}
-      (func (export "handle") (param i32 i32 i32 i32 i32 i32 i32) (result i32) {body} (i32.const 0)))"""
-    return bytes(wasmtime.wat2wasm(f"(component {LIBC} {before} {main} {HANDLER.replace('WITH', given)})"))
-
-
-def run(code: bytes, limits: Limits | None = None) -> Call:
-    return Host(shared_engine(), load(code), limits or Limits()).handle(message("any"))
-
-
-def importing(interface: str, function: str, kind: str, lowered: str, use: str) -> bytes:
-    """A component whose handler uses one function of the host that needs no memory."""
-    before = f"""
-      (import "{interface}" (instance $i (export "{function}" (func {kind}))))
-      (core func $f (canon lower (func $i "{function}")))"""
-    return written(before, use, '(with "h" (instance (export "f" (func $f))))', f'(import "h" "f" (func $f {lowered}))')
-
-
-def asking(interface: str, members: str, function: str, lowered: str, use: str) -> bytes:
-    """A component whose handler uses one function of the host that writes to the guest's memory."""
-    before = f"""
-      (import "{interface}" (instance $i {members}))
-      (core func $f (canon lower (func $i "{function}")
-        (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))"""
-    return written(
-        before,
-        use,
-        '(with "h" (instance (export "f" (func $f)))) (with "libc" (instance $libc))',
-        f'(import "h" "f" (func $f (param {lowered}))) (import "libc" "memory" (memory $m 1))',
-    )
 
 
 def test_the_time_of_day_is_given() -> None:
@@ -336,7 +285,7 @@ def test_another_version_of_wasmtime_gets_the_stock_conversion(
     assert "slow conversion" in caplog.text
 
 
-@pytest.mark.parametrize("broken", ["_read_bytes", "_write_bytes", "_write_message", "_error_text"])
+@pytest.mark.parametrize("broken", ["_read_bytes", "_read_message", "_read_string", "_slot"])
 def test_a_bulk_conversion_that_does_not_work_is_not_used(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(*_: object) -> object:
         raise AttributeError("the bindings have changed")

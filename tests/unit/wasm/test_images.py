@@ -151,6 +151,15 @@ def test_no_code_is_too_broken_to_be_looked_at() -> None:
         assert len(changed) == len(broken)
 
 
+def test_code_that_the_engine_would_refuse_for_its_data_stays_as_it_is() -> None:
+    code = bytearray(module(f'(data (i32.const 8) "{LARGE}") (data (i32.const 9) "9")'))
+    count = code.index(b"\x02\0\x41\x08\x0b")
+    code[count] = 1
+    with pytest.raises(wasmtime.WasmtimeError, match="section size mismatch"):
+        wasmtime.Module(shared_engine().raw, code)
+    assert take_out_data(bytes(code)) == (bytes(code), {})
+
+
 def test_an_image_is_freed_with_its_guest() -> None:
     def descriptors() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))

@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def cache(folder: Path) -> ModuleCache:
-    return ModuleCache(shared_engine(), folder)
+    return ModuleCache(shared_engine(), folder, None)
 
 
 def native(folder: Path) -> Path:
@@ -157,7 +157,7 @@ def test_a_full_disk_costs_the_cache_only(
 def test_what_does_not_compile_is_refused_with_the_reason() -> None:
     broken = bytes(wasmtime.wat2wasm("(module (func))"))[:-3] + b"\x03\x00\xff"
     with pytest.raises(InvalidInput, match="does not compile"):
-        ModuleCache(shared_engine()).load(broken)
+        ModuleCache(shared_engine(), compiler=None).load(broken)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_what_does_not_compile_is_refused_with_the_reason() -> None:
 )
 def test_what_no_guest_may_use_does_not_compile(text: str) -> None:
     with pytest.raises(InvalidInput, match="does not compile"):
-        ModuleCache(shared_engine()).load(bytes(wasmtime.wat2wasm(text)))
+        ModuleCache(shared_engine(), compiler=None).load(bytes(wasmtime.wat2wasm(text)))
 
 
 def test_an_engine_ticks_only_while_it_is_used() -> None:

@@ -25,7 +25,7 @@ from eventrunner.wasm.signing import (
     sign_detached,
     verify,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support_wasm import actor, component, custom_section
 from wasmtime.component import Component
@@ -219,12 +219,14 @@ def test_what_is_no_webassembly_is_not_signed() -> None:
             sign(code, OURS)
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.binary(max_size=300))
 def test_no_section_does_harm(data: bytes) -> None:
     with pytest.raises(InvalidInput):
         verify(PREAMBLE + custom_section("signature", data), EVERY_KEY)
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     st.lists(
         st.builds(
@@ -244,6 +246,7 @@ def test_what_is_encoded_is_decoded(sets: tuple[SignedHashes, ...]) -> None:
     assert decode_signatures(encode_signatures(sets)) == sets
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     st.lists(
         st.tuples(st.text(max_size=8).filter(lambda name: name != "signature"), st.binary(max_size=40)), max_size=6

@@ -23,7 +23,7 @@ from tests.unit.wasm.guest_suite import GuestSuite, message, over
 
 
 def load(code: bytes) -> WapcGuest:
-    compiled = ModuleCache(shared_engine()).load(code)
+    compiled = ModuleCache(shared_engine(), compiler=None).load(code)
     return WapcGuest(shared_engine(), cast(wasmtime.Module, compiled))
 
 

@@ -6,32 +6,50 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from eventrunner.api.consumer_settings import CEILINGS, INSTANCES, MOST_WORDS, STREAMS, WORD_PATTERN
+from eventrunner.api.consumer_settings import CEILINGS, DEPLOYED_STREAMS, INSTANCES, MOST_WORDS, WORD_PATTERN
 from eventrunner.api.consumers import WASM
 from eventrunner.api.openapi.call import Answer, Body, Call, Parameter, json_answer
 from eventrunner.api.openapi.parameters import (
     IF_MATCH,
     IF_NONE_MATCH,
+    LAST_EVENT_ID,
     NOT_MODIFIED,
     PAGE,
     TENANT,
     choice,
     in_path,
+    limit,
     tagged,
 )
 from eventrunner.api.texts import NAME_PATTERN, Time
+from eventrunner.storage.consumer_logs import MOST_LINES, LogEntry
 from eventrunner.storage.records import Limits, StoredModule, Subscription
 
 __all__ = ["CALLS"]
 
 
+class SkippedMessages(msgspec.Struct):
+    """Removed from the stream though the consumer had not acked them, because it did not keep up and the stream had no
+    more room. The events are stored: a replay to the consumer of this time hands them over."""
+
+    messages: Annotated[int, msgspec.Meta(ge=0)]
+    """Each of up to some hundred events."""
+    first: Time
+    last: Time
+
+
 class ConsumerStatus(msgspec.Struct):
-    state: Literal["stored"]
+    state: Literal["stored", "starting", "ready", "failed"]
+    """`stored`: nothing has taken it up; `ready`: its module was loaded, and a process starts when events come."""
     replicas: Annotated[int, msgspec.Meta(ge=0)]
-    handled: Annotated[int, msgspec.Meta(ge=0)]
-    """Events."""
-    failed: Annotated[int, msgspec.Meta(ge=0)]
+    """Processes at the moment."""
     detail: str
+    """Why it cannot run."""
+    updated: Time | None
+    handled: Annotated[int, msgspec.Meta(ge=0)] | None
+    """Events; null where that is not known just now."""
+    failed: Annotated[int, msgspec.Meta(ge=0)] | None
+    skipped: SkippedMessages | None
 
 
 class ConsumerDocument(msgspec.Struct):
@@ -53,6 +71,10 @@ class ConsumerDocuments(msgspec.Struct):
     next: str | None
 
 
+class ConsumerLogs(msgspec.Struct):
+    logs: list[LogEntry]
+
+
 def _words(name: str, description: str) -> Parameter:
     items = {"type": "string", "pattern": WORD_PATTERN}
     return Parameter(name, {"type": "array", "items": items, "maxItems": MOST_WORDS, "default": []}, description)
@@ -69,7 +91,7 @@ _ALL: Final = "/api/v1/consumers/{tenant}"
 _ONE: Final = f"{_ALL}/{{name}}"
 _NAME: Final = in_path("name", pattern=NAME_PATTERN)
 _SETTINGS: Final = (
-    choice("stream", STREAMS, "Events after the rules, or before them", default="results"),
+    choice("stream", DEPLOYED_STREAMS, "Events after the rules", default="results"),
     _words("type", "Of this type only; `*` at its end stands for anything. May be repeated"),
     _words("source", "From this source only. May be repeated"),
     choice("ordered", ("true", "false"), "One event after the other", default="false"),
@@ -123,9 +145,16 @@ CALLS: Final = (
         id="consumers-logs",
         method="get",
         path=f"{_ONE}/logs",
-        summary="What a consumer has logged: 409, as this version stores consumers and does not run them",
+        summary="What a consumer has logged last, or logs as it comes",
+        description="With `follow`, or to who accepts `text/event-stream`, each line as a server-sent event.",
         path_parameters=(TENANT, _NAME),
-        answers={},
-        problems=(404, 409, 422),
+        parameters=(
+            Parameter("since", {"type": "string", "format": "date-time"}, "Lines from then on"),
+            limit(100, MOST_LINES),
+            choice("follow", ("true", "false"), default="false"),
+            LAST_EVENT_ID,
+        ),
+        answers={200: Answer({"application/json": ConsumerLogs, "text/event-stream": {"type": "string"}})},
+        problems=(404, 422, 429),
     ),
 )

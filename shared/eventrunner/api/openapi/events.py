@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -13,6 +13,7 @@ from eventrunner.api.openapi.parameters import (
     EVENT_SOURCE,
     EVENT_TYPE,
     FROM,
+    LAST_EVENT_ID,
     TENANT,
     TO,
     choice,
@@ -45,7 +46,9 @@ class Events(msgspec.Struct):
 
 class Cause(msgspec.Struct):
     id: str
+    source: str
     rule: str | None
+    consumer: str | None
 
 
 class Usage(msgspec.Struct):
@@ -67,12 +70,23 @@ class DerivedEvent(msgspec.Struct):
     id: str
     type: str
     rule: str
+    consumer: str
     replay: str
 
 
 class Ended(msgspec.Struct):
     stage: str
     kind: str
+
+
+class Consumed(msgspec.Struct):
+    name: str
+    outcome: Literal["handled", "failed"]
+    usagein: int
+    usageout: int
+    usagecpu: int
+    usagemem: int
+    fuel: int
 
 
 class Trace(msgspec.Struct, omit_defaults=True):
@@ -90,6 +104,7 @@ class Trace(msgspec.Struct, omit_defaults=True):
     usage: Usage | None
     derived: list[DerivedEvent]
     ended: list[Ended]
+    consumers: list[Consumed]
     dead_letters: list[dict[str, Any]]
     invoice: TraceInvoice | None = None
     missing: list[str] = []
@@ -203,12 +218,7 @@ CALLS: Final = (
         path_parameters=(TENANT,),
         parameters=(
             EVENT_TYPE,
-            Parameter(
-                "Last-Event-ID",
-                {"type": "string", "pattern": "^[0-9]{1,18}\\.[0-9]{1,18}$"},
-                "Go on after this one",
-                "header",
-            ),
+            LAST_EVENT_ID,
         ),
         answers={200: Answer({"text/event-stream": _SENT})},
         problems=(422, 429),

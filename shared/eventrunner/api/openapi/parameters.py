@@ -21,6 +21,7 @@ __all__ = [
     "IDEMPOTENCY_KEY",
     "IF_MATCH",
     "IF_NONE_MATCH",
+    "LAST_EVENT_ID",
     "NOT_MODIFIED",
     "OWNER",
     "PAGE",
@@ -89,3 +90,6 @@ FROM: Final = Parameter("from", {"type": "string", "format": "date-time"}, "Not 
 TO: Final = Parameter("to", {"type": "string", "format": "date-time"}, "Before this time")
 CURSOR: Final = text("cursor", "The `next` of the answer before, with all other parameters as they were")
 PAGE: Final = (limit(DEFAULT_LIMIT, MAX_LIMIT), CURSOR)
+LAST_EVENT_ID: Final = Parameter(
+    "Last-Event-ID", {"type": "string", "pattern": "^[0-9]{1,18}\\.[0-9]{1,18}$"}, "Go on after this one", "header"
+)

@@ -2,9 +2,9 @@
 
 import json
 
-from componentize_py_types import Err
+import guest
 from wit_world import exports
-from wit_world.imports import consumer, logging
+from wit_world.imports import consumer
 from wit_world.imports.types import BrokerMessage
 
 LATE_MINUTES = 60
@@ -12,16 +12,18 @@ LATE_MINUTES = 60
 
 class Handler(exports.Handler):
     def handle_message(self, msg: BrokerMessage) -> None:
-        """`msg.body` is a CloudEvent in JSON. `raise Err("why")` has it tried again, and then kept as a dead letter."""
-        event = json.loads(msg.body)
-        flight = event.get("data")
-        if not isinstance(flight, dict):
-            raise Err(f"event {event['id']} has no flight as its data")
-        delay = flight.get("dep_delay")
-        if delay is None or delay < LATE_MINUTES:
-            return
-        logging.log(logging.Level.INFO, "{{name}}", f"flight {event['id']} left {delay} minutes late")
-        publish(msg, "flight.late", {"flight": event["id"], "minutes": delay})
+        with guest.call():
+            handle(msg)
+
+
+def handle(msg: BrokerMessage) -> None:
+    """`msg.body` is a CloudEvent in JSON. An exception has it tried again, and then kept as a dead letter."""
+    event = json.loads(msg.body)
+    minutes = event["data"].get("dep_delay")
+    if minutes is None or minutes < LATE_MINUTES:
+        return
+    print(f"flight {event['id']} left {minutes} minutes late")
+    publish(msg, "flight.late", {"flight": event["id"], "minutes": minutes})
 
 
 def publish(cause: BrokerMessage, event_type: str, data: object) -> None:

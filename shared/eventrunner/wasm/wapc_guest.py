@@ -5,6 +5,7 @@ https://wapc.io/docs/spec/
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from eventrunner.wasm.guest import Handler, refuse_imports
 from eventrunner.wasm.images import Images
 from eventrunner.wasm.outcomes import Limit, Message
 from eventrunner.wasm.running import running
-from eventrunner.wasm.wapc_messages import PUBLISHED, decode_published, encode_delivery
+from eventrunner.wasm.wapc_messages import DELIVERY_FORMS, PUBLISHED, DeliveryForm, decode_published
 
 __all__ = ["WapcGuest"]
 
@@ -27,8 +28,11 @@ _MODULE: Final = "wapc"
 _CALL: Final = "__guest_call"
 _STARTS: Final = ("_start", "wapc_init")
 """Run in this order, where the module has them."""
-_OPERATION: Final = b"MessageSubscriber.HandleMessage"
-_NAMESPACE, _PUBLISH = b"wasmcloud:messaging", b"Publish"
+_NAMESPACE: Final = b"wasmcloud:messaging"
+_PUBLISH: Final = (b"Publish", b"Messaging.Publish")
+"""The second name is that of wasmbus-rpc."""
+_MISUNDERSTOOD: Final = re.compile(r"missing field|no handler registered|method not handled", re.IGNORECASE)
+"""What the libraries of actors answer, before anything of the actor runs, to a delivery in the form of another one."""
 _I32: Final = wasmtime.ValType.i32()
 _thread = threading.local()
 
@@ -40,6 +44,7 @@ class WapcGuest:
         self.images: Images = images or {}
         self._code = code
         self._linker = wasmtime.Linker(engine.raw)
+        self._form = DELIVERY_FORMS[0]
         for name, (parameters, results, function) in _FUNCTIONS.items():
             kind = wasmtime.FuncType([_I32] * parameters, [_I32] * results)
             define_core(self._linker, _MODULE, name, kind, function)
@@ -55,11 +60,20 @@ class WapcGuest:
         function = exports[_CALL]
         assert isinstance(function, wasmtime.Func)
 
-        def handle(message: Message) -> str | None:
-            session.begin(message)
+        def deliver(message: Message, form: DeliveryForm) -> str | None:
+            session.begin(message, form)
             with _entered(session):
-                done = call_core(store, function, len(_OPERATION), len(session.request), results=1)
+                done = call_core(store, function, len(form.operation), len(session.request), results=1)
             return None if done else session.error or "the guest gave no reason"
+
+        def handle(message: Message) -> str | None:
+            first = error = deliver(message, self._form)
+            for form in DELIVERY_FORMS:
+                if error is None or not _MISUNDERSTOOD.search(error):
+                    return error
+                if form is not self._form and (error := deliver(message, form)) is None:
+                    self._form = form
+            return first if error else None
 
         return handle
 
@@ -67,15 +81,15 @@ class WapcGuest:
 class _Session:
     """Between an instance and the host."""
 
-    __slots__ = ("error", "host_error", "host_response", "request")
+    __slots__ = ("error", "host_error", "host_response", "operation", "request")
 
     def __init__(self) -> None:
-        self.request = b""
+        self.operation = self.request = b""
         self.error = ""
         self.host_error = self.host_response = b""
 
-    def begin(self, message: Message) -> None:
-        self.request = encode_delivery(message)
+    def begin(self, message: Message, form: DeliveryForm) -> None:
+        self.operation, self.request = form.operation, form.encode(message)
         self.error = ""
         self.host_error = self.host_response = b""
 
@@ -95,8 +109,9 @@ def _session() -> _Session:
 
 
 def _guest_request(memory: GuestMemory, operation: int, request: int) -> None:
-    memory.write(operation, _OPERATION)
-    memory.write(request, _session().request)
+    session = _session()
+    memory.write(operation, session.operation)
+    memory.write(request, session.request)
 
 
 def _guest_response(_memory: GuestMemory, _start: int, _length: int) -> None:
@@ -112,7 +127,8 @@ def _host_call(memory: GuestMemory, *parts: int) -> int:
     session = _session()
     session.host_error = session.host_response = b""
     is_messaging = _is(memory, parts[2], parts[3], _NAMESPACE)
-    if not (_is(memory, parts[4], parts[5], _PUBLISH) and is_messaging):
+    is_publish = any(_is(memory, parts[4], parts[5], name) for name in _PUBLISH)
+    if not (is_publish and is_messaging):
         session.host_error = b"only Publish of wasmcloud:messaging is provided here"
         return 0
     try:

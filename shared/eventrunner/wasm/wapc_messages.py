@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 import msgspec
 
 from eventrunner.errors import InvalidInput
 from eventrunner.wasm.outcomes import Message
 
-__all__ = ["PUBLISHED", "decode_published", "encode_delivery"]
+__all__ = ["DELIVERY_FORMS", "PUBLISHED", "DeliveryForm", "decode_published"]
 
 
 class _BrokerMessage(msgspec.Struct, rename="camel"):
@@ -28,10 +29,30 @@ PUBLISHED: Final = msgspec.msgpack.encode({"published": True})
 _decoder: Final = msgspec.msgpack.Decoder(_BrokerMessage)
 
 
-def encode_delivery(message: Message) -> bytes:
-    """`DeliverMessage`."""
-    broker_message = _BrokerMessage(message.subject, message.body, message.reply_to or "")
-    return msgspec.msgpack.encode(_DeliverMessage(broker_message))
+class DeliveryForm(NamedTuple):
+    operation: bytes
+    encode: Callable[[Message], bytes]
+
+
+def _flat(message: Message) -> bytes:
+    return msgspec.msgpack.encode(_broker_message(message))
+
+
+def _wrapped(message: Message) -> bytes:
+    return msgspec.msgpack.encode(_DeliverMessage(_broker_message(message)))
+
+
+def _broker_message(message: Message) -> _BrokerMessage:
+    return _BrokerMessage(message.subject, message.body, message.reply_to or "")
+
+
+DELIVERY_FORMS: Final = (
+    DeliveryForm(b"MessageSubscriber.HandleMessage", _wrapped),
+    DeliveryForm(b"MessageSubscriber.HandleMessage", _flat),
+    DeliveryForm(b"HandleMessage", _flat),
+)
+"""`DeliverMessage` first. Actors of the crate wasmcloud-interface-messaging want the second, those of
+wasmcloud-actor-messaging the third."""
 
 
 def decode_published(content: bytes) -> Message:

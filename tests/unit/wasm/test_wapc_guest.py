@@ -13,9 +13,9 @@ from eventrunner.wasm.engine import shared_engine
 from eventrunner.wasm.guest import Guest
 from eventrunner.wasm.host import Host
 from eventrunner.wasm.modules import ModuleCache
-from eventrunner.wasm.outcomes import Call, Limit, LogLine, Message, Refused, Trapped
+from eventrunner.wasm.outcomes import Call, Handled, Limit, LogLine, Message, Refused, Trapped
 from eventrunner.wasm.wapc_guest import WapcGuest
-from eventrunner.wasm.wapc_messages import encode_delivery
+from eventrunner.wasm.wapc_messages import DELIVERY_FORMS
 from support_guests import require_toolchain, wapc_guest
 from wasmtime import _func
 
@@ -70,7 +70,7 @@ def test_a_request_is_the_operation_and_a_delivery_in_msgpack() -> None:
     sent = Message("events.acme.a", b"body", "reply")
     call = host.handle(sent)
     assert call.logs == (LogLine("info", "", "MessageSubscriber.HandleMessage"),)
-    assert call.outcome == Refused(encode_delivery(sent).decode(errors="replace"))
+    assert call.outcome == Refused(DELIVERY_FORMS[0].encode(sent).decode(errors="replace"))
 
 
 @pytest.mark.parametrize(
@@ -79,6 +79,7 @@ def test_a_request_is_the_operation_and_a_delivery_in_msgpack() -> None:
         ("wasmcloud:keyvalue", "Get", "", "only Publish of wasmcloud:messaging is provided"),
         ("wasmcloud:messaging", "Request", "", "only Publish of wasmcloud:messaging is provided"),
         ("wasmcloud:messaging", "Publish", "nothing", "no map of subject, replyTo and body"),
+        ("wasmcloud:messaging", "Messaging.Publish", "nothing", "no map of subject, replyTo and body"),
         ("wasmcloud:messaging", "Publish", "\\81\\a7subject\\a1\\ff", "no map of subject, replyTo and body"),
     ],
 )
@@ -217,3 +218,35 @@ def test_an_import_that_no_consumer_is_given_is_refused_by_its_name(name: str) -
 def test_a_module_that_is_no_actor_is_refused(text: str, told: str) -> None:
     with pytest.raises(InvalidInput, match=told):
         load(bytes(wasmtime.wat2wasm(text)))
+
+
+def picky(operation_length: int, answer: str) -> bytes:
+    """Takes a message that is not wrapped, under an operation of this length; gives this answer to any other."""
+    return written(
+        f"""
+        (call $request (i32.const 0) (i32.const 64))
+        (if (result i32)
+          (i32.and (i32.eq (local.get 0) (i32.const {operation_length}))
+                   (i32.eq (i32.load8_u (i32.const 64)) (i32.const 0x83)))
+          (then (i32.const 1))
+          (else (call $error (i32.const 32) (i32.const {len(answer)})) (i32.const 0)))""",
+        f'(data (i32.const 32) "{answer}")',
+    )
+
+
+@pytest.mark.parametrize(
+    ("operation", "answer"),
+    [
+        ("MessageSubscriber.HandleMessage", "missing field `subject`"),
+        ("HandleMessage", "No handler registered"),
+    ],
+)
+def test_an_actor_of_another_library_is_handed_the_message_in_its_form(operation: str, answer: str) -> None:
+    host = Host(shared_engine(), load(picky(len(operation), answer)), Limits())
+    first, second = (host.handle(message("any")) for _ in range(2))
+    assert first.outcome == second.outcome == Handled()
+    assert second.spent.fuel < first.spent.fuel
+
+
+def test_what_an_actor_answers_that_takes_no_form_is_its_first_answer() -> None:
+    assert run(picky(1, "missing field `subject`")).outcome == Refused("missing field `subject`")

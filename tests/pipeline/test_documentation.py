@@ -26,14 +26,20 @@ from eventrunner.rules import compile_rules
 from eventrunner.storage.stores import open_store
 
 from tests.support import free_port, require, unavailable
-from tests.support_wasm import component
+from tests.support_guests import component_guest, require_toolchain
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def blocks(path: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+def blocks(path: Path, language: str, *, section: str = "") -> list[str]:
+    """Of the whole document, or of what is below one heading of the second level."""
+    text = path.read_text()
+    if section:
+        part = re.search(rf"^## {section}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+        assert part is not None
+        text = part[1]
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -197,7 +203,8 @@ def test_the_commands_of_the_document_on_rules_work(tmp_path: Path) -> None:
 
 @pytest.mark.pipeline
 def test_the_commands_of_the_document_on_consumers_work(tmp_path: Path) -> None:
-    (tmp_path / "alerts.wasm").write_bytes(component())
+    require_toolchain()
+    (tmp_path / "alerts.wasm").write_bytes(component_guest())
     with running_platform(tmp_path / "platform") as platform:
         environ = {
             **os.environ,
@@ -215,7 +222,7 @@ def test_the_commands_of_the_document_on_consumers_work(tmp_path: Path) -> None:
 
         run("eventrunner tenant create acme")
         environ["EVENTRUNNER_KEY"] = run("eventrunner tenant key acme --role user").strip()
-        made, deployed = map(run, blocks(ROOT / "docs" / "consumers.md", "sh"))
+        made, deployed = map(run, blocks(ROOT / "docs" / "consumers.md", "sh", section="Signing"))
         key = made[:16]
         assert made.endswith(f"alerts.signed.wasm is signed, as a whole, by the key {key}\n")
         assert f"{key} may sign consumers of acme\n" in deployed
@@ -238,11 +245,9 @@ def test_a_consumer_is_written_in_the_five_minutes_of_its_document(tmp_path: Pat
     (tool,) = read_project(TEMPLATES / "python").tools
     if shutil.which(tool.command, path=str(Path(sys.executable).parent)) is None:
         unavailable(f"needs {tool.command}: {tool.get}")
-    text = (ROOT / "docs" / "consumers.md").read_text()
-    part = re.search(r"^## Write one in five minutes\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)
-    assert part is not None
-    write, attempt = re.findall(r"^```sh\n(.*?)^```", part[1], re.MULTILINE | re.DOTALL)
-    shown = re.findall(r"^```text\n(.*?)^```", part[1], re.MULTILINE | re.DOTALL)
+    document = ROOT / "docs" / "consumers.md"
+    write, attempt = blocks(document, "sh", section="Write one in five minutes")
+    shown = blocks(document, "text", section="Write one in five minutes")
     environ = {
         **os.environ,
         "EVENTRUNNER_MODULE_CACHE": str(tmp_path / "native"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,14 @@ pytestmark = pytest.mark.timeout(900)
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(path.parent for path in ROOT.glob("examples/consumers/*/project.json"))
 MADE = shutil.ignore_patterns("build", "node_modules", "packages", "target", "__pycache__", ".venv")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def rust_builds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """In one place, so that Rust's standard library is built once if there is only its source."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CARGO_TARGET_DIR", str(tmp_path_factory.mktemp("cargo")))
+        yield
 
 
 def consumer(*arguments: str) -> Result:

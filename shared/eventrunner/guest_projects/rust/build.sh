@@ -11,6 +11,7 @@ if [ "$build_std" ]; then
   set -- "$@" -Z build-std=std,panic_abort -Z build-std-features=
 fi
 if ! command -v rust-lld >/dev/null && ! [ -x "$("$RUSTC" --print target-libdir)/../bin/rust-lld" ]; then
+  chmod +x wasm-ld.sh # Which a copy may have lost.
   export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER="$PWD/wasm-ld.sh"
 fi
 "$CARGO" "$@"

@@ -108,6 +108,11 @@ class Backend:
             return entry[0]
         return value
 
+    def no_consumer(self, tenant: str, name: str) -> str:
+        """That the tenant has no such consumer, and which ones it has."""
+        names = sorted(self.registry.among(records.CONSUMERS, tenant)[0])
+        return f"tenant {tenant} has no consumer {name}; it has {', '.join(names) or 'none at all'}"
+
     def keys(self, tenant: str) -> list[Key]:
         """The tenant's, the oldest first, as the mirror has them."""
         found = (Key.from_json(value) for value in self.registry.items(records.KEYS).values())

@@ -42,7 +42,7 @@ class ConsumerLogCalls:
         most = read_limit(limit, _DEFAULT_LIMIT, MOST_LINES)
         is_live = read_choice(request.args, "follow", ("true", "false")) == "true"
         if self._backend.registry.get(CONSUMERS, tenant_key(tenant, name)) is None:
-            raise NotFound(f"Tenant {tenant} has no consumer {name}.")
+            raise NotFound(f"Not found: {self._backend.no_consumer(tenant, name)}.")
         work = partial(last_lines, tenant=tenant, consumer=name, since=since, most=most)
         lines = self._backend.registry.run(work, _PATIENCE)
         if is_live or request.accept_mimetypes.best_match(("application/json", _LIVE)) == _LIVE:

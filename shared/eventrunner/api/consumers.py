@@ -163,8 +163,7 @@ class ConsumerCalls:
         _check_name(name)
         entry = self._backend.registry.entry(records.CONSUMERS, tenant_key(tenant, name))
         if entry is None:
-            names = ", ".join(sorted(item.name for item in self._all(tenant))) or "none at all"
-            raise NotFound(f"Tenant {tenant} has no consumer {name}; it has {names}.")
+            raise NotFound(f"Not found: {self._backend.no_consumer(tenant, name)}.")
         return Consumer.from_json(entry[0]), entry[1]
 
     def _document(self, consumer: Consumer, counts: Counts | None) -> dict[str, Any]:

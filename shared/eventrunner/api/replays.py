@@ -172,7 +172,7 @@ class ReplayCalls:
             if wanted.version:
                 problems.append(FieldError("target.version", "only of a rule set"))
             if self._record(records.CONSUMERS, tenant_key(tenant, wanted.consumer)) is None:
-                problems.append(FieldError("target.consumer", self._no_consumer(tenant, wanted.consumer)))
+                problems.append(FieldError("target.consumer", self._backend.no_consumer(tenant, wanted.consumer)))
         else:
             return Target(rules=wanted.rules, version=self._version(tenant, wanted, problems))
         return Target(consumer=wanted.consumer)
@@ -192,10 +192,6 @@ class ReplayCalls:
     def _record(self, bucket: str, key: str) -> bytes | None:
         entry = self._backend.entry(bucket, key)
         return None if entry is None else entry[0]
-
-    def _no_consumer(self, tenant: str, name: str) -> str:
-        names = sorted(self._backend.registry.among(records.CONSUMERS, tenant)[0])
-        return f"tenant {tenant} has no consumer {name}; it has {', '.join(names) or 'none at all'}"
 
     def _bound(self, replay: Replay, *, newest: bool) -> int:
         """Time of the first or the last event of the range; 0 when it is empty."""

@@ -34,7 +34,7 @@ class Source:
     record: Callable[[], bytes | None]
     """The same object until it changes."""
     keys: Callable[[], Mapping[str, bytes]]
-    """Records of all signing keys, `<tenant>.<key id>`; the same object until one changes."""
+    """Records of its tenant's signing keys, `<tenant>.<key id>`; the same object until one changes."""
     code: Callable[[str], bytes | None]
     """Of a module by its SHA-256; None when it is not there. May raise Unavailable."""
     compiled: Callable[[bytes, Iterable[bytes]], Guest]

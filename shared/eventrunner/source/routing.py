@@ -1,7 +1,7 @@
 """What a reply holds and where each part of it goes.
 
 A reply in sections is cut by them, unopened. One of a single tenant without failures and usage records is published as
-it came, undecoded. Any other is taken apart.
+it came, undecoded. Any other is taken apart. Of a tenant's consumer nothing is believed: each event is looked at.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 from eventrunner.errors import EventRunnerError, InvalidInput, MalformedBody
 from eventrunner.events import USAGE_TYPE
 from eventrunner.events.binary import BATCH_TYPE
-from eventrunner.events.costs import charged_batch
+from eventrunner.events.costs import charged_batch, charged_text
 from eventrunner.events.json_format import join_batch, split_batch
 from eventrunner.events.packing import bracket
 from eventrunner.events.sections import read_sections
@@ -25,6 +25,7 @@ from eventrunner.source.message import UNPACK_LIMIT, Parcel, Part
 from eventrunner.source.outcomes import Reply
 from eventrunner.source.publication import HEADER_ROOM, TO_DESTINATION, Publication
 from eventrunner.source.spec import SourceSpec, SubjectPattern
+from eventrunner.source.tenant_consumers import is_tenants_durable
 from eventrunner.tenancy import is_tenant
 
 __all__ = ["Unroutable", "route"]
@@ -37,7 +38,7 @@ _OVERSIZE = 2
 
 @dataclass(eq=False)
 class Unroutable(EventRunnerError):
-    """The reply holds an event of which no tenant can be told."""
+    """The reply holds an event of which no tenant can be told, or one of a tenant that it must not be of."""
 
     code = "unroutable-reply"
 
@@ -52,7 +53,12 @@ class _Member(msgspec.Struct):
     """Of the stage, within the request."""
 
 
+class _Owned(msgspec.Struct):
+    tenantid: str = ""
+
+
 _decoder = msgspec.json.Decoder(_Member)
+_owned_decoder = msgspec.json.Decoder(list[_Owned])
 
 
 @dataclass(slots=True)
@@ -69,6 +75,8 @@ def route(reply: Reply, parcel: Parcel, spec: SourceSpec, max_payload: int) -> l
         if spec.reply is None:
             return []
         raise MalformedBody(f"The reply is of type {reply.content_type or 'unknown'}, not {BATCH_TYPE}.")
+    if is_tenants_durable(spec.consumer):
+        _check_owners(reply, parcel)
     if reply.sections:
         if spec.reply is None:
             return []
@@ -81,6 +89,29 @@ def route(reply: Reply, parcel: Parcel, spec: SourceSpec, max_payload: int) -> l
         if (publication := _as_it_came(reply, parcel, spec, max_payload)) is not None:
             return [publication]
     return _Sorting(parcel, spec, max_payload).sort(reply)
+
+
+def _check_owners(reply: Reply, parcel: Parcel) -> None:
+    """Raises Unroutable for what is of another tenant than the parcel, MalformedBody or BodyTooLarge for no batch.
+
+    Code that got out of its WebAssembly engine answers what it likes.
+    """
+    found: set[str] = set()
+    batches = []
+    if reply.sections:
+        for section in read_sections(reply.sections, reply.body, packed=reply.packed):
+            found.add(section.tenant)
+            members = charged_text(section.members, UNPACK_LIMIT) if reply.packed else section.members
+            batches.append(b"[" + members + b"]")
+    else:
+        batches.append(_unpacked(reply).body)
+    try:
+        for batch in batches:
+            found.update(item.tenantid for item in _owned_decoder.decode(batch))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedBody(f"The reply holds something that is no event: {error}.") from error
+    if strangers := found - parcel.tenants - {""}:
+        raise Unroutable(f"A consumer's reply holds events of another tenant: {', '.join(sorted(strangers))[:200]!r}.")
 
 
 def _by_sections(reply: Reply, parcel: Parcel, spec: SourceSpec, max_payload: int) -> list[Publication] | None:

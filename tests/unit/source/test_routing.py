@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 import pytest
 from eventrunner.errors import MalformedBody
+from eventrunner.events import Event, encode_batch
+from eventrunner.events.packing import bracket, pack
+from eventrunner.events.sections import Section, write_sections
 from eventrunner.source.buffer import Buffer
 from eventrunner.source.message import Message, Parcel, Part, read_message
 from eventrunner.source.outcomes import Reply
@@ -94,6 +98,54 @@ def test_a_tenant_that_cannot_be_one_is_not_routed(tenant: str) -> None:
     two = parcel(message(event(1)), message(event(2), tenant="other", sequence=2))
     with pytest.raises(Unroutable):
         routed(reply(event(1, tenant)), two, spec)
+
+
+def _of_a_consumer(*events: dict[str, Any], form: str) -> Reply:
+    """`form`: how the reply is written, each of which another part of the source takes care of."""
+    read = [Event(id=item["id"], source=item["source"], type=item["type"], tenantid=item["tenantid"]) for item in events]
+    match form:
+        case "batch":
+            return reply(*events)
+        case "uncounted":
+            return reply(*events, count=None)
+        case "packed":
+            return Reply(bracket(pack(encode_batch(read)[1:-1])), BATCH, len(read), packed=True)
+    # All in one section, of the tenant that it may be of.
+    packed = form == "packed section"
+    members = encode_batch(read)[1:-1]
+    sections = [Section("acme", len(read), pack(members) if packed else members)]
+    written = write_sections(sections, packed=packed)
+    assert written is not None
+    return Reply(written[0], BATCH, len(read), written[1], packed)
+
+
+_FORMS = ["batch", "uncounted", "packed", "section", "packed section"]
+
+
+@pytest.mark.parametrize("form", _FORMS)
+def test_a_tenants_consumer_answers_with_events_of_its_tenant_only(form: str) -> None:
+    spec = replace(SPEC, consumer="acme=alerts")
+    sent = parcel(message(event(1)))
+    foreign = event(2, "globex")
+    with pytest.raises(Unroutable, match="globex"):
+        routed(_of_a_consumer(event(1), foreign, form=form), sent, spec)
+    (publication,) = routed(_of_a_consumer(event(1), event(2), form=form), sent, spec)
+    assert (publication.subject, publication.count) == ("events.acme", 2)
+
+
+@pytest.mark.parametrize("more", [{"type": "eventrunner.usage"}, {"knativeerrorcode": 422}])
+def test_nor_does_it_meter_or_fail_another_tenants(more: dict[str, Any]) -> None:
+    spec = replace(SPEC, consumer="acme=alerts")
+    with pytest.raises(Unroutable, match="globex"):
+        routed(reply(event(2, "globex") | more), parcel(message(event(1))), spec)
+
+
+def test_nor_has_it_a_section_of_another_tenant() -> None:
+    spec = replace(SPEC, consumer="acme=alerts")
+    written = write_sections([Section("globex", 1, json.dumps(event(1)).encode())], packed=False)
+    assert written is not None
+    with pytest.raises(Unroutable, match="globex"):
+        routed(Reply(written[0], BATCH, 1, written[1]), parcel(message(event(1))), spec)
 
 
 def test_a_source_without_reply_still_passes_on_failures_and_usage() -> None:

@@ -39,10 +39,15 @@ def make_consumer(settings: Settings, policies: Path) -> TenantConsumer:
         verify(code, [PublicKey.parse(SigningKey.from_json(key).public.encode()) for key in keys])
         return load_guest(engine, cache, code)
 
+    def catch_up() -> None:
+        for bucket in (CONSUMERS, SIGNING_KEYS):
+            registry.catch_up(bucket)
+
     source = Source(
         record=partial(registry.get, CONSUMERS, tenant_key(tenant, name)),
         keys=partial(registry.items, SIGNING_KEYS),
         code=ModuleStore(registry).read,
+        catch_up=catch_up,
         compiled=compiled,
     )
     guest = ActiveGuest(settings.consumer, engine, source)

@@ -34,9 +34,10 @@ class TenantConsumer:
 
     def __call__(self, batch: Batch) -> Outcomes:
         """Raises Unavailable while the consumer cannot be run, Forbidden for events of another tenant."""
-        loaded = self._guest.get()
-        tenant, name, wanted = loaded.record.tenant, loaded.record.name, loaded.record.subscription
         events = batch.events
+        # Who sends none asks about a change that it has seen, perhaps before this process.
+        loaded = self._guest.get() if events else self._guest.newest()
+        tenant, name, wanted = loaded.record.tenant, loaded.record.name, loaded.record.subscription
         if any(event.tenantid != tenant for event in events):
             raise Forbidden(f"An event of the batch is of another tenant than {tenant}, whose consumer {name} is.")
         publishing = Publishing(self._policy, tenant, name, self._max_event_bytes)

@@ -148,4 +148,4 @@ def _refusal(method: str, path: str, response: aiohttp.ClientResponse, answer: A
     detail = problem.get("detail") or str(response.reason)
     fields = [item for item in problem.get("errors", ()) if item["message"] not in detail][:_FIELDS]
     lines = [f"  {item['field']}: {item['message']}" for item in fields if item["field"] not in detail]
-    return "\n".join([f"{detail} ({response.status}, {method} {path.partition('?')[0]})", *lines])
+    return "\n".join([f"{detail} ({method} {path.partition('?')[0]}: {response.status})", *lines])

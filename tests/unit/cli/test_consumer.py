@@ -91,5 +91,5 @@ def test_what_the_api_refuses_is_said(run: Callable[..., Result], tmp_path: Path
     (tmp_path / "evil.wasm").write_bytes(signed_component("wasi:sockets/tcp@0.2.0"))
     problem = str(run("deploy", "acme/evil", str(tmp_path / "evil.wasm"), "--type", "order").exception)
     assert problem.startswith("The component imports what a consumer may not import: wasi:sockets/tcp@0.2.0. Build it")
-    assert problem.splitlines()[0].endswith(" (422, PUT /api/v1/consumers/acme/evil)")
+    assert problem.splitlines()[0].endswith(" (PUT /api/v1/consumers/acme/evil: 422)")
     assert "fuel" not in problem

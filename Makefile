@@ -29,7 +29,7 @@ dev: setup ## the platform on this machine, until Ctrl-C
 	$(BIN)/eventrunner dev
 
 test: setup ## all tests
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest -n 2 --no-loadscope-reorder $(PYTEST_ARGS)
 
 faults: setup ## ten minutes of faults under load; FAULTS_SECONDS, FAULTS_SEED, FAULTS_RATE, FAULTS_STORE=sqlite|cassandra
 	$(BIN)/python -m tests.pipeline.faults

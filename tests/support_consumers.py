@@ -12,15 +12,55 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from aiohttp import web
+from eventrunner.access.identity import make_keys
+from eventrunner.access.senders import SourceSigner, audience_of
+from eventrunner.http_server import Server
+from eventrunner.source.consumer_desk import ConsumerDesk
+from eventrunner.source.tenant_consumers import kubernetes_name
+from eventrunner.storage.jetstream import connect, disconnect
 from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.modules import ModuleStore, module_name
 from eventrunner.storage.records import CONSUMERS, SIGNING_KEYS, Consumer, StoredModule, tenant_key
 from support_nats import eventually, free_port
 from support_wasm import register_key, signed, signing_key
 
-__all__ = ["ConsumerFunction", "consumer_function", "deploy", "revoke"]
+__all__ = [
+    "KEY_SET",
+    "NAMESPACE",
+    "SIGNER",
+    "ConsumerFunction",
+    "audience",
+    "consumer_desk",
+    "consumer_function",
+    "deploy",
+    "revoke",
+]
 
 ROOT = Path(__file__).parents[1]
+NAMESPACE = "eventrunner"
+KEY_SET = make_keys("source")
+SIGNER = SourceSigner(KEY_SET)
+
+
+def audience(tenant: str, name: str) -> str:
+    """Of a consumer's Service."""
+    return audience_of("serving.knative.dev/v1", "Service", NAMESPACE, kubernetes_name(tenant, name))
+
+
+@contextlib.asynccontextmanager
+async def consumer_desk(nats_url: str) -> AsyncIterator[str]:
+    """The URL of a desk that believes `SIGNER`."""
+    client = await connect(nats_url, name="desk")
+    desk = ConsumerDesk(client, SIGNER.public_keys, NAMESPACE)
+    runner = web.ServerRunner(Server(desk.answer))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+        await disconnect(client)
 
 
 def deploy(nats_url: str, code: bytes, **settings: Any) -> Consumer:
@@ -60,7 +100,10 @@ class ConsumerFunction:
         return self._log.read_text()
 
     async def post(self, body: bytes) -> tuple[int, str, dict[str, str]]:
-        headers = {"Content-Type": "application/cloudevents-batch+json"}
+        headers = {
+            "Content-Type": "application/cloudevents-batch+json",
+            "Authorization": SIGNER.header(audience("acme", "test")),
+        }
         async with self._session.post(self.url, data=body, headers=headers) as response:
             return response.status, await response.text(), dict(response.headers)
 
@@ -74,18 +117,20 @@ class ConsumerFunction:
 @contextlib.asynccontextmanager
 async def consumer_function(nats_url: str, folder: Path) -> AsyncIterator[ConsumerFunction]:
     port, log = free_port(), folder / "function.log"
-    with _process(nats_url, folder, port, log):
-        async with aiohttp.ClientSession() as session:
+    async with consumer_desk(nats_url) as desk_url, aiohttp.ClientSession() as session:
+        with _process(desk_url, folder, port, log):
             function = ConsumerFunction(f"http://127.0.0.1:{port}/", session, log)
             await eventually(function.is_up, 30)
             yield function
 
 
 @contextlib.contextmanager
-def _process(nats_url: str, folder: Path, port: int, log: Path) -> Iterator[None]:
+def _process(desk_url: str, folder: Path, port: int, log: Path) -> Iterator[None]:
     env = os.environ | {
-        "EVENTRUNNER_NATS_URL": nats_url,
+        "EVENTRUNNER_CONSUMER_DESK_URL": desk_url,
         "EVENTRUNNER_CONSUMER": "acme/test",
+        "EVENTRUNNER_SINK_JWKS": SIGNER.public_keys,
+        "EVENTRUNNER_SINK_AUDIENCE": audience("acme", "test"),
         "EVENTRUNNER_MODULE_CACHE": str(folder / "modules"),
         "THREADS": "3",
         "TMPDIR": str(folder),

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from eventrunner.cli.go_programs import building
 from eventrunner.local.ports import free_port
 from support import require
 
@@ -22,13 +23,14 @@ def opa_binary() -> Path:
     """Built on first use."""
     require("go")
     binary = _TOOLS / "opa"
-    if not binary.exists():
-        subprocess.run(
-            ["nice", "-n", "15", "go", "install", "github.com/open-policy-agent/opa@v1.22.2"],
-            env={**os.environ, "GOBIN": str(_TOOLS)},
-            check=True,
-            timeout=1400,
-        )
+    with building(_TOOLS):
+        if not binary.exists():
+            subprocess.run(
+                ["nice", "-n", "15", "go", "install", "github.com/open-policy-agent/opa@v1.22.2"],
+                env={**os.environ, "GOBIN": str(_TOOLS)},
+                check=True,
+                timeout=1400,
+            )
     return binary
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from eventrunner.access.senders import SourceSigner
 from eventrunner.source.adapter import Adapter
 from eventrunner.source.spec import parse_source
 from eventrunner.source.streams import apply_streams, read_streams
@@ -161,10 +162,21 @@ class Lab:
         await self.client.jetstream().publish(subject, body, headers=names or None)
 
     @contextlib.asynccontextmanager
-    async def adapter(self, make_streams: bool = False, sink: str = "", **spec: Any) -> AsyncIterator[Adapter]:
-        """A running adapter with one source; leaves gracefully at the end. `sink`: another one's URL."""
-        source = parse_source(manifest(sink or self.sink.url, **spec))
-        adapter = Adapter([source], self.server.url, streams=read_streams([STREAMS]) if make_streams else ())
+    async def adapter(
+        self,
+        make_streams: bool = False,
+        sink: str = "",
+        signer: SourceSigner | None = None,
+        audience: str = "",
+        **spec: Any,
+    ) -> AsyncIterator[Adapter]:
+        """A running adapter with one source; leaves gracefully at the end. `sink`: another one's URL; `audience`: for
+        whom what it sends there is signed."""
+        document = manifest(sink or self.sink.url, **spec)
+        document["spec"]["sink"] |= {"audience": audience} if audience else {}
+        source = parse_source(document)
+        streams = read_streams([STREAMS]) if make_streams else ()
+        adapter = Adapter([source], self.server.url, streams=streams, signer=signer)
         stopping = asyncio.Event()
         task = asyncio.create_task(adapter.run(stopping))
         try:

@@ -76,6 +76,10 @@ class Settings:
     max_message_events: int = 500
     """Events that ingest puts into one JetStream message."""
     max_message_bytes: int = 1024 * 1024
+    consumer_desk_url: str = ""
+    """Where a process of tenant-consumer gets its record, keys and module: the adapter of sources."""
+    consumer_namespace: str = "eventrunner"
+    """Namespace of the Knative Services of tenants' consumers."""
     consumer: str = ""
     """`<tenant>/<name>` of the consumer that a process of tenant-consumer runs."""
     module_cache: str = ""

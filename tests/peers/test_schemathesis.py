@@ -17,7 +17,7 @@ from eventrunner.wasm.signing import SecretKey
 
 from tests.unit.local.test_dev import call, running
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.alone, pytest.mark.peer, pytest.mark.timeout(900)]
 
 FOLDER = Path(__file__).parent / "schemathesis"
 RULE = b'rule Late { when Event.data.delay > 15 then Tag("late", "yes"); Retract("Late"); }'

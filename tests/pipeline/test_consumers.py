@@ -21,6 +21,7 @@ from eventrunner.storage.registry import Registry
 from support_guests import component_guest, require_toolchain
 from support_nats import eventually
 from support_wasm import signed, signing_key
+from yarl import URL
 
 pytestmark = pytest.mark.pipeline
 
@@ -48,7 +49,7 @@ class Tenants:
         self, platform: RunningPlatform, api: Api, keys: dict[str, str], session: aiohttp.ClientSession
     ) -> None:
         self.api = api
-        self._platform = platform
+        self.platform = platform
         self._keys = keys
         self._session = session
 
@@ -58,7 +59,7 @@ class Tenants:
             "Authorization": f"Bearer {self._keys[tenant]}",
             "Content-Type": "application/cloudevents-batch+json",
         }
-        url = f"{self._platform.url}/api/v1/events"
+        url = f"{self.platform.url}/api/v1/events"
         async with self._session.post(url, data=json.dumps(events), headers=headers) as response:
             assert response.status == 202, await response.text()
 
@@ -88,15 +89,18 @@ async def tenants(platform: RunningPlatform) -> AsyncIterator[Tenants]:
         yield Tenants(platform, api, keys, session)
 
 
-def processes() -> list[str]:
-    """Consumers that have a process."""
-    found = []
+def environments() -> Iterator[str]:
+    """Of this machine's process groups."""
     for folder in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             if folder.name.isdigit() and os.getpgid(int(folder.name)) == int(folder.name):
-                entries = (folder / "environ").read_bytes().split(b"\0")
-                found += [entry.decode() for entry in entries if entry.startswith(b"EVENTRUNNER_CONSUMER=")]
-    return found
+                yield (folder / "environ").read_bytes().decode(errors="replace")
+
+
+def processes() -> list[str]:
+    """Consumers that have a process."""
+    entries = (entry for text in environments() for entry in text.split("\0"))
+    return [entry for entry in entries if entry.startswith("EVENTRUNNER_CONSUMER=")]
 
 
 async def durables(platform: RunningPlatform) -> list[str]:
@@ -144,7 +148,19 @@ async def _is_fed(both: Tenants) -> None:
     # A new instance for each event has had one call.
     assert (made["data"], made["causeconsumer"], made["tenantid"]) == (1, "maker", "acme")
     await eventually(lambda: _is(both, handled=40, failed=0), _SECONDS)
+    _knows_no_secret(both.platform)
     assert await both.events("globex", "shop.derive.made") == []
+
+
+def _knows_no_secret(platform: RunningPlatform) -> None:
+    """Whatever gets out of a guest finds no key to NATS, the gateway or another part in its process's environment."""
+    environ = next(text for text in environments() if "EVENTRUNNER_CONSUMER=acme/maker\0" in text)
+    names = {entry.partition("=")[0] for entry in environ.split("\0") if entry.startswith("EVENTRUNNER_")}
+    assert names.isdisjoint({"EVENTRUNNER_NATS_URL", "EVENTRUNNER_STORE_URL", "EVENTRUNNER_CLICKHOUSE_URL"})
+    token = URL(platform.nats).user
+    assert token
+    for secret in (token, platform.admin_key, '"d"'):
+        assert secret not in environ
 
 
 async def _fails_and_is_replayed(both: Tenants) -> None:

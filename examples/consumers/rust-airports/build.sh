@@ -12,7 +12,8 @@ if [ "$build_std" ]; then
 fi
 if ! command -v rust-lld >/dev/null && ! [ -x "$("$RUSTC" --print target-libdir)/../bin/rust-lld" ]; then
   chmod +x wasm-ld.sh # Which a copy may have lost.
-  export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER="$PWD/wasm-ld.sh"
+  # By its name: Cargo builds everything again, the standard library too, for a linker at another path.
+  export PATH="$PWD:$PATH" CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=wasm-ld.sh
 fi
 "$CARGO" "$@"
 wasm-tools component new "$CARGO_TARGET_DIR/$target/release/consumer.wasm" -o build/consumer.wasm

@@ -17,9 +17,12 @@ from typing import Any, Final, Literal
 
 import aiohttp
 import yaml
+from aiohttp import web
 from nats.aio.client import Client
 from rich.table import Table
 
+from eventrunner.access.identity import make_keys
+from eventrunner.access.senders import SourceSigner, audience_of
 from eventrunner.cli.consumer_build import build_project
 from eventrunner.cli.guest_projects import write_project
 from eventrunner.cli.processes import cpu_by_part
@@ -27,11 +30,14 @@ from eventrunner.errors import Unavailable
 from eventrunner.events import Event, encode_batch
 from eventrunner.events.binary import BATCH_TYPE
 from eventrunner.events.packing import bracket, pack
+from eventrunner.http_server import Server
 from eventrunner.local.data_dir import DataDir
 from eventrunner.local.nats_server import NatsServer
 from eventrunner.local.ports import HOST, free_port
 from eventrunner.local.project import Project, find_project
+from eventrunner.source.consumer_desk import ConsumerDesk
 from eventrunner.source.streams import apply_streams, parse_stream, read_streams
+from eventrunner.source.tenant_consumers import kubernetes_name
 from eventrunner.storage.jetstream import JetStreamApi, connect, disconnect
 from eventrunner.storage.mirror import Mirror
 from eventrunner.storage.modules import ModuleStore, module_name
@@ -40,7 +46,8 @@ from eventrunner.wasm.signing import SecretKey, sign
 
 __all__ = ["ConsumerFigures", "consumer_table", "measure_consumer"]
 
-_TENANT, _NAME = "bench", "echo"
+_TENANT, _NAME, _NAMESPACE = "bench", "echo", "bench"
+_AUDIENCE: Final = audience_of("serving.knative.dev/v1", "Service", _NAMESPACE, kubernetes_name(_TENANT, _NAME))
 _IN, _OUT, _USED = "BENCHIN", "BENCHOUT", "BENCHUSED"
 _EVENTS: Final = 60_000
 _MESSAGE: Final = 500
@@ -55,6 +62,15 @@ text handle_message(message msg) { return publish(msg.subject, msg.body); }
 """
 _INSTANCES: Final[tuple[Literal["fresh", "reuse"], ...]] = ("fresh", "reuse")
 _PATIENCE: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    folder: Path
+    nats_url: str
+    desk_url: str
+    keys: str
+    """With which the adapter signs."""
 
 
 @dataclass(slots=True)
@@ -75,26 +91,27 @@ async def measure_consumer(folder: Path) -> list[ConsumerFigures]:
     (folder / "project" / "src" / "consumer.c").write_text(_ECHO)
     secret = SecretKey.generate()
     code = sign((await asyncio.to_thread(build_project, folder / "project")).read_bytes(), secret)
+    keys = make_keys("bench")
     async with _nats(folder) as url:
         client = await connect(url, name="eventrunner bench")
         try:
             await _make_streams(client)
             await asyncio.to_thread(_keep, url, code, secret)
-            return [await _measure(client, url, folder, code, instances) for instances in _INSTANCES]
+            async with _desk(client, SourceSigner(keys)) as desk_url:
+                place = _Place(folder, url, desk_url, keys)
+                return [await _measure(client, place, code, instances) for instances in _INSTANCES]
         finally:
             await disconnect(client)
 
 
-async def _measure(
-    client: Client, url: str, folder: Path, code: bytes, instances: Literal["fresh", "reuse"]
-) -> ConsumerFigures:
-    await asyncio.to_thread(_register, url, code, instances)
+async def _measure(client: Client, place: _Place, code: bytes, instances: Literal["fresh", "reuse"]) -> ConsumerFigures:
+    await asyncio.to_thread(_register, place.nats_url, code, instances)
     await _publish(client)
     started = time.perf_counter()
-    with _function(url, folder) as (function, port):
-        await _until_loaded(port)
+    with _function(place) as (function, port):
+        await _until_loaded(port, SourceSigner(place.keys))
         first = time.perf_counter() - started
-        with _adapter(url, folder, port) as adapter:
+        with _adapter(place, port) as adapter:
             api = JetStreamApi(client)
             there, began, before = _EVENTS // _MESSAGE, 0.0, (0.0, 0.0)
             async with asyncio.timeout(_PATIENCE):
@@ -110,6 +127,18 @@ async def _measure(
             seconds = time.perf_counter() - began
             used, carried = _cpu(function) - before[0], _cpu(adapter) - before[1]
     return ConsumerFigures(instances, events / seconds, used / events * 1e6, carried / events * 1e6, first)
+
+
+@asynccontextmanager
+async def _desk(client: Client, signer: SourceSigner) -> AsyncIterator[str]:
+    """Where the function gets its record and its module; as in the platform on one machine."""
+    runner = web.ServerRunner(Server(ConsumerDesk(client, signer.public_keys, _NAMESPACE).answer))
+    await runner.setup()
+    await web.TCPSite(runner, HOST, 0).start()
+    try:
+        yield f"http://{HOST}:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
 
 
 @asynccontextmanager
@@ -181,25 +210,29 @@ def _event(number: int) -> Event:
 
 
 @contextmanager
-def _function(url: str, folder: Path) -> Iterator[tuple[int, int]]:
+def _function(place: _Place) -> Iterator[tuple[int, int]]:
     """Its process and its port."""
     port = free_port()
     environ = {
         **os.environ,
-        "EVENTRUNNER_NATS_URL": url,
+        "EVENTRUNNER_CONSUMER_DESK_URL": place.desk_url,
+        "EVENTRUNNER_SINK_JWKS": SourceSigner(place.keys).public_keys,
+        "EVENTRUNNER_SINK_AUDIENCE": _AUDIENCE,
         "EVENTRUNNER_CONSUMER": f"{_TENANT}/{_NAME}",
-        "EVENTRUNNER_MODULE_CACHE": str(folder / "modules"),
+        "EVENTRUNNER_MODULE_CACHE": str(place.folder / "modules"),
         "THREADS": "3",
-        "TMPDIR": str(folder),
+        "TMPDIR": str(place.folder),
     }
     main = _project().function("tenant-consumer")
     arguments = ["--target", "main", "--source", str(main), "--host", HOST, "--port", str(port)]
-    with _process([sys.executable, "-m", "eventrunner.local.function_process", *arguments], environ, folder) as pid:
+    with _process(
+        [sys.executable, "-m", "eventrunner.local.function_process", *arguments], environ, place.folder
+    ) as pid:
         yield pid, port
 
 
 @contextmanager
-def _adapter(url: str, folder: Path, port: int) -> Iterator[int]:
+def _adapter(place: _Place, port: int) -> Iterator[int]:
     source = {
         "apiVersion": "sources.eventrunner.dev/v1alpha1",
         "kind": "JetStreamSource",
@@ -209,15 +242,21 @@ def _adapter(url: str, folder: Path, port: int) -> Iterator[int]:
             "filterSubject": f"{_IN.lower()}.>",
             "batch": {"maxEvents": _MESSAGE},
             "inFlight": 2,
-            "sink": {"uri": f"http://{HOST}:{port}/"},
+            "sink": {"uri": f"http://{HOST}:{port}/", "audience": _AUDIENCE},
             "reply": {"subject": f"{_OUT.lower()}.{{tenantid}}"},
             "usage": {"subject": f"{_USED.lower()}.{{tenantid}}"},
         },
     }
-    file = folder / "source.yaml"
+    file = place.folder / "source.yaml"
     file.write_text(yaml.safe_dump(source))
-    environ = {**os.environ, "EVENTRUNNER_NATS_URL": url, "EVENTRUNNER_LOG_LEVEL": "error"}
-    with _process([sys.executable, "-m", "eventrunner", "source", "--sources", str(file)], environ, folder) as pid:
+    environ = {
+        **os.environ,
+        "EVENTRUNNER_NATS_URL": place.nats_url,
+        "EVENTRUNNER_SOURCE_KEYS": place.keys,
+        "EVENTRUNNER_LOG_LEVEL": "error",
+    }
+    command = [sys.executable, "-m", "eventrunner", "source", "--sources", str(file)]
+    with _process(command, environ, place.folder) as pid:
         yield pid
 
 
@@ -234,8 +273,8 @@ def _process(command: Sequence[str], environ: Mapping[str, str], folder: Path) -
             process.wait(30)
 
 
-async def _until_loaded(port: int) -> None:
-    url, headers = f"http://{HOST}:{port}/", {"Content-Type": BATCH_TYPE}
+async def _until_loaded(port: int, signer: SourceSigner) -> None:
+    url, headers = f"http://{HOST}:{port}/", {"Content-Type": BATCH_TYPE, "Authorization": signer.header(_AUDIENCE)}
     deadline, text = time.monotonic() + _PATIENCE, "nothing"
     async with aiohttp.ClientSession() as session:
         while time.monotonic() < deadline:

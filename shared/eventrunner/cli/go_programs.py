@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import fcntl
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from eventrunner.errors import Unavailable
 
-__all__ = ["go_program"]
+__all__ = ["building", "go_program"]
 
 _ROOT: Final = Path(__file__).parents[3]
 _BUILD_SECONDS: Final = 1400
@@ -28,14 +30,24 @@ def go_program(source: str, binary: str) -> Path:
     if not sources:
         raise Unavailable(f"The sources of the program are not in {folder}.")
     newest = max(path.stat().st_mtime for path in sources)
-    if not built.exists() or built.stat().st_mtime < newest:
-        _build(folder, built)
+    with building(built.parent):
+        if not built.exists() or built.stat().st_mtime < newest:
+            _build(folder, built)
     return built
 
 
+@contextlib.contextmanager
+def building(folder: Path) -> Iterator[None]:
+    """What is built into the folder is built by one process at a time; the others wait and find it there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def _build(folder: Path, binary: Path) -> None:
-    # Several processes may build at once: each moves a whole file into place.
-    fresh = binary.with_name(f"{binary.name}-{os.getpid()}")
+    # A build that is killed leaves no half a program.
+    fresh = binary.with_name(f"{binary.name}-new")
     command = ["nice", "-n", "15", "go", "build", "-o", str(fresh), "."]
     done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, timeout=_BUILD_SECONDS)
     if done.returncode:

@@ -76,6 +76,7 @@ def command(
         signer=SourceSigner(settings.source_keys) if settings.source_keys else None,
         metrics_port=metrics_port,
         metrics_host=metrics_host,
+        consumer_namespace=settings.consumer_namespace,
     )
     keep_memory()
     read_deep_events()

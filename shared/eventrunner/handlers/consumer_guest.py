@@ -34,11 +34,9 @@ class Source:
     record: Callable[[], bytes | None]
     """The same object until it changes."""
     keys: Callable[[], Mapping[str, bytes]]
-    """Records of all signing keys, `<tenant>.<key id>`; the same object until one changes."""
+    """Records of its tenant's signing keys, `<tenant>.<key id>`; the same object until one changes."""
     code: Callable[[str], bytes | None]
     """Of a module by its SHA-256; None when it is not there. May raise Unavailable."""
-    catch_up: Callable[[], None]
-    """Returns when `record` and `keys` show all that was written before. May raise Unavailable."""
     compiled: Callable[[bytes, Iterable[bytes]], Guest]
     """Checks that the code is signed with one of these keys and compiles it. Raises InvalidInput."""
 
@@ -74,11 +72,6 @@ class ActiveGuest:
         if state.loaded is None:
             raise Unavailable(f"Consumer {self._name} cannot run: {state.problem}", _RETRY_AFTER)
         return state.loaded
-
-    def newest(self) -> Loaded:
-        """As things are by now, for who has just changed them. Raises Unavailable."""
-        self._source.catch_up()
-        return self.get()
 
     def _is_current(self, state: _State) -> bool:
         return state.record is self._source.record() and state.keys is self._source.keys()

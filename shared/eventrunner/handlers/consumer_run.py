@@ -11,6 +11,7 @@ from typing import Final, Protocol, TypeAlias
 from eventrunner.events import Event
 from eventrunner.handlers.consumer_messages import message_of
 from eventrunner.handlers.consumer_publishing import LoopDetected, Publishing, Unpublishable
+from eventrunner.handlers.consumer_turns import Turn
 from eventrunner.wasm.host import Host
 from eventrunner.wasm.outcomes import Call, Handled, Limit, Message, Outcome, OverLimit, Refused, Trapped
 
@@ -70,11 +71,19 @@ class Run:
     The first one is always settled, however long that takes."""
 
     def __init__(
-        self, host: Host, publishing: Publishing, attempted: Attempted, stream: str, clock: Waiting = time
+        self,
+        host: Host,
+        publishing: Publishing,
+        attempted: Attempted,
+        turn: Turn,
+        stream: str,
+        clock: Waiting = time,
     ) -> None:
+        """`turn`: this request's, which has begun."""
         self._host = host
         self._publishing = publishing
         self._attempted = attempted
+        self._turn = turn
         self._stream = stream
         self._clock = clock
         self._until = clock.monotonic() + _SECONDS
@@ -118,16 +127,19 @@ class Run:
         return self._reply_bytes >= _REPLY_BYTES or self._clock.monotonic() >= self._until
 
     def _back_off(self, item: Item) -> None:
+        self._turn.leave()
         self._clock.sleep(_BACKOFF * _BACKOFF_FACTOR ** (item.attempts - 1))
 
     def _try(self, item: Item) -> None:
         began = time.perf_counter_ns()
         call = self._host.handle(item.message)
+        took = time.perf_counter_ns() - began
         spent = call.spent
+        self._turn.called(spent.cpu_ns, took)
         item.attempts += 1
         item.fuel += spent.fuel
         item.cpu_ns += spent.cpu_ns
-        item.memory += spent.memory_bytes * (time.perf_counter_ns() - began) // (1024 * 1_000_000)
+        item.memory += spent.memory_bytes * took // (1024 * 1_000_000)
         problem, is_final = self._take(item, call)
         if problem is not None and (is_final or item.attempts >= MOST_ATTEMPTS):
             item.failure = problem

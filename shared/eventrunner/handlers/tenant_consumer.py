@@ -8,6 +8,7 @@ from eventrunner.errors import Forbidden
 from eventrunner.handlers.consumer_guest import ActiveGuest
 from eventrunner.handlers.consumer_publishing import Policy, Publishing
 from eventrunner.handlers.consumer_run import Attempted, Item, Run, Waiting
+from eventrunner.handlers.consumer_turns import Turns
 from eventrunner.handlers.consumer_usage import usage_of
 from eventrunner.stage import Batch, Outcomes
 
@@ -31,18 +32,19 @@ class TenantConsumer:
         self._attempted = attempted
         self._max_event_bytes = max_event_bytes
         self._clock = clock
+        self._turns = Turns()
 
     def __call__(self, batch: Batch) -> Outcomes:
         """Raises Unavailable while the consumer cannot be run, Forbidden for events of another tenant."""
-        events = batch.events
-        # Who sends none asks about a change that it has seen, perhaps before this process.
-        loaded = self._guest.get() if events else self._guest.newest()
+        loaded = self._guest.get()
         tenant, name, wanted = loaded.record.tenant, loaded.record.name, loaded.record.subscription
+        events = batch.events
         if any(event.tenantid != tenant for event in events):
             raise Forbidden(f"An event of the batch is of another tenant than {tenant}, whose consumer {name} is.")
         publishing = Publishing(self._policy, tenant, name, self._max_event_bytes)
-        run = Run(loaded.host, publishing, self._attempted, wanted.stream, self._clock)
-        items = run.handle(events, ordered=wanted.ordered)
+        with self._turns.turn() as turn:
+            run = Run(loaded.host, publishing, self._attempted, turn, wanted.stream, self._clock)
+            items = run.handle(events, ordered=wanted.ordered)
         outcomes = Outcomes(handled=len(items) if len(items) < len(events) else None)
         for item in items:
             _add(item, name, outcomes)

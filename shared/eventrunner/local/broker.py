@@ -24,9 +24,9 @@ from eventrunner.access.identity import Identity, Signer
 from eventrunner.errors import EventRunnerError, InvalidInput, NotFound, Unavailable, UnsupportedMedia
 from eventrunner.events import Event, decode_event, encode_event
 from eventrunner.events.binary import STRUCTURED_TYPE, is_binary, read_binary
+from eventrunner.http_body import read_body
 from eventrunner.http_server import Server, problem_response
 from eventrunner.local.activator import Activator
-from eventrunner.local.http_body import read_body
 from eventrunner.local.ports import HOST
 from eventrunner.local.triggers import Broker, DeliverySpec, Trigger
 

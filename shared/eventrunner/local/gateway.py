@@ -28,8 +28,8 @@ from eventrunner.errors import (
     Unauthenticated,
     Unavailable,
 )
+from eventrunner.http_body import read_body
 from eventrunner.http_server import Server, problem_response
-from eventrunner.local.http_body import read_body
 from eventrunner.telemetry import METRICS_CONTENT_TYPE, metrics_page
 
 __all__ = ["Gateway", "Upstream"]

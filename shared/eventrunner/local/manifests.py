@@ -24,7 +24,11 @@ _SERVING: Final = "serving.knative.dev/v1"
 _EVENTING: Final = "eventing.knative.dev/v1"
 _SOURCES: Final = "sources.eventrunner.dev/v1alpha1"
 _JETSTREAM: Final = "jetstream.nats.io/v1beta2"
-_IGNORED: Final = {("v1", "Namespace"), ("kustomize.config.k8s.io/v1beta1", "Kustomization")}
+_IGNORED: Final = {
+    ("v1", "Namespace"),
+    ("kustomize.config.k8s.io/v1beta1", "Kustomization"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+}
 _STREAMS: Final = {(_JETSTREAM, kind) for kind in ("Stream", "KeyValue", "ObjectStore", "Consumer")}
 
 

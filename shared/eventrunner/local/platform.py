@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import fields
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -23,6 +23,7 @@ from eventrunner.access.policy import Policy
 from eventrunner.access.senders import SourceSigner
 from eventrunner.access.tokens import token_verifier
 from eventrunner.errors import ConfigurationError, EventRunnerError, Unavailable
+from eventrunner.http_server import Server
 from eventrunner.local.activator import Activator
 from eventrunner.local.adapter import SourceAdapter
 from eventrunner.local.body_limits import body_limits
@@ -48,6 +49,7 @@ from eventrunner.local.tasks import start_task
 from eventrunner.local.tcp_front import TcpFront
 from eventrunner.local.upstream import new_probe_session
 from eventrunner.settings import Settings
+from eventrunner.source.consumer_desk import ConsumerDesk
 from eventrunner.source.tenant_consumers import read_template
 from eventrunner.stage.body import BODY_LIMIT
 from eventrunner.storage.jetstream import JetStreamApi
@@ -64,7 +66,7 @@ _NATS_SECONDS: Final = 30.0
 _SOON_SECONDS: Final = 3.0
 """The platform is ready without ClickHouse and the sources if need be; what wants them tries again."""
 _STOP_SECONDS: Final = 10.0
-_FOR_CONSUMERS: Final = ("nats_url", "sink_jwks", "log_level", "max_event_bytes", "max_body_bytes", "max_module_bytes")
+_FOR_CONSUMERS: Final = ("sink_jwks", "log_level", "max_event_bytes", "max_body_bytes")
 """The settings that a process which runs a tenant's code is told."""
 
 
@@ -112,7 +114,7 @@ class Platform:
         key = admin_key(self._data)
         registry = await self._registry(nats.url, manifests, key)
         activator = self._functions(manifests, session, self._addresses(nats.url, clickhouse.url))
-        await self._consumers(manifests, registry, activator, session, nats.url)
+        await self._consumers(manifests, registry, activator, session)
         adapter = await self._sources(manifests, activator, nats.url, session)
         self._activator, self._adapter = activator, adapter
         broker = await self._broker(manifests, activator)
@@ -158,14 +160,16 @@ class Platform:
         registry: Registry,
         activator: Activator,
         session: aiohttp.ClientSession,
-        nats_url: str,
     ) -> None:
         if not self._project.consumer_template.is_file():
             return
+        template = read_template(self._project.consumer_template)
+        signer = SourceSigner(self._data.source_keys())
+        desk = ConsumerDesk(registry.client, signer.public_keys, template.service["metadata"]["namespace"])
         sink = SharedSink(activator, lambda service, status, body: consumers.answered(service, status, body))
         self._parts.push_async_callback(sink.close)
         await sink.start()
-        env = self._consumer_environment(nats_url)
+        env = self._consumer_environment(await self._open(desk.answer))
         launcher = FunctionLauncher(self._project, env, self._data.logs, session, runs_tenants_code=True)
         host = ConsumerHost(
             api=JetStreamApi(registry.client),
@@ -173,10 +177,10 @@ class Platform:
             sink=sink,
             launcher=launcher,
             limits=Limits(replicas=max(1, (os.cpu_count() or 1) - 1), stop_seconds=_STOP_SECONDS),
-            template=read_template(self._project.consumer_template),
+            template=template,
             settings=manifests.settings,
             folder=self._data.sources,
-            signer=SourceSigner(self._data.source_keys()),
+            signer=signer,
             board=StatusBoard(registry),
         )
         consumers = Consumers(registry, host)
@@ -258,13 +262,22 @@ class Platform:
         values = {"store_url": self._data.store_url, **chosen, **here}
         return {f"EVENTRUNNER_{name.upper()}": str(value) for name, value in values.items()}
 
-    def _consumer_environment(self, nats_url: str) -> dict[str, str]:
-        """What is needed to run a tenant's code, and nothing else that this machine knows."""
-        known = self._addresses(nats_url, "")
+    def _consumer_environment(self, desk_url: str) -> dict[str, str]:
+        """What is needed to run a tenant's code, and nothing else that this machine knows: no secret among it."""
+        known = self._addresses("", "")
         wanted = {f"EVENTRUNNER_{name.upper()}" for name in _FOR_CONSUMERS}
         return {name: value for name, value in known.items() if name in wanted} | {
-            "EVENTRUNNER_MODULE_CACHE": str(self._data.module_cache)
+            "EVENTRUNNER_CONSUMER_DESK_URL": desk_url,
+            "EVENTRUNNER_MODULE_CACHE": str(self._data.module_cache),
         }
+
+    async def _open(self, handler: Callable[[web.BaseRequest], Awaitable[web.Response]]) -> str:
+        """A port of its own on this machine; returns its URL."""
+        runner = web.ServerRunner(Server(handler))
+        self._parts.push_async_callback(runner.cleanup)
+        await runner.setup()
+        await web.TCPSite(runner, HOST, 0).start()
+        return f"http://{HOST}:{runner.addresses[0][1]}"
 
     def _keep_running(self, work: Coroutine[Any, Any, None]) -> None:
         task = start_task(work)

@@ -12,9 +12,9 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from eventrunner.errors import EventRunnerError, Unavailable
+from eventrunner.http_body import read_body
 from eventrunner.http_server import Server, problem_response
 from eventrunner.local.activator import Activator
-from eventrunner.local.http_body import read_body
 from eventrunner.local.ports import HOST
 
 __all__ = ["OnAnswer", "SharedSink", "Sinks"]

@@ -20,6 +20,7 @@ from eventrunner.access.senders import SourceSigner
 from eventrunner.errors import EventRunnerError, NotFound
 from eventrunner.http_server import Server, problem_response
 from eventrunner.source.consumer import delete_consumer
+from eventrunner.source.consumer_desk import ConsumerDesk
 from eventrunner.source.folder import SourceFolder
 from eventrunner.source.health import SinkHealth
 from eventrunner.source.keeper import StreamKeeper
@@ -64,6 +65,9 @@ class Adapter:
     """Signs what is sent to sinks that have an audience."""
     metrics_port: int | None = None
     metrics_host: str = "127.0.0.1"
+    consumer_namespace: str = ""
+    """Of the Services of tenants' consumers, for which it has a desk beside its metrics; empty: it has none."""
+    _desk: ConsumerDesk | None = None
     _sinks: dict[tuple[str, str], Sink] = field(default_factory=dict)
     _client: Client | None = None
     _folder: SourceFolder | None = None
@@ -111,6 +115,8 @@ class Adapter:
         if not await _first(connecting, stopping.wait()):
             return
         client = self._client = await connecting
+        if self.signer is not None and self.consumer_namespace:
+            self._desk = ConsumerDesk(client, self.signer.public_keys, self.consumer_namespace)
         publisher = Publisher(client)
         await publisher.start()
         room, make_streams = LetterRoom(client), self._stream_maker(client)
@@ -247,6 +253,8 @@ class Adapter:
             "/.well-known/jwks.json": self._public_keys,
         }
         page = pages.get(request.path)
+        if self._desk is not None and request.path.startswith("/consumers/"):
+            return await self._desk.answer(request)
         if page is None:
             return problem_response(NotFound(f"There is no {request.path} here, only {', '.join(pages)}."))
         if request.method not in ("GET", "HEAD"):

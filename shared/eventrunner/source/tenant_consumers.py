@@ -36,8 +36,9 @@ CONSUMER_ANNOTATION: Final = "eventrunner.dev/consumer"
 """`<tenant>/<name>`."""
 STREAMS: Final = {"results": RESULTS_STREAM, "events": EVENTS_STREAM}
 _SERVICE: Final = "Service"
-_SLUG: Final = 36
-"""Characters, so that the name of a revision still fits into a label."""
+_SLUG, _DIGITS = 28, 16
+"""Characters, so that the name of a revision still fits into a label; and so many digits that nobody finds another
+consumer whose Service, and with it whose audience, has the same name."""
 _STAR: Final = "*"
 
 
@@ -70,7 +71,7 @@ def manifests(consumer: Consumer, template: ConsumerTemplate) -> tuple[Manifest,
 def kubernetes_name(tenant: str, name: str) -> str:
     """Readable, and unique whatever the two are called."""
     slug = re.sub(r"[^a-z0-9]+", "-", f"{tenant}-{name}".lower()).strip("-")[:_SLUG].rstrip("-")
-    return f"consumer-{slug}-{hashlib.sha256(f'{tenant}/{name}'.encode()).hexdigest()[:8]}"
+    return f"consumer-{slug}-{hashlib.sha256(f'{tenant}/{name}'.encode()).hexdigest()[:_DIGITS]}"
 
 
 def stream_of(subscription: Subscription) -> str:

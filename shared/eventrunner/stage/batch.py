@@ -30,6 +30,8 @@ class Batch:
         self._body = body
         self._packed = packed
         self._count = count
+        self.authorization = ""
+        """The header with which its sender has shown who it is."""
         self.sections = sections
         """The packed events by tenant, for who can pass some on unopened; None when that is not known, or when who
         asks takes no packed reply."""

@@ -61,6 +61,7 @@ class Stage:
         started, cpu = time.monotonic_ns(), time.thread_time_ns()
         headers = dict(request.headers)
         batch = Batch.from_request(headers, request.get_data(cache=False))
+        batch.authorization = headers.get("Authorization", "")
         outcomes = self._ready_handler()(batch)
         count = max(batch.count, 1)
         cost = Cost(

@@ -17,14 +17,14 @@ from eventrunner.clock import Clock, format_time, parse_nanoseconds, utc_now
 from eventrunner.storage.stream_reader import StoredMessage, read_stream
 from eventrunner.tenancy import LOGS_STREAM
 
-__all__ = ["MOST_LINES", "ConsumerLog", "LogEntry", "last_lines", "log_subject"]
+__all__ = ["MOST_LINES", "MOST_LINE_BYTES", "ConsumerLog", "LogEntry", "last_lines", "log_subject"]
 
 MOST_LINES: Final = 1000
 """That the stream keeps of a consumer."""
 _RATE: Final = 200
 """Lines a second, of each process."""
 _BURST: Final = 1000
-_MOST_BYTES: Final = 8_000
+MOST_LINE_BYTES: Final = 8_000
 """Of a line; the stream takes little more."""
 _CUT: Final = " … (cut)"
 _REPORT_SECONDS: Final = 1.0
@@ -102,8 +102,8 @@ def _in_a_thread(seconds: float, work: Callable[[], None]) -> None:
 
 def _encoded(entry: LogEntry) -> bytes:
     """Cut to what the stream takes, whatever its characters take in JSON."""
-    length = _MOST_BYTES
-    while len(body := msgspec.json.encode(entry)) > _MOST_BYTES:
+    length = MOST_LINE_BYTES
+    while len(body := msgspec.json.encode(entry)) > MOST_LINE_BYTES:
         length //= 2
         entry = msgspec.structs.replace(
             entry, text=entry.text[:length] + _CUT, context=entry.context[:200], event=entry.event[:500]

@@ -11,7 +11,6 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from nats.aio.client import Client
-from nats.errors import Error as NatsError
 
 from eventrunner.errors import EventRunnerError, Unavailable
 from eventrunner.storage.bucket_watch import BucketWatch, Change
@@ -86,17 +85,6 @@ class Mirror:
         """Returns at once; what cannot be written, or is written before anything was read, is lost."""
         if self._loop is not None and self._registry is not None:
             asyncio.run_coroutine_threadsafe(self._put_or_log(bucket, key, value), self._loop)
-
-    def send_later(self, subject: str, body: bytes) -> None:
-        """Publishes over the mirror's connection and returns at once; what cannot be sent just then is lost."""
-        if self._loop is not None and self._registry is not None:
-            asyncio.run_coroutine_threadsafe(self._send_or_log(subject, body), self._loop)
-
-    async def _send_or_log(self, subject: str, body: bytes) -> None:
-        try:
-            await self._ready().client.publish(subject, body)
-        except (NatsError, OSError) as error:
-            _log.debug("%s: %s", subject, error)
 
     async def _put_or_log(self, bucket: str, key: str, value: bytes) -> None:
         try:

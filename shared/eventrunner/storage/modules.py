@@ -25,7 +25,7 @@ from eventrunner.storage.records import CONSUMERS, Consumer
 from eventrunner.storage.registry import Registry
 from eventrunner.storage.stream_reader import read_stream
 
-__all__ = ["ModuleStore", "module_name", "module_of"]
+__all__ = ["ModuleStore", "module_name", "module_of", "read_module"]
 
 _BUCKET: Final = "modules"
 _TIMEOUT: Final = 5.0
@@ -59,17 +59,7 @@ class ModuleStore:
     def read(self, name: str) -> bytes | None:
         """None also while somebody is writing or deleting them."""
 
-        async def find(store: ObjectStore) -> str | None:
-            try:
-                return (await store.get_info(name)).nuid
-            except ObjectNotFoundError:
-                return None
-
-        place = self._do(find)
-        if place is None:
-            return None
-        code = self._registry.run(partial(_pieces, f"$O.{_BUCKET}.C.{place}"), _PATIENCE)
-        return code if module_name(code) == name else None
+        return self._registry.run(partial(read_module, name=name), _PATIENCE)
 
     def release(self, name: str) -> None:
         """Deletes the bytes unless a consumer's record names them."""
@@ -94,13 +84,30 @@ class ModuleStore:
         return any(module_of(record) == name for record in self._registry.run(records, 2 * _TIMEOUT).values())
 
     def _do(self, work: Callable[[ObjectStore], Coroutine[Any, Any, T]]) -> T:
-        async def with_store(client: Client) -> T:
-            return await work(await client.jetstream(timeout=_TIMEOUT).object_store(_BUCKET))
+        return self._registry.run(partial(_with_store, work=work), _PATIENCE)
 
+
+async def read_module(client: Client, name: str) -> bytes | None:
+    """None also while somebody is writing or deleting it. Raises Unavailable."""
+
+    async def find(store: ObjectStore) -> str | None:
         try:
-            return self._registry.run(with_store, _PATIENCE)
-        except (NatsError, JetStreamFailure, OSError) as error:
-            raise Unavailable(f"The modules cannot be stored or read just now: {error}. Try again.") from error
+            return (await store.get_info(name)).nuid
+        except ObjectNotFoundError:
+            return None
+
+    place = await _with_store(client, find)
+    if place is None:
+        return None
+    code = await _pieces(client, f"$O.{_BUCKET}.C.{place}")
+    return code if module_name(code) == name else None
+
+
+async def _with_store(client: Client, work: Callable[[ObjectStore], Coroutine[Any, Any, T]]) -> T:
+    try:
+        return await work(await client.jetstream(timeout=_TIMEOUT).object_store(_BUCKET))
+    except (NatsError, JetStreamFailure, OSError) as error:
+        raise Unavailable(f"The modules cannot be stored or read just now: {error}. Try again.") from error
 
 
 def module_name(code: bytes) -> str:
@@ -116,7 +123,7 @@ def module_of(record: bytes) -> str | None:
     return None if module is None else module.sha256
 
 
-async def _pieces(subject: str, client: Client) -> bytes:
+async def _pieces(client: Client, subject: str) -> bytes:
     """What is there of an object. nats-py's own reader waits for ever for pieces that are deleted meanwhile."""
     pieces: list[bytes] = []
     sequence = 1

@@ -39,6 +39,8 @@ _BOOL, _U8, _U32, _U64, _STRING, _LIST, _RECORD, _ENUM, _OPTION, _RESULT = (
 _VALUE: Final = struct.Struct("@B7xNN8x")
 """Kind; and of the union: a number, a pointer or a size, and the pointer to what has that size."""
 _FIELDS: Final = ("subject", "body", "reply-to")
+_STARTS: Final = range(2, 5 * len(_FIELDS), 5)
+"""Of the values, among the numbers of a message."""
 _MESSAGE: Final = struct.Struct("@" + "NNB7xNN8x" * len(_FIELDS))
 """Of each field the name, size and pointer, and the value."""
 if (_VALUE.size, _AT) != (_SIZE, 8) or _MESSAGE.size != ctypes.sizeof(_Entry) * len(_FIELDS):
@@ -201,12 +203,10 @@ def _read(kind: int, first: int, second: int) -> Any:
     return first & 0xFFFF_FFFF
 
 
-def _read_message(entries: int) -> component.Record:
+def _read_message(entries: int) -> Message:
     """The only record that a host function is given, of the type that was checked when the guest was loaded."""
     fields = _MESSAGE.unpack(string_at(entries, _MESSAGE.size))
-    result = component.Record()
-    result.__dict__.update({name: _read(*fields[5 * at + 2 : 5 * at + 5]) for at, name in enumerate(_FIELDS)})
-    return result
+    return Message(*[_read(*fields[at : at + 3]) for at in _STARTS])
 
 
 def _read_string(size: int, address: int) -> str:

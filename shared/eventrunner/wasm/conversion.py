@@ -26,7 +26,8 @@ _log = logging.getLogger(__name__)
 _WRITTEN_FOR: Final = "50.0.1"
 
 HostFunction: TypeAlias = Callable[..., Any]
-"""Is given the arguments as wasmtime's Python values, and no store; raises only WasmtimeError."""
+"""Is given the arguments as wasmtime's Python values, but a Message for a record, and no store; raises only
+WasmtimeError."""
 
 
 class Answer(Enum):
@@ -57,7 +58,7 @@ class Conversion(Protocol):
 class Stock:
     def define(self, interface: component.LinkerInstance, name: str, function: HostFunction, answer: Answer) -> None:
         checked = guarded(function)
-        interface.add_func(name, lambda _store, *values: checked(*values))
+        interface.add_func(name, lambda _store, *values: checked(*map(_given, values)))
 
     def call(self, function: component.Func, store: wasmtime.Store, message: Message) -> str | None:
         text: str | None = function(store, _record_of(message))
@@ -75,6 +76,15 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
             raise failed(error) from None
 
     return call
+
+
+def _given(value: Any) -> Any:
+    return _message_of(value) if isinstance(value, component.Record) else value
+
+
+def _message_of(record: Any) -> Message:
+    """The only record that a host function is given."""
+    return Message(record.subject, record.body, getattr(record, "reply-to"))
 
 
 def _record_of(message: Message) -> component.Record:
@@ -137,9 +147,9 @@ def _tested(conversion: Conversion) -> Conversion:
     code = component.Component(engine, _ECHO)
     seen: list[Message] = []
 
-    def publish(record: Any) -> str | None:
-        seen.append(Message(record.subject, record.body, getattr(record, "reply-to")))
-        return record.subject or None
+    def publish(message: Message) -> str | None:
+        seen.append(message)
+        return message.subject or None
 
     linker = component.Linker(engine)
     with linker.root() as root:

@@ -9,6 +9,7 @@ from typing import Final, Literal
 import wasmtime
 
 from eventrunner.storage.records import Limits
+from eventrunner.wasm.budgets import fuel_left, set_budget
 from eventrunner.wasm.engine import Engine
 from eventrunner.wasm.guest import Guest, Handler
 from eventrunner.wasm.images import Images
@@ -59,6 +60,7 @@ class Host:
         self._engine = engine
         self._guest = guest
         self._limits = limits
+        self._ticks = engine.ticker.ticks(limits.milliseconds)
         self._most_calls = most_calls if instances == "reuse" else 1
         self._idle: list[_Instance] = []
         self._lock = threading.Lock()
@@ -87,9 +89,8 @@ class Host:
 
     def _run(self, instance: _Instance, call: Running, message: Message) -> Outcome:
         store = instance.store
-        store.set_fuel(self._limits.fuel)
         with self._engine.ticker, charged(call):
-            store.set_epoch_deadline(self._engine.ticker.ticks(self._limits.milliseconds))
+            set_budget(store, self._limits.fuel, self._ticks)
             try:
                 if instance.handler is None:
                     instance.handler = self._guest.instantiate(store)
@@ -101,10 +102,10 @@ class Host:
             except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
                 if call.interruption is not None:
                     raise call.interruption from None
-                return call.failure(error, store.get_fuel())
+                return call.failure(error, fuel_left(store))
 
     def _spent(self, instance: _Instance, began: int) -> Spent:
-        fuel = self._limits.fuel - instance.store.get_fuel()
+        fuel = self._limits.fuel - fuel_left(instance.store)
         return Spent(fuel, time.thread_time_ns() - began, instance.memory.used)
 
     def _take(self) -> _Instance:

@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import wasmtime
 from wasmtime import component
@@ -73,8 +73,8 @@ def define_interfaces(linker: component.Linker, conversion: Conversion) -> None:
                 way.define(interface, member, function, answer or Answer.OTHER)
 
 
-def _publish(record: Any) -> None:
-    running().publish(Message(record.subject, record.body, getattr(record, "reply-to")))
+def _publish(message: Message) -> None:
+    running().publish(message)
 
 
 def _request(_subject: str, _body: bytes, _timeout_ms: int) -> str:

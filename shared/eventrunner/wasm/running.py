@@ -107,11 +107,11 @@ class charged(charge_to):
 
     def __enter__(self) -> None:
         _thread.call = self._call
-        super().__enter__()
+        charge_to.__enter__(self)
 
     def __exit__(self, *_: object) -> None:
         _thread.call = None
-        super().__exit__()
+        charge_to.__exit__(self)
 
 
 def failed(error: BaseException) -> wasmtime.WasmtimeError:

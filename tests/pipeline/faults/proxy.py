@@ -11,7 +11,7 @@ import aiohttp
 from aiohttp import web
 from eventrunner.errors import Unavailable
 from eventrunner.events.headers import COUNT_HEADER
-from eventrunner.local.http_body import read_body
+from eventrunner.http_body import read_body
 from eventrunner.local.upstream import Body
 from multidict import CIMultiDict
 

@@ -48,6 +48,7 @@ def until(check: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.alone
 def test_who_needs_the_first_keys_waits_and_nobody_else(server: KeyServer) -> None:
     server.seconds = 0.5
 
@@ -65,6 +66,7 @@ def test_who_needs_the_first_keys_waits_and_nobody_else(server: KeyServer) -> No
     assert server.asked == 1
 
 
+@pytest.mark.alone
 def test_the_old_keys_serve_while_the_new_ones_come(server: KeyServer, watch: Watch) -> None:
     keys = KeySet(server.url, watch)
     assert has(keys, "old")

@@ -35,13 +35,15 @@ def _no_lines(call: Caller) -> None:
 
 
 def write(call: Caller, *texts: str, tenant: str = "acme") -> None:
-    log = ConsumerLog(partial(call.registry.send_later, log_subject(tenant, "alerts")))
-    log.write([("info", "guest", text) for text in texts], "e1", 1)
+    lines: list[bytes] = []
+    ConsumerLog(lines.append).write([("info", "guest", text) for text in texts], "e1", 1)
+    call.registry.run(partial(_publish, log_subject(tenant, "alerts"), lines))
+
+
+async def _publish(subject: str, lines: list[bytes], client: Client) -> None:
+    for line in lines:
+        await client.publish(subject, line)
     # What is sent over the same connection after the lines is answered after they are stored.
-    call.registry.run(_flush)
-
-
-async def _flush(client: Client) -> None:
     await client.flush()
 
 

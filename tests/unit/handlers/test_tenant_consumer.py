@@ -68,15 +68,11 @@ class World:
     attempts: list[tuple[str, int, str]] = field(default_factory=list)
     compiled: list[str] = field(default_factory=list)
     stored: bytes = b""
-    unseen: bytes = b""
-    """Written, and not here yet."""
 
     def __post_init__(self) -> None:
         self.code = component_guest()
         self.write()
-        source = Source(
-            lambda: self.stored or None, lambda: self.keys, lambda _: self.code, self._catch_up, self._compile
-        )
+        source = Source(lambda: self.stored or None, lambda: self.keys, lambda _: self.code, self._compile)
         guest = ActiveGuest("acme/test", shared_engine(), source)
         self.handler = TenantConsumer(guest, OwnSubjects(), self._attempted, 1024 * 1024, self.clock)
 
@@ -84,9 +80,6 @@ class World:
         for name, value in changes.items():
             setattr(self.record, name, value)
         self.stored = self.record.to_json()
-
-    def _catch_up(self) -> None:
-        self.stored = self.unseen or self.stored
 
     def _compile(self, code: bytes, keys: Iterable[bytes]) -> Guest:
         if b"its key" not in keys:
@@ -242,14 +235,6 @@ def test_events_of_another_tenant_are_handed_to_nobody(world: World) -> None:
 def test_an_empty_batch_makes_sure_that_the_guest_can_run(world: World) -> None:
     assert world.handle() == Outcomes()
     assert len(world.compiled) == 1
-
-
-def test_an_empty_batch_is_answered_for_what_was_written_last(world: World) -> None:
-    world.handle(event("1", "echo"))
-    world.record.module = StoredModule("0" * 64, 12, "component", [], [])
-    world.code, world.unseen = b"\0asm\1\0\0\0junk", world.record.to_json()
-    with pytest.raises(Unavailable, match="cannot run"):
-        world.handle()
 
 
 def test_a_module_that_does_not_compile_lets_its_events_wait_until_it_does(world: World) -> None:

@@ -44,6 +44,7 @@ def test_who_has_sent_a_full_batch_or_the_last_one_waits_no_longer(monkeypatch: 
     assert asyncio.run(body()) == [500, 500, 200]
 
 
+@pytest.mark.alone
 def test_a_slow_stream_is_not_kept_waiting() -> None:
     async def body() -> list[float]:
         waited = []

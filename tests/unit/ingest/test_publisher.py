@@ -88,6 +88,7 @@ def test_two_who_wait_for_each_answer_are_never_kept_waiting(tmp_path: Path, mon
 
 
 @pytest.mark.parametrize("count", [1, 25])
+@pytest.mark.alone
 def test_who_waits_for_an_answer_is_told_when_the_server_dies(tmp_path: Path, count: int) -> None:
     async def run(server: NatsServer) -> None:
         async with _publisher(server) as publisher:

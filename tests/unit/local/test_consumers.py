@@ -134,7 +134,7 @@ def server(tmp_path: Path) -> Any:
 def make_machine_project(root: Path) -> Project:
     project = make_project(root, {"echo": ECHO, "tenant-consumer": FUNCTION})
     (project.manifests / "tenant-consumer.yaml").unlink()
-    config = "{apiVersion: v1, kind: ConfigMap, metadata: {name: eventrunner-settings}}"
+    config = "{apiVersion: v1, kind: ConfigMap, metadata: {name: eventrunner-consumer-settings}}"
     (project.manifests / "settings.yaml").write_text(config)
     project.consumer_template.parent.mkdir()
     project.consumer_template.write_text(TEMPLATE.read_text().replace("window: 30s", "window: 2s"))

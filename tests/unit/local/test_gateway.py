@@ -587,6 +587,7 @@ def test_one_connection_carries_many_requests(front):
     connection.close()
 
 
+@pytest.mark.alone
 def test_an_identity_provider_that_is_slow_holds_up_its_own_callers_only():
     keys = make_keys("login")
     claims = {"iss": "login", "aud": "eventrunner-api", "sub": "bob", "tenant": "acme", "roles": ["user"]}

@@ -65,6 +65,7 @@ async def test_a_message_larger_than_a_request_may_be_comes_alone(server: NatsSe
         assert await lab.ids("EVENTS") == ["after", "large", "small"]
 
 
+@pytest.mark.alone
 async def test_lingers_to_fill_a_request_and_not_without_being_told(server: NatsServer) -> None:
     async with open_lab(server) as lab:
         async with lab.adapter(batch={"maxEvents": 3, "linger": "PT0.4S"}):

@@ -18,11 +18,12 @@ import aiohttp
 import pytest
 from aiohttp import web
 from eventrunner.access.identity import Verifier, make_keys
-from eventrunner.access.senders import SOURCE_ISSUER, SourceSigner
+from eventrunner.access.senders import SOURCE_ISSUER, SourceSigner, audience_of
 from eventrunner.source.adapter import Adapter
 from eventrunner.source.health import SinkHealth
 from eventrunner.source.sink import HttpSink, make_session, sink_audience
 from eventrunner.source.spec import parse_source
+from eventrunner.source.tenant_consumers import kubernetes_name
 from eventrunner.stage import Outcomes, Stage
 from eventrunner.storage.refusing_sinks import REFUSING_SINKS_SUBJECT, RefusingSinks
 from flask import Flask, request
@@ -302,3 +303,10 @@ async def test_the_command_signs_with_its_keys_and_serves_the_public_ones(server
             assert public == SIGNER.public_keys
             believed = Verifier(public, issuer=SOURCE_ISSUER, audience=AUDIENCE)
             believed.verify(lab.sink.requests[0].headers["Authorization"])
+            # The desk of tenants' consumers is beside it, and believes what it has signed for one of them.
+            service = audience_of("serving.knative.dev/v1", "Service", "eventrunner", kubernetes_name("acme", "none"))
+            desk = f"http://127.0.0.1:{port}/consumers/acme/none"
+            async with aiohttp.ClientSession() as session:
+                for token, status in ((SIGNER.header(service), 200), (SIGNER.header(AUDIENCE), 401)):
+                    async with session.get(desk, headers={"Authorization": token}) as answer:
+                        assert answer.status == status

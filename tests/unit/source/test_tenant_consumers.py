@@ -44,11 +44,14 @@ def test_the_service_is_locked_down_as_all_others_and_told_which_consumer_it_run
     template = read_template(TEMPLATE)
     service, source = manifests(record(), template)
     name = kubernetes_name("acme", "Late_flights")
-    assert re.fullmatch("consumer-acme-late-flights-[0-9a-f]{8}", name)
-    found = read_service(convert(service, kinds.Service), {"eventrunner-settings": {"A": "b"}})
+    assert re.fullmatch("consumer-acme-late-flights-[0-9a-f]{16}", name)
+    found = read_service(convert(service, kinds.Service), {"eventrunner-consumer-settings": {"A": "b"}})
     assert (found.name, found.function, found.scaling.min_scale) == (name, "tenant-consumer", 0)
     assert found.env["EVENTRUNNER_CONSUMER"] == "acme/Late_flights"
     assert found.env["EVENTRUNNER_SINK_AUDIENCE"] == f"serving.knative.dev/service/eventrunner/{name}"
+    # What others are told, and every secret, is not for it.
+    assert not set(found.env) - {"A", "THREADS", "EVENTRUNNER_CONSUMER", "EVENTRUNNER_SINK_AUDIENCE"}
+    assert "secret" not in TEMPLATE.read_text().replace("any secret", "")
     others = read_yaml(KNATIVE / "base" / "services" / "event-engine.yaml")
     ours, theirs = (item["spec"]["template"]["spec"] for item in (service, others))
     assert ours["containers"][0]["securityContext"] == theirs["containers"][0]["securityContext"]

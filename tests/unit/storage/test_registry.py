@@ -163,6 +163,7 @@ class TestMirror:
         assert mirror.items("tenants") is not state
         assert mirror.get("tenants", "a") is value
 
+    @pytest.mark.alone
     def test_shows_a_change_of_another_process_at_once(self, server: NatsServer, mirror: Mirror) -> None:
         other = Mirror(server.url, ("tenants",))
         seen = threading.Event()

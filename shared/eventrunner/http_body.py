@@ -1,4 +1,4 @@
-"""Bodies of requests on the ports of the local platform."""
+"""Bodies of requests on the ports of aiohttp's servers."""
 
 from __future__ import annotations
 

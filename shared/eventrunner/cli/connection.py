@@ -19,6 +19,8 @@ __all__ = ["DEFAULT_DATA_DIR", "Api", "ApiError", "Connection", "find_connection
 
 DEFAULT_DATA_DIR = Path(".eventrunner")
 
+_FIELDS = 10
+"""Wrong fields that are named at most."""
 _SILENCE_SECONDS = 60.0
 """A stream that is alive says something more often."""
 
@@ -104,8 +106,7 @@ class Api:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(f"{self._connection.url} does not answer: {error}") from error
         if response.status >= 400:
-            detail = answer.get("detail") if isinstance(answer, dict) else None
-            raise ApiError(f"{method} {path}: {response.status} {detail or response.reason}", response.status)
+            raise ApiError(_refusal(method, path, response, answer), response.status)
         return answer
 
     async def stream(self, path: str, last_id: str | None) -> AsyncGenerator[tuple[str, str], None]:
@@ -121,7 +122,7 @@ class Api:
                     raise Unavailable(f"{self._connection.url} answers {response.status} {response.reason}.")
                 if response.status >= 400:
                     answer = await response.json(content_type=None)
-                    problem = f"GET {path}: {response.status} {answer.get('detail')}"
+                    problem = _refusal("GET", path, response, answer)
                     if response.status == HTTPStatus.TOO_MANY_REQUESTS:
                         raise Unavailable(problem)
                     raise ApiError(problem, response.status)
@@ -139,3 +140,12 @@ class Api:
                             lines = []
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(f"{self._connection.url} does not answer: {error}") from error
+
+
+def _refusal(method: str, path: str, response: aiohttp.ClientResponse, answer: Any) -> str:
+    """What is wrong, each wrong field that the sentence does not name, and last which call it was."""
+    problem = answer if isinstance(answer, dict) else {}
+    detail = problem.get("detail") or str(response.reason)
+    fields = [item for item in problem.get("errors", ()) if item["message"] not in detail][:_FIELDS]
+    lines = [f"  {item['field']}: {item['message']}" for item in fields if item["field"] not in detail]
+    return "\n".join([f"{detail} ({method} {path.partition('?')[0]}: {response.status})", *lines])

@@ -15,6 +15,8 @@ __all__ = ["command"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _Filters = dict[str, str | None]
+_SHOWN = 80
+"""Characters of a reason in a list."""
 
 
 def _filters(command: F) -> F:
@@ -164,9 +166,14 @@ async def _sweep(
                 return {counted: done, "skipped": skipped}
 
 
+def _brief(reason: str) -> str:
+    """On one line; a trap's reason has the guest's call stack on lines of its own."""
+    return " ".join(reason.split())[:_SHOWN]
+
+
 def _line(letter: dict[str, Any]) -> str:
     mark = "" if letter["replayable"] else "  (cannot be replayed)"
     return (
         f"{letter['id']:>6}  {letter['last'][:19]}Z  {letter['stage']}  ×{letter['attempts']}  {letter['type']}  "
-        f"{letter['event_id']}  {letter['code']} {letter['reason'][:80]}{mark}"
+        f"{letter['event_id']}  {letter['code']} {_brief(letter['reason'])}{mark}"
     )

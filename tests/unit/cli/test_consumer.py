@@ -89,4 +89,7 @@ def test_wrong_use_exits_with_2(run: Callable[..., Result], wasm: Path, tmp_path
 
 def test_what_the_api_refuses_is_said(run: Callable[..., Result], tmp_path: Path) -> None:
     (tmp_path / "evil.wasm").write_bytes(signed_component("wasi:sockets/tcp@0.2.0"))
-    assert "wasi:sockets/tcp@0.2.0" in str(run("deploy", "acme/evil", str(tmp_path / "evil.wasm")).exception)
+    problem = str(run("deploy", "acme/evil", str(tmp_path / "evil.wasm"), "--type", "order").exception)
+    assert problem.startswith("The component imports what a consumer may not import: wasi:sockets/tcp@0.2.0. Build it")
+    assert problem.splitlines()[0].endswith(" (PUT /api/v1/consumers/acme/evil: 422)")
+    assert "fuel" not in problem

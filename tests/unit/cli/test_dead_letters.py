@@ -37,11 +37,11 @@ def run(served: tuple[str, Mirror], monkeypatch: pytest.MonkeyPatch) -> Callable
 
 @pytest.fixture
 def fill(served: tuple[str, Mirror]) -> Callable[..., None]:
-    def store(*ids: str, stage: str = "event-engine", type: str = "t", whole: bool = True) -> None:
+    def store(*ids: str, stage: str = "event-engine", type: str = "t", whole: bool = True, why: str = "why") -> None:
         async def publish(client: Client) -> None:
             for id in ids:
                 event = {"specversion": "1.0", "id": id, "source": "/s", "type": type}
-                letter = event | {"knativeerrordata": "why", "knativeerrorcode": 422, "knativeerrorattempts": 1}
+                letter = event | {"knativeerrordata": why, "knativeerrorcode": 422, "knativeerrorattempts": 1}
                 headers = {"Eventrunner-Origin": "events.acme", "Eventrunner-Consumer": stage} if whole else None
                 await client.jetstream().publish(
                     f"deadletter.{stage}.acme", json.dumps(letter).encode(), headers=headers
@@ -67,6 +67,17 @@ def test_letters_are_listed_with_how_many_there_are(run, fill):
     assert listed(run, "--stage", "analytics") == ["4"]
     assert listed(run, "--to", "2020-01-01T00:00:00Z") == []
     assert listed(run, "--from", "2020-01-01T00:00:00+01:00") == ["1", "2", "3", "4"]
+
+
+def test_a_reason_of_several_lines_is_one_in_the_list_and_whole_elsewhere(run, fill):
+    why = "error while executing at wasm backtrace:\n    0: trap\n\nCaused by:\n    wasm trap: unreachable"
+    fill("1", why=why)
+    first, last = run("list", "acme").output.splitlines()
+    assert first.endswith("422 error while executing at wasm backtrace: 0: trap Caused by: wasm trap: unreachable"[:84])
+    assert last.startswith("1 shown of 1 in all")
+    letter = json.loads(run("list", "acme", "--json").output)["dead_letters"][0]
+    assert letter["reason"] == why
+    assert why in run("show", "acme", letter["id"]).output
 
 
 def test_one_is_shown_replayed_and_gone(run, fill, served):

@@ -52,4 +52,4 @@ class Authorizer:
         self._decisions.note(verdict, seconds, lambda: question(identity, resource, action, tenant))
         if verdict is not Verdict.ALLOWED:
             whose = f" of tenant {tenant}" if tenant else ""
-            raise Forbidden(f"You may not {action} {resource}{whose}.")
+            raise Forbidden(f"You lack the permission {action!r} for {resource}{whose}.")

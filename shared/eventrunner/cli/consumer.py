@@ -130,7 +130,11 @@ def _line(item: dict[str, Any]) -> str:
     why = f": {status['detail']}" if status["state"] == "failed" else ""
     if skipped := status["skipped"]:
         counts += f", {skipped['messages']} messages skipped"
-    return f"{item['name']}  {kind}, {status['state']}, {status['replicas']} replicas, {counts}{why}"
+    return f"{item['name']}  {kind}, {status['state']}, {_replicas(status['replicas'])}, {counts}{why}"
+
+
+def _replicas(count: int) -> str:
+    return "1 replica" if count == 1 else f"{count} replicas"
 
 
 def _text(value: Any) -> str:

@@ -74,7 +74,9 @@ class Publishing:
         subject, size = message.subject, len(message.body)
         if not self._policy.may_publish(self._tenant, subject):
             allowed = f"events.{self._tenant}.<type> or results.{self._tenant}.<type>"
-            raise Unpublishable(f"published to {subject[:200]!r}; a consumer of {self._tenant} may to {allowed}")
+            raise Unpublishable(
+                f"published to {subject[:200]!r}; a consumer of {self._tenant} may publish only to {allowed}"
+            )
         if size > self._max_bytes:
             raise Unpublishable(f"published {size} bytes to {subject[:200]!r}; an event may have {self._max_bytes}")
         hops = _hops(cause) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,10 +12,13 @@ from eventrunner.events import Event, encode_event
 
 if TYPE_CHECKING:
     from eventrunner.cli.consumer_trial import Tried
+    from eventrunner.wasm.outcomes import LogLine
 
 __all__ = ["Report"]
 
 _MIB = 1024 * 1024
+_MOST_LOGGED = 200
+"""Lines of log that a person is shown of one run."""
 
 
 class Report:
@@ -26,6 +30,7 @@ class Report:
         self._brief = brief
         self.handed = self.failed = 0
         self._fuel = self._cpu_ns = self._memory = 0
+        self._logged = 0
 
     def add(self, tried: Tried) -> None:
         self.handed += 1
@@ -36,7 +41,9 @@ class Report:
         if self._as_json:
             click.echo(json.dumps(_document(tried), ensure_ascii=False))
         elif not self._brief or not tried.is_handled:
-            click.echo("\n".join(_lines(tried)))
+            room = max(_MOST_LOGGED - self._logged, 0)
+            click.echo("\n".join(_lines(tried, tried.logs[:room])))
+            self._logged += len(tried.logs)
 
     def end(self) -> None:
         """For people, unless nothing was handed over."""
@@ -45,6 +52,8 @@ class Report:
         if not self.handed:
             click.echo("no events")
             return
+        if (more := self._logged - _MOST_LOGGED) > 0:
+            click.echo(f"{more} more lines were logged; --json shows all")
         taken = _taken(self._fuel // self.handed, self._cpu_ns / self.handed, self._memory)
         click.echo(f"{self.handed} handed over, {self.failed} failed; a call took on average {taken} at most")
 
@@ -70,13 +79,13 @@ def _json(event: Event) -> Any:
     return json.loads(encode_event(event))
 
 
-def _lines(tried: Tried) -> list[str]:
+def _lines(tried: Tried, logs: Sequence[LogLine]) -> list[str]:
     event, spent = tried.event, tried.spent
     taken = _taken(spent.fuel, spent.cpu_ns, spent.memory_bytes)
     lines = [f"{event.type} {event.id}: {tried.outcome}, {taken}"]
     if tried.reason:
         lines += [f"  {line}" for line in tried.reason.splitlines()]
-    lines += [f"  {line.level:5} {line.context}: {line.text}" for line in tried.logs]
+    lines += [f"  {line.level:5} {line.context}: {line.text}" for line in logs]
     if tried.logs_dropped:
         lines.append(f"  and {tried.logs_dropped} lines over the limit log_bytes")
     for sent in tried.published:

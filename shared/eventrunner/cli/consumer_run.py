@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 _EVENT: Final = "event.json"
+_SILENT_SECONDS: Final = 1.0
 _CACHE: Final = Path.home() / ".cache" / "eventrunner" / "modules"
 
 
@@ -125,7 +127,7 @@ def _trial(file: Path, name: str, stream: str, instance: str, module_cache: Path
     policy, _ = find_wasm_policy()
     cache = module_cache or (Path(settings.module_cache) if settings.module_cache else _CACHE)
     # Native code for a large module, such as one of Python, takes some 10 s, once.
-    with Console(stderr=True).status(f"loading {file}"):
+    with _said(f"loading {file}; a large module takes long, the first time"):
         return Trial(
             file.read_bytes(),
             name,
@@ -136,6 +138,22 @@ def _trial(file: Path, name: str, stream: str, instance: str, module_cache: Path
             settings.max_event_bytes,
             cache,
         )
+
+
+@contextlib.contextmanager
+def _said(what: str) -> Iterator[None]:
+    """On standard error while it lasts; where that is no terminal, once, if it lasts."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with console.status(what):
+            yield
+        return
+    timer = threading.Timer(_SILENT_SECONDS, lambda: print(what, file=sys.stderr, flush=True))
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextlib.contextmanager

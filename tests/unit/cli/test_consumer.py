@@ -39,8 +39,8 @@ def _taken_up(registry: Mirror, change: Change) -> None:
         return
     record = Consumer.from_json(change.value)
     if record.name in ("good", "bad"):
-        state, detail = ("ready", "") if record.name == "good" else ("failed", "it does not compile")
-        status = ConsumerStatus(state, 0, detail, record.updated, record.updated)  # type: ignore[arg-type]
+        state, replicas, detail = ("ready", 1, "") if record.name == "good" else ("failed", 0, "it does not compile")
+        status = ConsumerStatus(state, replicas, detail, record.updated, record.updated)  # type: ignore[arg-type]
         registry.put_later(CONSUMER_STATUS, change.key, status.to_json())
 
 
@@ -76,7 +76,7 @@ def test_deploying_waits_until_it_is_known_whether_it_runs(run: Callable[..., Re
     assert (bad.exit_code, bad.output.endswith("\nfailed: it does not compile\n")) == (1, True)
     lines = run("list", "acme").output.splitlines()
     assert ["failed, 0 replicas" in lines[0], lines[0].endswith(": it does not compile")] == [True, True]
-    assert "ready, 0 replicas" in lines[1]
+    assert "ready, 1 replica, " in lines[1]
 
 
 def test_wrong_use_exits_with_2(run: Callable[..., Result], wasm: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from eventrunner.access.identity import Identity
+from eventrunner.cli import consumer_run
 from eventrunner.cli.main import cli
 from eventrunner.events import Event, encode_event
 from nats.aio.client import Client
@@ -110,6 +111,25 @@ def test_what_fails_is_said_and_exits_with_1(folder: Path, run: Run) -> None:
     assert (outcome, "a loop" in reason) == ("unpublishable", True)
     shown = run(str(folder), "--events", "-", "--fuel", "100000000000", input=json.dumps(event("loop")))
     assert "  over the limit milliseconds = 1000\n1 handed over, 1 failed" in shown.output
+
+
+def test_of_very_many_lines_of_log_the_first_are_shown_and_the_others_counted(folder: Path, run: Run) -> None:
+    file = folder / "chatty.json"
+    file.write_text("\n".join(json.dumps(event("log", id=str(number))) for number in range(207)))
+    shown = run(str(folder), "--events", str(file)).output
+    assert shown.count("\n  warn  guest: ") == 200
+    assert "\n7 more lines were logged; --json shows all\n" in shown
+    assert [len(item["logs"]) for item in lines(run(str(folder), "--events", str(file), "--json"))] == [1] * 207
+
+
+def test_a_load_that_takes_long_is_told_once_where_there_is_no_terminal(
+    folder: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "event.json").write_text(json.dumps(event("count")))
+    assert "loading" not in run(str(folder), "--json").stderr
+    monkeypatch.setattr(consumer_run, "_SILENT_SECONDS", 0.0)
+    (tmp_path / "cache").rename(tmp_path / "before")
+    assert run(str(folder), "--json").stderr.count("loading ") == 1
 
 
 def test_repeated_events_are_summed_up(folder: Path, run: Run) -> None:

@@ -215,6 +215,13 @@ def test_what_is_over_a_limit_is_a_dead_letter_that_names_it(
     assert failures(world.handle(event("1", type))) == [("1", code, reason)]
 
 
+def test_what_is_published_elsewhere_fails_and_says_where_it_may_be(world: World) -> None:
+    # It has nowhere to answer to.
+    ((_, code, reason),) = failures(world.handle(event("1", "answer")))
+    may = "may publish only to events.acme.<type> or results.acme.<type>"
+    assert (code, reason) == (422, f"published to ''; a consumer of acme {may}")
+
+
 def test_an_event_may_not_come_through_consumers_for_ever(world: World) -> None:
     last, beyond = event("1", "echo", causehops=MOST_HOPS - 1), event("2", "echo", causehops=MOST_HOPS)
     outcomes = world.handle(last, beyond)

@@ -326,7 +326,8 @@ def test_the_policy_decides(front, holder, method, path, status):
     answer = front.call(method, path, {"user": USER, "publisher": PUBLISHER, "admin": ADMIN}[holder])
     assert answer[0] == status
     if status == 403:
-        assert_problem(answer, 403)
+        problem = assert_problem(answer, 403)
+        assert str(problem["detail"]).startswith("You lack the permission '")
         assert front.echo.seen == []
 
 

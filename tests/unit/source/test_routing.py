@@ -102,7 +102,8 @@ def test_a_tenant_that_cannot_be_one_is_not_routed(tenant: str) -> None:
 
 def _of_a_consumer(*events: dict[str, Any], form: str) -> Reply:
     """`form`: how the reply is written, each of which another part of the source takes care of."""
-    read = [Event(id=item["id"], source=item["source"], type=item["type"], tenantid=item["tenantid"]) for item in events]
+    names = ("id", "source", "type", "tenantid")
+    read = [Event(**{name: item[name] for name in names}) for item in events]
     match form:
         case "batch":
             return reply(*events)

@@ -9,6 +9,7 @@ EventRunnerError
 │   ├── NotWebAssembly      no module or component at all; defined in `wasm.binary`
 │   ├── ForbiddenImport, ForbiddenSigner, NoHandler
 │   │                       a module may be no consumer; defined in `api.admission`
+│   ├── OverPlan            more than a tenant's plan allows; defined in `billing.consumer_limits`
 │   ├── SignatureError      a module's signature is not accepted; defined in `wasm.signature_errors`
 │   └── RuleSyntaxError     GRL text that does not compile; defined in `rules.errors`
 ├── Unauthenticated         no or unknown credentials

@@ -8,7 +8,7 @@ from threading import Lock
 
 from eventrunner.access.identity import Identity
 from eventrunner.api.recording import RecordingMirror
-from eventrunner.billing.plans import shipped_plan
+from eventrunner.billing.plans import Plan, parse_plan, shipped_plan
 from eventrunner.errors import Conflict, Forbidden, InvalidInput, NotFound
 from eventrunner.settings import Settings
 from eventrunner.storage import records
@@ -125,6 +125,16 @@ class Backend:
             return record
         shipped = shipped_plan(name)
         return None if shipped is None else shipped.to_json()
+
+    def plan_of(self, tenant: str) -> Plan:
+        """The tenant's plan, or the standard one for a tenant without a record. Raises NotFound for a plan that is
+        neither stored nor shipped."""
+        record = self.known(records.TENANTS, check_tenant(tenant))
+        name = (Tenant(tenant) if record is None else Tenant.from_json(record)).plan
+        document = self.plan_document(name)
+        if document is None:
+            raise NotFound(f"There is no plan {name}.")
+        return parse_plan(document, name)
 
     def plan_entry(self, name: str) -> tuple[bytes, int] | None:
         """With its revision, which is 0 for one that ships."""

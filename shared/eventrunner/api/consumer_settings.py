@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from typing import Final, Literal, NamedTuple
 
-import msgspec
 from flask import Request
 
 from eventrunner.api.bodies import read_choice, refuse_unknown
+from eventrunner.billing.consumer_limits import HARD_LIMITS
+from eventrunner.billing.plans import Plan
 from eventrunner.errors import FieldError, InvalidInput
-from eventrunner.storage import records
 from eventrunner.storage.records import Limits, Subscription
 
 __all__ = [
-    "CEILINGS",
     "DEPLOYED_STREAMS",
     "INSTANCES",
     "MOST_WORDS",
@@ -32,13 +31,11 @@ _NOT_BEFORE: Final = (
     "`stream` out: on `results` a consumer is handed the events after the rules."
 )
 INSTANCES: Final = ("fresh", "reuse")
-CEILINGS: Final[dict[str, int]] = msgspec.structs.asdict(records.CEILINGS)
-"""By the name of the limit."""
 MOST_WORDS: Final = 32
 """Types, and sources, that a consumer may name."""
 WORD_PATTERN: Final = r"^[^\u0000-\u001f\u007f]{1,256}$"
 _WORD: Final = re.compile(WORD_PATTERN)
-_KNOWN: Final = frozenset({"stream", "type", "source", "ordered", "instance", *CEILINGS})
+_KNOWN: Final = frozenset({"stream", "type", "source", "ordered", "instance", *HARD_LIMITS})
 
 
 class ConsumerSettings(NamedTuple):
@@ -47,11 +44,11 @@ class ConsumerSettings(NamedTuple):
     instance: Literal["fresh", "reuse"]
 
 
-def read_settings(request: Request) -> ConsumerSettings:
-    """Raises InvalidInput that names every wrong parameter."""
+def read_settings(request: Request, plan: Plan) -> ConsumerSettings:
+    """Raises InvalidInput that names every wrong parameter, OverPlan."""
     refuse_unknown(request.args, _KNOWN)
     problems: list[FieldError] = []
-    limits = {name: number for name in CEILINGS if (number := _number(request, name, problems)) is not None}
+    asked = {name: number for name in HARD_LIMITS if (number := _number(request, name, problems)) is not None}
     types, sources = _words(request, "type", problems), _words(request, "source", problems)
     if request.args.get("stream") == "events":
         problems.append(FieldError("stream", _NOT_BEFORE))
@@ -62,16 +59,16 @@ def read_settings(request: Request) -> ConsumerSettings:
     ordered = read_choice(request.args, "ordered", ("true", "false")) == "true"
     instance = read_choice(request.args, "instance", INSTANCES)
     subscription = Subscription("results", types, sources, ordered)
-    return ConsumerSettings(subscription, Limits(**limits), "reuse" if instance == "reuse" else "fresh")
+    return ConsumerSettings(subscription, plan.consumer_limits(asked), "reuse" if instance == "reuse" else "fresh")
 
 
 def _number(request: Request, name: str, problems: list[FieldError]) -> int | None:
     text = request.args.get(name)
     if text is None:
         return None
-    if text.isascii() and text.isdigit() and len(text) < 16 and 1 <= int(text) <= CEILINGS[name]:
+    if text.isascii() and text.isdigit() and len(text) < 16 and 1 <= int(text) <= HARD_LIMITS[name]:
         return int(text)
-    problems.append(FieldError(name, f"a whole number from 1 to {CEILINGS[name]}"))
+    problems.append(FieldError(name, f"a whole number from 1 to {HARD_LIMITS[name]}"))
     return None
 
 

@@ -73,7 +73,7 @@ class ConsumerCalls:
     def put(self, request: Request, identity: Identity, tenant: str, name: str) -> Response:
         self._check_access(identity, tenant)
         _check_name(name)
-        settings, condition = read_settings(request), Condition(request)
+        settings, condition = read_settings(request, self._backend.plan_of(tenant)), Condition(request)
         if request.mimetype != WASM:
             raise UnsupportedMedia(f"Content type {request.mimetype or 'missing'}: send {WASM}.")
         if not self._uploads.acquire(timeout=_PATIENCE):

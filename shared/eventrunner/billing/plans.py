@@ -1,4 +1,4 @@
-"""Plans: what a tenant pays for what.
+"""Plans: what a tenant pays for what, and what its consumers may have.
 
 A plan is a document (JSON in the registry, YAML where it ships) in which every number with a fraction is a string, so
 that no amount ever passes through a float.
@@ -7,15 +7,17 @@ that no amount ever passes through a float.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from importlib.resources import files
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
+from eventrunner.billing.consumer_limits import ConsumerLimits
 from eventrunner.billing.meters import METERS, QUANTITY_DIGITS
 from eventrunner.errors import FieldError, InvalidInput, MalformedBody
+from eventrunner.storage.records import Limits
 
 __all__ = [
     "Charge",
@@ -107,6 +109,11 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """Digits after the point of an amount."""
     charges: list[Charge]
     """Their lines stand on the invoice in this order."""
+    consumers: ConsumerLimits = ConsumerLimits()
+
+    def consumer_limits(self, asked: Mapping[str, int]) -> Limits:
+        """Of a consumer that asks for these, by the name of the limit. Raises OverPlan."""
+        return self.consumers.choose(asked, self.name)
 
     def to_json(self) -> bytes:
         return msgspec.json.encode(self)
@@ -173,6 +180,8 @@ def _problems(plan: Plan, name: str | None) -> Iterator[FieldError]:
     for index, charge in enumerate(plan.charges):
         for problem in _charge_problems(charge):
             yield FieldError(f"charges[{index}].{problem.field}", problem.message)
+    for problem in plan.consumers.problems():
+        yield FieldError(f"consumers.{problem.field}", problem.message)
 
 
 def _charge_problems(charge: Charge) -> Iterator[FieldError]:

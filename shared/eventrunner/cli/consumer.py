@@ -47,7 +47,7 @@ for _subcommand in (new, build, run_, logs, *SIGNATURE_COMMANDS):
 @click.option("--source", "sources", multiple=True, help="From this source only. Repeatable.")
 @click.option("--ordered", is_flag=True, help="One event after the other.")
 @instance_option
-@limit_options
+@limit_options(None)
 @click.option(
     "--wait",
     type=click.FloatRange(0),
@@ -69,7 +69,8 @@ def deploy(
     **settings: Any,
 ) -> None:
     """Store FILE (a WebAssembly component, or a waPC module) as the consumer TENANT/NAME, or in its place. It must be
-    signed with one of the tenant's keys. Waits until it is known whether it runs; ends with 1 if it does not."""
+    signed with one of the tenant's keys. Its limits come from the tenant's plan, which also says how much may be asked
+    for. Waits until it is known whether it runs; ends with 1 if it does not."""
     code = file.read_bytes()
     try:
         read_module(code)

@@ -56,7 +56,7 @@ _CACHE: Final = Path.home() / ".cache" / "eventrunner" / "modules"
     type=click.Choice(INSTANCES),
     help="For each event, or for many.  [default: what project.json says, else fresh]",
 )
-@limit_options
+@limit_options(Limits())
 @click.option("--repeat", type=click.IntRange(min=1), default=1, help="Hand each event over so many times.")
 @click.option(
     "--module-cache",
@@ -79,7 +79,8 @@ def run(
     """Hand events to a module, without a platform. Exits 1 if some were not handled.
 
     FILE is WebAssembly, DIR a project that `eventrunner consumer build` has built. Shown is for each event what came of
-    it, what was published and logged, and what it took: fuel, CPU time, memory. Each is tried once.
+    it, what was published and logged, and what it took: fuel, CPU time, memory. Each is tried once. The limits are
+    those of a plan that says nothing of them.
     """
     if (type_ and not live) or (live and events):
         raise click.UsageError("--type goes with --live, and --events does not.")

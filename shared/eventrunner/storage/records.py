@@ -31,7 +31,6 @@ from eventrunner.ids import new_id
 from eventrunner.tenancy import check_tenant
 
 __all__ = [
-    "CEILINGS",
     "CONSUMERS",
     "CONSUMER_STATUS",
     "IDEMPOTENCY",
@@ -210,17 +209,6 @@ class Limits(msgspec.Struct, frozen=True):
     publishes: int = 100
     log_bytes: int = 64 * 1024
     """Lines of the log over it are dropped; the call goes on."""
-
-
-CEILINGS: Final = Limits(
-    fuel=100_000_000_000,
-    milliseconds=30_000,
-    memory_bytes=512 * 1024 * 1024,
-    output_bytes=8 * 1024 * 1024,
-    publishes=10_000,
-    log_bytes=1024 * 1024,
-)
-"""The most that a consumer may be given."""
 
 
 class Consumer(Record):

@@ -38,7 +38,7 @@ BEYOND_SCHEMA: Final = {
     "rules-explain-all": "event.*",
     "tenants-put": "id|plan|adapters.*|routes.*|",
     "tenants-delete": "confirm",
-    "plans-put": r"name|charges\[\d+\]\.tiers.*",
+    "plans-put": r"name|charges\[\d+\]\.tiers.*|consumers\.defaults\..*",
     "usage-get": f"{_TIMES}|tz|window",
     "billing-close": "period",
     "analytics-rebuild": "tenant|cursor",

@@ -173,6 +173,49 @@ def test_bytes_that_are_removed_before_their_record_is_written_are_put_back(
     assert modules(call).read(sha(GOOD)) == GOOD
 
 
+class TestLimitsOfThePlan:
+    @pytest.fixture
+    def small(self, call: Caller) -> Iterator[Caller]:
+        consumers = {"ceilings": {"fuel": 1000, "milliseconds": 50}, "defaults": {"fuel": 500, "publishes": 7}}
+        call("PUT", "plans/small", {"charges": [], "consumers": consumers})
+        call.json("PUT", "tenants/acme", {"plan": "small"}, status=200)
+        yield call
+        call("PUT", "tenants/acme", {})
+
+    def test_what_is_not_asked_for_comes_from_it(self, small: Caller) -> None:
+        limits = put(small, "acme/alerts?publishes=8", GOOD)["limits"]
+        assert limits == {
+            "fuel": 500, "milliseconds": 50, "memory_bytes": 64 * 1024**2, "output_bytes": 1024**2, "publishes": 8,
+            "log_bytes": 64 * 1024,
+        }  # fmt: skip
+        assert small.json("GET", "consumers/acme/alerts")["limits"] == limits
+
+    def test_more_is_refused_with_the_limit_the_plan_and_its_ceiling(self, small: Caller) -> None:
+        put(small, "acme/alerts?fuel=1000", GOOD)
+        problem = small.problem(422, "PUT", "consumers/acme/alerts?fuel=1001&milliseconds=51", GOOD, **WASM)
+        assert problem["type"] == "urn:eventrunner:error:over-plan"
+        assert "plan small allows fuel of at most 1000, milliseconds of at most 50" in problem["detail"]
+        assert [item["field"] for item in problem["errors"]] == ["fuel", "milliseconds"]
+        assert small.json("GET", "consumers/acme/alerts")["limits"]["fuel"] == 1000
+
+    def test_another_tenant_has_those_of_its_own(self, small: Caller) -> None:
+        assert put(small, "globex/alerts?fuel=100000000000", GOOD)["limits"]["milliseconds"] == 1000
+
+    def test_what_was_admitted_stays_until_the_next_upload(self, small: Caller) -> None:
+        made = put(small, "acme/alerts?fuel=900", GOOD)
+        small.json("PUT", "plans/small", {"charges": [], "consumers": {"ceilings": {"fuel": 800}}}, status=200)
+        assert small.json("GET", "consumers/acme/alerts") == made
+        problem = small.problem(422, "PUT", "consumers/acme/alerts?fuel=900", GOOD, **WASM)
+        assert "fuel of at most 800" in problem["detail"]
+        assert put(small, "acme/alerts", GOOD, 200)["limits"]["fuel"] == 800
+
+    def test_a_plan_over_the_platforms_bound_is_not_taken(self, call: Caller) -> None:
+        consumers = {"ceilings": {"fuel": 10**11 + 1}}
+        problem = call.problem(422, "PUT", "plans/huge", {"charges": [], "consumers": consumers})
+        assert [item["field"] for item in problem["errors"]] == ["consumers.ceilings.fuel"]
+        call.problem(404, "GET", "plans/huge")
+
+
 class TestRefused:
     @pytest.mark.parametrize(
         ("body", "found"),

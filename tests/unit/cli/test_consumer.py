@@ -20,7 +20,7 @@ from support_wasm import register_key, signed_component
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Result]]:
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirror]:
     with served_api(tmp_path_factory.mktemp("api")) as (url, registry), pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVENTRUNNER_URL", url)
         patch.setenv("EVENTRUNNER_KEY", sign(Identity("root", "", ("admin",))))
@@ -29,8 +29,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Resu
         follower = Mirror(os.environ["EVENTRUNNER_NATS_URL"], (CONSUMERS,))
         follower.on_change(lambda change: _taken_up(follower, change))
         follower.start()
-        yield lambda *arguments: CliRunner().invoke(cli, ["consumer", *arguments])
+        yield registry
         follower.close()
+
+
+@pytest.fixture
+def run(platform: Mirror) -> Callable[..., Result]:
+    return lambda *arguments: CliRunner().invoke(cli, ["consumer", *arguments])
 
 
 def _taken_up(registry: Mirror, change: Change) -> None:
@@ -67,6 +72,28 @@ def test_a_consumer_is_deployed_shown_listed_and_removed(run: Callable[..., Resu
     assert listed.startswith(f"alerts  component of {wasm.stat().st_size} bytes, stored, 0 replicas, ")
     assert run("remove", "acme/alerts").output == "acme/alerts is removed\n"
     assert run("list", "acme").output == "acme has no consumers\n"
+
+
+def test_limits_that_are_not_given_come_from_the_plan(platform: Mirror, run: Callable[..., Result], wasm: Path) -> None:
+    plan = {"name": "small", "charges": [], "consumers": {"ceilings": {"fuel": 70}, "defaults": {"publishes": 3}}}
+    platform.put("plans", "small", json.dumps(plan).encode())
+    platform.put("tenants", "tiny", Tenant("tiny", plan="small").to_json())
+    register_key(platform, "tiny")
+    assert run("deploy", "tiny/alerts", str(wasm), "--wait", "0").exit_code == 0
+    limits = json.loads(run("show", "tiny/alerts", "--json").output)["limits"]
+    assert (limits["fuel"], limits["publishes"], limits["milliseconds"]) == (70, 3, 1000)
+    assert "fuel           70\n" in run("show", "tiny/alerts").output
+    refused = str(run("deploy", "tiny/alerts", str(wasm), "--wait", "0", "--fuel", "71").exception)
+    assert refused.startswith("The plan small allows fuel of at most 70. Ask for no more")
+    assert refused.count("at most 70") == 1
+
+
+def test_the_help_says_where_limits_come_from(run: Callable[..., Result]) -> None:
+    shown = " ".join(run("deploy", "--help").output.split())
+    assert shown.count("[default: (the plan's); 1<=x<=") == 6
+    assert "--publishes INTEGER RANGE Limit of one call. [default: 100; 1<=x<=10000]" in " ".join(
+        run("run", "--help").output.split()
+    )
 
 
 def test_deploying_waits_until_it_is_known_whether_it_runs(run: Callable[..., Result], wasm: Path) -> None:

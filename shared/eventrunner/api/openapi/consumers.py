@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from eventrunner.api.consumer_settings import CEILINGS, DEPLOYED_STREAMS, INSTANCES, MOST_WORDS, WORD_PATTERN
+from eventrunner.api.consumer_settings import DEPLOYED_STREAMS, INSTANCES, MOST_WORDS, WORD_PATTERN
 from eventrunner.api.consumers import WASM
 from eventrunner.api.openapi.call import Answer, Body, Call, Parameter, json_answer
 from eventrunner.api.openapi.parameters import (
@@ -22,6 +22,7 @@ from eventrunner.api.openapi.parameters import (
     tagged,
 )
 from eventrunner.api.texts import NAME_PATTERN, Time
+from eventrunner.billing.consumer_limits import HARD_LIMITS
 from eventrunner.storage.consumer_logs import MOST_LINES, LogEntry
 from eventrunner.storage.records import Limits, StoredModule, Subscription
 
@@ -60,6 +61,7 @@ class ConsumerDocument(msgspec.Struct):
     """Id of the tenant's signing key."""
     subscription: Subscription
     limits: Limits
+    """In force since the last upload, whatever has become of the tenant's plan."""
     instance: Literal["fresh", "reuse"]
     created: Time | None
     updated: Time | None
@@ -81,10 +83,8 @@ def _words(name: str, description: str) -> Parameter:
 
 
 def _number(name: str) -> Parameter:
-    default: int = getattr(Limits(), name)
-    return Parameter(
-        name, {"type": "integer", "minimum": 1, "maximum": CEILINGS[name], "default": default}, "Of one call, at most"
-    )
+    schema = {"type": "integer", "minimum": 1, "maximum": HARD_LIMITS[name]}
+    return Parameter(name, schema, "Of one call, at most. The tenant's plan has the default, and may allow less")
 
 
 _ALL: Final = "/api/v1/consumers/{tenant}"
@@ -96,7 +96,7 @@ _SETTINGS: Final = (
     _words("source", "From this source only. May be repeated"),
     choice("ordered", ("true", "false"), "One event after the other", default="false"),
     choice("instance", INSTANCES, "A new instance for each event, or one for many", default="fresh"),
-    *map(_number, CEILINGS),
+    *map(_number, HARD_LIMITS),
 )
 
 CALLS: Final = (

@@ -109,8 +109,10 @@ def show_(consumer: OwnedName, as_json: bool) -> None:
     found = run(lambda api: api.call("GET", path("consumers", *consumer)))
     lines = [_line(found)]
     lines.append(f"  signed by      {found['signed_by'] or 'nobody'}")
+    lines.append(f"  instance       {found['instance']}")
+    parts = found | {"status": found["status"] | {"skipped": _skipped(found["status"]["skipped"])}}
     for part in ("module", "subscription", "limits", "status"):
-        lines += [f"  {part}", *(f"    {name:14} {_text(value)}" for name, value in (found[part] or {}).items())]
+        lines += [f"  {part}", *(f"    {name:14} {_text(value)}" for name, value in (parts[part] or {}).items())]
     show(found, as_json, "\n".join(lines))
 
 
@@ -136,6 +138,10 @@ def _line(item: dict[str, Any]) -> str:
 
 def _replicas(count: int) -> str:
     return "1 replica" if count == 1 else f"{count} replicas"
+
+
+def _skipped(told: dict[str, Any] | None) -> str:
+    return f"{told['messages']} messages, {told['first']} to {told['last']}" if told else "none"
 
 
 def _text(value: Any) -> str:

@@ -85,7 +85,7 @@ def _lines(tried: Tried, logs: Sequence[LogLine]) -> list[str]:
     lines = [f"{event.type} {event.id}: {tried.outcome}, {taken}"]
     if tried.reason:
         lines += [f"  {line}" for line in tried.reason.splitlines()]
-    lines += [f"  {line.level:5} {line.context}: {line.text}" for line in logs]
+    lines += [f"  {line.level:5} {line.context}{': ' if line.context else ''}{line.text}" for line in logs]
     if tried.logs_dropped:
         lines.append(f"  and {tried.logs_dropped} lines over the limit log_bytes")
     for sent in tried.published:

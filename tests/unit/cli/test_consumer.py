@@ -12,7 +12,15 @@ from click.testing import CliRunner, Result
 from eventrunner.access.identity import Identity
 from eventrunner.cli.main import cli
 from eventrunner.storage.mirror import Mirror
-from eventrunner.storage.records import CONSUMER_STATUS, CONSUMERS, Consumer, ConsumerStatus, Tenant
+from eventrunner.storage.records import (
+    CONSUMER_STATUS,
+    CONSUMERS,
+    Consumer,
+    ConsumerStatus,
+    SkippedMessages,
+    Tenant,
+    skipped_key,
+)
 from eventrunner.storage.registry import Change
 from support_api import served_api
 from support_identity import sign
@@ -57,21 +65,31 @@ def wasm(tmp_path: Path) -> Path:
 
 
 def test_a_consumer_is_deployed_shown_listed_and_removed(run: Callable[..., Result], wasm: Path) -> None:
-    deployed = run(
-        "deploy", "acme/alerts", str(wasm), "--wait", "0", "--type", "order.*", "--type", "refund", "--fuel", "5000"
-    )
+    settings = ("--type", "order.*", "--type", "refund", "--fuel", "5000", "--instance", "reuse")
+    deployed = run("deploy", "acme/alerts", str(wasm), "--wait", "0", *settings)
     assert (deployed.exit_code, deployed.exception) == (0, None)
     assert deployed.output.startswith("acme/alerts is stored: component of 3")
     assert "stored: Its WebAssembly is checked and stored, and nothing has taken it up yet." in deployed.output
     shown = run("show", "acme/alerts").output
     assert "order.*, refund" in shown
     assert "wasi:random/random@0.2.0" in shown
+    assert "\n  instance       reuse\n" in shown
     document = json.loads(run("show", "acme/alerts", "--json").output)
     assert (document["limits"]["fuel"], document["limits"]["publishes"]) == (5000, 100)
     listed = run("list", "acme").output
     assert listed.startswith(f"alerts  component of {wasm.stat().st_size} bytes, stored, 0 replicas, ")
     assert run("remove", "acme/alerts").output == "acme/alerts is removed\n"
     assert run("list", "acme").output == "acme has no consumers\n"
+
+
+def test_what_was_skipped_is_shown_with_its_time(platform: Mirror, run: Callable[..., Result], wasm: Path) -> None:
+    assert run("deploy", "acme/slow", str(wasm), "--wait", "0").exit_code == 0
+    assert "    skipped        none\n" in run("show", "acme/slow").output
+    skipped = SkippedMessages(3, "2026-01-31T12:00:00Z", "2026-01-31T12:05:00Z")
+    platform.put(CONSUMER_STATUS, skipped_key("acme", "slow"), skipped.to_json())
+    told = "3 messages, 2026-01-31T12:00:00Z to 2026-01-31T12:05:00Z"
+    assert f"    skipped        {told}\n" in run("show", "acme/slow").output
+    assert run("remove", "acme/slow").exit_code == 0
 
 
 def test_limits_that_are_not_given_come_from_the_plan(platform: Mirror, run: Callable[..., Result], wasm: Path) -> None:

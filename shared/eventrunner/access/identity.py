@@ -17,7 +17,7 @@ import jwt
 
 from eventrunner.access.key_sets import KeySet, parse_keys
 from eventrunner.clock import Clock, utc_now
-from eventrunner.errors import ConfigurationError, Unauthenticated
+from eventrunner.errors import ConfigurationError, EventRunnerError, Unauthenticated, Unavailable
 
 __all__ = ["AUDIENCE", "ISSUER", "LIFETIME_SECONDS", "Identity", "Signer", "Verifier", "make_keys"]
 
@@ -117,8 +117,8 @@ class Verifier:
         self._verified: dict[str, tuple[Identity, float, str, jwt.PyJWK]] = {}
 
     def verify(self, authorization: str | None) -> Identity:
-        """Reads the header `Authorization`. Raises Unauthenticated unless it holds a living token of the issuer, and
-        what KeySet raises."""
+        """Reads the header `Authorization`. Raises Unauthenticated unless it holds a living token of the issuer,
+        Unavailable for one of the gateway that was one, and what KeySet raises."""
         if not authorization:
             raise Unauthenticated(f"The request did not come from {self._issuer}: it carries no identity.")
         now = self._clock().timestamp()
@@ -130,8 +130,15 @@ class Verifier:
             self._verified[authorization] = known
         identity, expires, *_ = known
         if now >= expires + _LEEWAY_SECONDS:
-            raise Unauthenticated("The identity has expired.")
+            raise self._expired()
         return identity
+
+    def _expired(self) -> EventRunnerError:
+        if self._issuer == ISSUER:
+            # The caller's own credentials were good, and have another life: it is the way here that took so long, or a
+            # clock that was set.
+            return Unavailable("The request was on its way for longer than it is vouched for; send it again.", 1.0)
+        return Unauthenticated("The identity has expired.")
 
     def _read(self, authorization: str, now: float) -> tuple[Identity, float, str, jwt.PyJWK]:
         scheme, _, token = authorization.partition(" ")

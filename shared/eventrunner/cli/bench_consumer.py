@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +23,7 @@ from rich.table import Table
 
 from eventrunner.access.identity import make_keys
 from eventrunner.access.senders import SourceSigner, audience_of
-from eventrunner.cli.consumer_build import build_project
-from eventrunner.cli.guest_projects import write_project
+from eventrunner.cli.bench_guests import LANGUAGES, build_echo
 from eventrunner.cli.processes import cpu_by_part
 from eventrunner.errors import Unavailable
 from eventrunner.events import Event, encode_batch
@@ -49,17 +48,13 @@ __all__ = ["ConsumerFigures", "consumer_table", "measure_consumer"]
 _TENANT, _NAME, _NAMESPACE = "bench", "echo", "bench"
 _AUDIENCE: Final = audience_of("serving.knative.dev/v1", "Service", _NAMESPACE, kubernetes_name(_TENANT, _NAME))
 _IN, _OUT, _USED = "BENCHIN", "BENCHOUT", "BENCHUSED"
-_EVENTS: Final = 60_000
+_EVENTS: Final = {"c": 60_000, "python": 15_000}
 _MESSAGE: Final = 500
 """Events, as in those of the event engine."""
 _DATA: Final = (
     b'{"year":2013,"month":1,"day":1,"dep_time":517,"sched_dep_time":515,"dep_delay":2,"arr_time":830,'
     b'"sched_arr_time":819,"arr_delay":11,"carrier":"UA","flight":1545,"origin":"EWR","dest":"IAH"}'
 )
-_ECHO: Final = """
-#include "eventrunner.h"
-text handle_message(message msg) { return publish(msg.subject, msg.body); }
-"""
 _INSTANCES: Final[tuple[Literal["fresh", "reuse"], ...]] = ("fresh", "reuse")
 _PATIENCE: Final = 300.0
 
@@ -75,6 +70,7 @@ class _Place:
 
 @dataclass(slots=True)
 class ConsumerFigures:
+    guest: str
     instances: str
     events_per_second: float
     """Taken from the stream, handled, published and metered, and acked."""
@@ -86,38 +82,46 @@ class ConsumerFigures:
 
 
 async def measure_consumer(folder: Path) -> list[ConsumerFigures]:
-    """A guest in C that publishes what it is handed. Raises ConfigurationError where it cannot be built."""
-    write_project("c", _NAME, folder / "project")
-    (folder / "project" / "src" / "consumer.c").write_text(_ECHO)
+    """Guests that publish what they are handed. Raises ConfigurationError where one cannot be built."""
     secret = SecretKey.generate()
-    code = sign((await asyncio.to_thread(build_project, folder / "project")).read_bytes(), secret)
+    codes = {
+        language: sign(await asyncio.to_thread(build_echo, language, folder / language), secret)
+        for language in LANGUAGES
+    }
     keys = make_keys("bench")
     async with _nats(folder) as url:
         client = await connect(url, name="eventrunner bench")
         try:
             await _make_streams(client)
-            await asyncio.to_thread(_keep, url, code, secret)
+            await asyncio.to_thread(_keep, url, codes.values(), secret)
             async with _desk(client, SourceSigner(keys)) as desk_url:
                 place = _Place(folder, url, desk_url, keys)
-                return [await _measure(client, place, code, instances) for instances in _INSTANCES]
+                return [
+                    await _measure(client, place, language, code, instances)
+                    for language, code in codes.items()
+                    for instances in _INSTANCES
+                ]
         finally:
             await disconnect(client)
 
 
-async def _measure(client: Client, place: _Place, code: bytes, instances: Literal["fresh", "reuse"]) -> ConsumerFigures:
+async def _measure(
+    client: Client, place: _Place, language: str, code: bytes, instances: Literal["fresh", "reuse"]
+) -> ConsumerFigures:
     await asyncio.to_thread(_register, place.nats_url, code, instances)
-    await _publish(client)
+    messages = _EVENTS[language] // _MESSAGE
+    await _publish(client, messages)
     started = time.perf_counter()
     with _function(place) as (function, port):
         await _until_loaded(port, SourceSigner(place.keys))
         first = time.perf_counter() - started
         with _adapter(place, port) as adapter:
             api = JetStreamApi(client)
-            there, began, before = _EVENTS // _MESSAGE, 0.0, (0.0, 0.0)
+            there, began, before = messages, 0.0, (0.0, 0.0)
             async with asyncio.timeout(_PATIENCE):
                 while True:
                     left = int((await api.request(f"STREAM.INFO.{_IN}"))["state"]["messages"])
-                    if not began and left < _EVENTS // _MESSAGE:
+                    if not began and left < messages:
                         # From here on, so that the start of the adapter does not count.
                         there, began, before = left, time.perf_counter(), (_cpu(function), _cpu(adapter))
                     if not left:
@@ -126,7 +130,8 @@ async def _measure(client: Client, place: _Place, code: bytes, instances: Litera
             events = there * _MESSAGE
             seconds = time.perf_counter() - began
             used, carried = _cpu(function) - before[0], _cpu(adapter) - before[1]
-    return ConsumerFigures(instances, events / seconds, used / events * 1e6, carried / events * 1e6, first)
+    rate, name = events / seconds, LANGUAGES[language]
+    return ConsumerFigures(name, instances, rate, used / events * 1e6, carried / events * 1e6, first)
 
 
 @asynccontextmanager
@@ -170,11 +175,12 @@ def _project() -> Project:
     return find_project()
 
 
-def _keep(url: str, code: bytes, secret: SecretKey) -> None:
+def _keep(url: str, codes: Iterable[bytes], secret: SecretKey) -> None:
     mirror = Mirror(url, (SIGNING_KEYS,))
     public = secret.public
     try:
-        ModuleStore(mirror).keep(code)
+        for code in codes:
+            ModuleStore(mirror).keep(code)
         record = SigningKey(_TENANT, public.id, public.to_text())
         mirror.put(SIGNING_KEYS, tenant_key(_TENANT, public.id), record.to_json())
     finally:
@@ -191,9 +197,9 @@ def _register(url: str, code: bytes, instances: Literal["fresh", "reuse"]) -> No
         mirror.close()
 
 
-async def _publish(client: Client) -> None:
+async def _publish(client: Client, messages: int) -> None:
     headers = {"Content-Type": BATCH_TYPE, "Content-Encoding": "zstd", "Eventrunner-Count": str(_MESSAGE)}
-    for start in range(0, _EVENTS, _MESSAGE):
+    for start in range(0, messages * _MESSAGE, _MESSAGE):
         body = bracket(pack(encode_batch([_event(start + number) for number in range(_MESSAGE)])[1:-1]))
         await client.publish(f"{_IN.lower()}.{_TENANT}", body, headers=headers)
     await client.flush(30)
@@ -294,12 +300,13 @@ def _cpu(pid: int) -> float:
 
 
 def consumer_table(figures: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(title="one process of a consumer: stream → adapter → function (echo in C) → stream")
-    columns = ("instances", "events/s", "CPU µs an event: function", "source", "ready after, s")
+    table = Table(title="one process of a consumer: stream → adapter → function (an echo) → stream")
+    columns = ("guest", "instances", "events/s", "CPU µs an event: function", "source", "ready after, s")
     for title in columns:
-        table.add_column(title, justify="left" if title == "instances" else "right")
+        table.add_column(title, justify="left" if title in ("guest", "instances") else "right")
     for item in figures:
         table.add_row(
+            item["guest"],
             item["instances"],
             f"{item['events_per_second']:,.0f}",
             f"{item['function_cpu']:.0f}",

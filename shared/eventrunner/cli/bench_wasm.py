@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -13,8 +14,7 @@ import wasmtime
 from rich.console import Console
 from rich.table import Table
 
-from eventrunner.cli.consumer_build import build_project
-from eventrunner.cli.guest_projects import write_project
+from eventrunner.cli.bench_guests import LANGUAGES, build_echo
 from eventrunner.errors import ConfigurationError, Unavailable
 from eventrunner.storage.records import Limits
 from eventrunner.wasm.engine import shared_engine
@@ -34,18 +34,6 @@ _EVENT: Final = (
     b'"time":"2013-01-01T05:15:00Z","data":{"year":2013,"month":1,"day":1,"dep_time":517,"sched_dep_time":515,'
     b'"dep_delay":2,"arr_time":830,"sched_arr_time":819,"arr_delay":11,"carrier":"UA","flight":1545,"origin":"EWR"}}'
 )
-_ECHO_C: Final = """
-#include "eventrunner.h"
-text handle_message(message msg) { return publish(msg.subject, msg.body); }
-"""
-_ECHO_PYTHON: Final = """
-from wit_world import exports
-from wit_world.imports import consumer
-
-class Handler(exports.Handler):
-    def handle_message(self, msg):
-        consumer.publish(msg)
-"""
 _DELIVERED: Final = len(b"\x81\xa7message")
 """Bytes before the message within what a waPC module is delivered, in msgpack; the rest is what `Publish` takes."""
 _ECHO_WAPC: Final = f"""
@@ -88,17 +76,9 @@ def measure_wasm(console: Console) -> list[WasmFigures]:
 
 
 def _guests(folder: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    yield "C", lambda: _project("c", folder / "c", {"src/consumer.c": _ECHO_C})
-    yield "Python", lambda: _project("python", folder / "python", {"src/app.py": _ECHO_PYTHON})
+    for language, name in LANGUAGES.items():
+        yield name, partial(build_echo, language, folder / language)
     yield "waPC (text form)", lambda: bytes(wasmtime.wat2wasm(_ECHO_WAPC))
-
-
-def _project(language: str, folder: Path, source: Mapping[str, str]) -> bytes:
-    """A project as `eventrunner consumer new` writes it, with another handler. Raises ConfigurationError."""
-    write_project(language, "echo", folder)
-    for path, text in source.items():
-        (folder / path).write_text(text)
-    return build_project(folder).read_bytes()
 
 
 def _measure(guest: str, code: bytes) -> Iterator[WasmFigures]:

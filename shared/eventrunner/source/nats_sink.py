@@ -9,7 +9,6 @@ fails: the component has to publish its reply to the message's `reply-to`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from http import HTTPStatus
 from typing import Final
 
@@ -32,6 +31,7 @@ from eventrunner.storage.jetstream import JetStreamApi, JetStreamError, connect,
 __all__ = ["NatsSink"]
 
 _CONNECT_SECONDS: Final = 5.0
+_CANCEL_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 5.0
 """Between two looks for a stream that takes the subjects."""
 _HEADERS: Final = {"Content-Type": STRUCTURED_TYPE}
@@ -72,9 +72,12 @@ class NatsSink:
         connecting, self._connecting = self._connecting, None
         if connecting is None:
             return
-        connecting.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await disconnect(await connecting)
+        while not connecting.done():
+            # Again and again, as asyncio's `wait_for`, under the client's `connect`, can lose it.
+            connecting.cancel()
+            await asyncio.wait([connecting], timeout=_CANCEL_SECONDS)
+        if not connecting.cancelled() and connecting.exception() is None:
+            await disconnect(connecting.result())
 
     async def _client(self, seconds: float) -> Client | None:
         """None while there is no connection."""

@@ -13,7 +13,8 @@ from pathlib import Path
 import jwt
 import pytest
 from eventrunner.access.identity import AUDIENCE, ISSUER, LIFETIME_SECONDS, Identity, Signer, Verifier, make_keys
-from eventrunner.errors import ConfigurationError, Unauthenticated
+from eventrunner.access.senders import SOURCE_ISSUER
+from eventrunner.errors import ConfigurationError, Unauthenticated, Unavailable
 
 KEYS = make_keys("one")
 JWKS = Signer(KEYS).public_keys
@@ -83,8 +84,16 @@ def test_an_expired_identity_is_refused_even_if_it_was_verified_before():
     header = "Bearer " + Signer(KEYS, watch).sign(ALICE)
     assert verifier.verify(header) == ALICE
     watch.seconds = LIFETIME_SECONDS + 5
-    with pytest.raises(Unauthenticated, match="expired"):
+    with pytest.raises(Unavailable, match="send it again"):
         verifier.verify(header)
+
+
+def test_an_expired_token_of_a_source_is_refused_for_good():
+    watch = Watch()
+    header = "Bearer " + Signer(KEYS, watch, issuer=SOURCE_ISSUER).sign(ALICE)
+    watch.seconds = LIFETIME_SECONDS + 5
+    with pytest.raises(Unauthenticated, match="expired"):
+        Verifier(JWKS, watch, issuer=SOURCE_ISSUER).verify(header)
 
 
 @pytest.mark.parametrize(

@@ -262,3 +262,22 @@ async def test_the_password_in_the_url_is_used_and_told_to_nobody(
         await client.close()
     assert "pa55word" not in caplog.text
     assert "wr0ng" not in caplog.text
+
+
+async def test_it_closes_even_if_the_client_has_lost_that_it_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch, server: NatsServer
+) -> None:
+    """As asyncio's `wait_for` may, when what it waits for comes in that moment."""
+    monkeypatch.setattr(nats_sink, "_CANCEL_SECONDS", 0.05)
+
+    async def deaf(url: str, **_: Any) -> Client:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        await asyncio.sleep(60)
+        raise AssertionError("nobody cancels it")
+
+    monkeypatch.setattr(nats_sink, "connect", deaf)
+    async with open_lab(server) as lab:
+        await lab.publish(event(1))
+        async with lab.adapter(**source(server)) as adapter:
+            await eventually(lambda: any(sink._connecting for sink in adapter._sinks.values()))

@@ -45,7 +45,7 @@ def handled(folder: Path) -> list[dict[str, Any]]:
     assert (built.exit_code, built.exception) == (0, None)
     ran = consumer("run", str(folder), "--json", "--module-cache", str(folder / "build" / "native"))
     assert ran.exit_code == 0, ran.output
-    return [json.loads(line) for line in ran.output.splitlines()]
+    return [json.loads(line) for line in ran.stdout.splitlines()]
 
 
 @pytest.mark.parametrize("language", [name for name in LANGUAGES if name != "python"])

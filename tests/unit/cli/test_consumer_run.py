@@ -47,13 +47,13 @@ def event(word: str, **members: Any) -> dict[str, Any]:
 
 
 def lines(result: Result) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in result.output.splitlines()]
+    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def test_what_the_guest_did_is_shown(folder: Path, run: Run) -> None:
     (folder / "event.json").write_text(json.dumps(event("count"), indent=2))
     shown = run(str(folder))
-    first, published, total = shown.output.splitlines()
+    first, published, total = shown.stdout.splitlines()
     assert (shown.exit_code, first.startswith("order.count 1: handled, ")) == (0, True)
     assert published == "  published to results.acme.order.count: 1"
     assert total.startswith("1 handed over, 0 failed; ")
@@ -134,8 +134,8 @@ def test_a_load_that_takes_long_is_told_once_where_there_is_no_terminal(
 
 def test_repeated_events_are_summed_up(folder: Path, run: Run) -> None:
     shown = run(str(folder), "--events", "-", "--repeat", "50", input=json.dumps(event("count")))
-    assert shown.output.startswith("50 handed over, 0 failed; ")
-    assert shown.output.count("\n") == 1
+    assert shown.stdout.startswith("50 handed over, 0 failed; ")
+    assert shown.stdout.count("\n") == 1
 
 
 def test_wrong_events_are_named_by_their_number(folder: Path, run: Run) -> None:
@@ -143,7 +143,7 @@ def test_wrong_events_are_named_by_their_number(folder: Path, run: Run) -> None:
     assert str(run(str(folder), "--events", "-", input=text).exception).startswith(
         "Event 2: Not a valid CloudEvent: id "
     )
-    assert run(str(folder), "--events", "-", input="\n").output == "no events\n"
+    assert run(str(folder), "--events", "-", input="\n").stdout == "no events\n"
     assert run(str(folder), "--type", "a").exit_code == 2
 
 
